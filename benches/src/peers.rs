@@ -1,0 +1,162 @@
+//! Other readers of the same tensors. Each opens a file and gives name, element type and shape of
+//! every tensor, which is what is timed.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use pytorch_reader::PytorchReader;
+use safetensors::{Dtype, SafeTensors, View};
+use torch_pickle::{Checkpoint, Node};
+
+/// Names the Python whose torch is measured too.
+pub const PYTHON: &str = "NUMPACK_BENCH_PYTHON";
+
+/// Lists a `.pt` file with pytorch-reader, and says how many tensors it found.
+///
+/// # Errors
+/// Those of pytorch-reader.
+pub fn pytorch_reader(path: &Path) -> Result<usize> {
+    let reader = PytorchReader::new(path)?;
+    let list: Vec<_> = reader
+        .tensors()
+        .values()
+        .map(|t| (t.name.clone(), t.dtype(), t.shape().to_vec()))
+        .collect();
+    Ok(list.len())
+}
+
+/// Lists a `.safetensors` file as the crate's documentation does: mapped, then its header read.
+///
+/// # Errors
+/// When it cannot be read.
+#[allow(unsafe_code, reason = "the peer is used as it is meant to be, and that is with a map")]
+pub fn safetensors(path: &Path) -> Result<usize> {
+    let file = File::open(path)?;
+    // SAFETY: the file lies in a folder of this run, which does not write to it once it is made.
+    let map = unsafe { memmap2::Mmap::map(&file) }?;
+    Ok(SafeTensors::deserialize(&map)?.tensors().len())
+}
+
+/// Writes the tensors of a checkpoint, all contiguous float32, as a `.safetensors` file.
+///
+/// # Errors
+/// When either file cannot be read or written.
+pub fn write_safetensors(checkpoint: &Path, path: &Path) -> Result<()> {
+    let checkpoint = Checkpoint::open(checkpoint)?;
+    let tree = checkpoint.tree();
+    let mut tensors = Vec::new();
+    for (name, node) in tree.first_names() {
+        let Node::Tensor(id) = *tree.node(node) else { continue };
+        let tensor = tree.tensor(id);
+        let record = checkpoint.storage_record(tensor.storage)?;
+        let shape = tensor.shape.iter().map(|&n| usize::try_from(n)).collect::<Result<_, _>>()?;
+        let view = Stored {
+            file: checkpoint.file(),
+            offset: record.offset,
+            len: usize::try_from(record.len)?,
+            shape,
+        };
+        tensors.push((name, view));
+    }
+    Ok(safetensors::serialize_to_file(tensors, None, path)?)
+}
+
+/// A tensor whose bytes are read when they are written.
+struct Stored<'a> {
+    file: &'a File,
+    offset: u64,
+    len: usize,
+    shape: Vec<usize>,
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; self.len];
+        // The trait has no error to return; a file that ends early would show as zeros.
+        self.file.read_exact_at(&mut bytes, self.offset).unwrap_or_default();
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.len
+    }
+}
+
+/// A Python process with torch loaded, which takes paths and answers with times.
+pub struct Torch {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+const LISTING: &str = "
+import sys, time, torch
+print(torch.__version__, flush=True)
+for path in sys.stdin:
+    path = path.rstrip('\\n')
+    start = time.perf_counter_ns()
+    state = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+    found = [(k, v.dtype, v.shape) for k, v in state.items()]
+    print(time.perf_counter_ns() - start, flush=True)
+    del state, found
+";
+
+impl Torch {
+    /// Starts it where the environment names a Python. Gives torch's version too.
+    ///
+    /// # Errors
+    /// When that Python has no torch.
+    pub fn start() -> Result<Option<(Torch, String)>> {
+        let Some(python) = std::env::var_os(PYTHON) else { return Ok(None) };
+        let mut child = Command::new(&python)
+            .args(["-c", LISTING])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", python.display()))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let output = BufReader::new(output.context("a process without output")?);
+        let mut torch = Torch { child, input, output };
+        let version =
+            torch.answer().with_context(|| format!("{PYTHON} names no Python with torch"))?;
+        Ok(Some((torch, version)))
+    }
+
+    /// How long torch takes to load and list a file.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn list(&mut self, path: &Path) -> Result<Duration> {
+        let input = self.input.as_mut().context("a process without input")?;
+        writeln!(input, "{}", path.display())?;
+        Ok(Duration::from_nanos(self.answer()?.parse()?))
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.output.read_line(&mut line)? > 0, "the process ended");
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Torch {
+    fn drop(&mut self) {
+        // Without input it ends.
+        self.input = None;
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,6 @@
+//! What is measured.
+
+pub mod convert;
+pub mod memory;
+pub mod open;
+pub mod zip;

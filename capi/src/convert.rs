@@ -1,0 +1,134 @@
+//! Conversions between files.
+
+use std::ffi::c_char;
+
+use numpack_interop::{Error, Existing, FromTorch, ToTorch, from_torch_file, to_torch_file};
+
+use crate::options::{self, Callbacks, numpack_from_torch_options, numpack_to_torch_options};
+use crate::shell::{self, guard};
+
+/// Converts a `.pt` file to a NumPack store, streaming; nothing in the file is executed.
+///
+/// Tensors are named by their dotted paths (`model.encoder.weight`), a bare tensor by the file's
+/// stem; all else of the object is kept beside them. The change is one commit: on failure,
+/// cancellation or a crash the output is as it was before.
+///
+/// `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
+/// NULL, take the number of arrays written and their bytes.
+///
+/// # Safety
+/// Each pointer is NULL or valid as the conventions say: text ends in NUL, `options` points to
+/// `struct_size` bytes, outputs are writable. Callbacks must not unwind or jump out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_from_torch_file(
+    input: *const c_char,
+    output: *const c_char,
+    options: *const numpack_from_torch_options,
+    tensors: *mut u64,
+    bytes: *mut u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let input = unsafe { shell::path(input, "input") }?;
+        // SAFETY: the caller's promise.
+        let output = unsafe { shell::path(output, "output") }?;
+        // SAFETY: the caller's promise.
+        let o = unsafe { options::read(options) }?;
+        options::reserved(o.reserved)?;
+        let mut settings = FromTorch::new()
+            .existing(options::existing(o.existing, Existing::Merge)?)
+            .crc(options::crc(o.crc)?)
+            .keep_objects(o.keep_objects != 0)
+            .compact_views(o.compact_views != 0);
+        // SAFETY: the caller's promise.
+        if let Some(key) = unsafe { shell::optional(o.key, "key") }? {
+            settings = settings.key(key);
+        }
+        if o.chunk_size != 0 {
+            settings = settings.chunk_size(o.chunk_size);
+        }
+        let mut callbacks = Callbacks { progress: o.progress, warning: o.warning, user: o.user };
+        let report = from_torch_file(input, output, &settings, &mut callbacks)?;
+        callbacks.warn(&report.warnings);
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(tensors, report.tensors as u64) };
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(bytes, report.bytes) };
+        Ok(())
+    })
+}
+
+/// Converts a NumPack store to a `.pt` file that torch loads with `weights_only=True`, streaming.
+///
+/// A store that came from a checkpoint gives an equal object back, any other a dict of its
+/// arrays. The file appears whole or not at all.
+///
+/// `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
+/// NULL, take the number of storages written and their bytes.
+///
+/// # Safety
+/// As for `numpack_from_torch_file`; `array_names` points to `array_count` texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_to_torch_file(
+    input: *const c_char,
+    output: *const c_char,
+    options: *const numpack_to_torch_options,
+    tensors: *mut u64,
+    bytes: *mut u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let input = unsafe { shell::path(input, "input") }?;
+        // SAFETY: the caller's promise.
+        let output = unsafe { shell::path(output, "output") }?;
+        // SAFETY: the caller's promise.
+        let o = unsafe { options::read(options) }?;
+        options::reserved(o.reserved)?;
+        let mut settings =
+            ToTorch::new().existing(options::existing(o.existing, Existing::Replace)?);
+        // SAFETY: the caller's promise.
+        if let Some(names) = unsafe { names(o.array_names, o.array_count) }? {
+            settings = settings.array_names(names);
+        }
+        if o.chunk_size != 0 {
+            settings = settings.chunk_size(o.chunk_size);
+        }
+        if o.alignment != 0 {
+            settings = settings.alignment(o.alignment);
+        }
+        let mut callbacks = Callbacks { progress: o.progress, warning: o.warning, user: o.user };
+        let report = to_torch_file(input, output, &settings, &mut callbacks)?;
+        callbacks.warn(&report.warnings);
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(tensors, report.tensors as u64) };
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(bytes, report.bytes) };
+        Ok(())
+    })
+}
+
+/// The names of an array of texts; `None` for NULL.
+///
+/// # Safety
+/// `names` is NULL or points to `count` texts.
+unsafe fn names<'a>(
+    names: *const *const c_char,
+    count: usize,
+) -> Result<Option<Vec<&'a str>>, Error> {
+    if names.is_null() {
+        return match count {
+            0 => Ok(None),
+            _ => Err(Error::Parameter(format!("array_count is {count}, array_names is NULL"))),
+        };
+    }
+    let mut list = Vec::new();
+    for i in 0..count {
+        // SAFETY: i is below count, for which the caller vouches.
+        let place = unsafe { names.add(i) };
+        // SAFETY: as above.
+        let text = unsafe { place.read_unaligned() };
+        // SAFETY: the caller vouches for each text.
+        list.push(unsafe { shell::required(text, "a name in array_names") }?);
+    }
+    Ok(Some(list))
+}

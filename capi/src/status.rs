@@ -1,0 +1,84 @@
+//! Status codes, and the message of the last error.
+
+use std::cell::RefCell;
+use std::ffi::c_char;
+
+use numpack_interop::Error;
+
+/// Done.
+pub const NUMPACK_OK: i32 = 0;
+/// The system refused or the disk failed: not found, no permission, disk full.
+pub const NUMPACK_IO: i32 = 1;
+/// A file is damaged or not what it should be.
+pub const NUMPACK_FORMAT: i32 = 2;
+/// A file is sound, but of a kind or with a feature that is not read.
+pub const NUMPACK_UNSUPPORTED: i32 = 3;
+/// An argument cannot be: NULL, not UTF-8, an unknown constant, a name that is not there.
+pub const NUMPACK_PARAMETER: i32 = 4;
+/// A file asks for more than the limits allow.
+pub const NUMPACK_LIMIT: i32 = 5;
+/// A callback asked to stop. The output is as it was before.
+pub const NUMPACK_CANCELLED: i32 = 6;
+/// The output is there already and may not be replaced.
+pub const NUMPACK_EXISTS: i32 = 7;
+/// Another writer holds the store.
+pub const NUMPACK_LOCKED: i32 = 8;
+/// A fault of the library itself was caught. Please report it; the process may go on.
+pub const NUMPACK_PANIC: i32 = 9;
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+pub(crate) fn set_last(message: String) {
+    LAST.with_borrow_mut(|last| *last = message);
+}
+
+pub(crate) fn code(error: &Error) -> i32 {
+    use numpack_format::Error as N;
+    use torch_pickle::Error as T;
+    match error {
+        Error::Io { .. } | Error::Torch(T::Io { .. }) | Error::NumPack(N::Io { .. }) => NUMPACK_IO,
+        Error::Torch(T::Unsupported { .. })
+        | Error::NumPack(N::Unsupported { .. })
+        | Error::Unsupported { .. } => NUMPACK_UNSUPPORTED,
+        Error::Torch(T::Parameter { .. })
+        | Error::NumPack(N::Parameter { .. })
+        | Error::Name { .. }
+        | Error::Parameter(_) => NUMPACK_PARAMETER,
+        Error::Torch(T::Limit { .. }) | Error::NumPack(N::Limit { .. }) => NUMPACK_LIMIT,
+        Error::Cancelled | Error::Torch(T::Cancelled { .. }) => NUMPACK_CANCELLED,
+        Error::Exists { .. } => NUMPACK_EXISTS,
+        Error::NumPack(N::Locked { .. }) => NUMPACK_LOCKED,
+        _ => NUMPACK_FORMAT,
+    }
+}
+
+/// Copies the message of the last call on this thread that returned a status: why it failed, or
+/// nothing after a success.
+///
+/// Writes at most `size` bytes to `buffer`, the last of them NUL, and returns the length of the
+/// whole message without its NUL. With `buffer` NULL or `size` 0 it only returns the length.
+///
+/// # Safety
+/// `buffer` is NULL or points to `size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_last_error(buffer: *mut c_char, size: usize) -> usize {
+    LAST.with_borrow(|last| {
+        if !buffer.is_null() && size > 0 {
+            // Cut between characters, never within one.
+            let mut n = last.len().min(size - 1);
+            while !last.is_char_boundary(n) {
+                n -= 1;
+            }
+            // SAFETY: n is at most size - 1, the caller vouches for size bytes at `buffer`, and
+            // the message is memory of our own that cannot overlap them.
+            unsafe { std::ptr::copy_nonoverlapping(last.as_ptr().cast(), buffer, n) };
+            // SAFETY: n is at most size - 1.
+            let end = unsafe { buffer.add(n) };
+            // SAFETY: `end` is one of the size bytes.
+            unsafe { end.write(0) };
+        }
+        last.len()
+    })
+}

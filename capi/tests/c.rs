@@ -1,0 +1,138 @@
+//! C programs use the library as a user would: compiled with warnings as errors, linked to the
+//! shared and to the static library, and run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The libraries lie beside this test's own binary.
+fn build_dir() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// Compiles one C file, linked to the shared or to the static library.
+fn compile(source: &Path, program: &Path, standard: &str, is_static: bool) {
+    let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    cc.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"])
+        .arg(format!("-std={standard}"))
+        .arg("-I")
+        .arg(repository().join("include"))
+        .arg(source)
+        .arg("-o")
+        .arg(program);
+    if is_static {
+        cc.arg(build_dir().join("libnumpack.a")).args(["-lpthread", "-ldl", "-lm"]);
+    } else {
+        cc.arg("-L").arg(build_dir()).arg("-lnumpack");
+    }
+    run(&mut cc);
+}
+
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env("LD_LIBRARY_PATH", build_dir());
+    command
+}
+
+/// A tool that is missing is a skip for a person and a failure for CI.
+fn skip(tool: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{tool} is not installed");
+    println!("skipped: {tool} is not installed");
+}
+
+#[test]
+fn the_example_converts_there_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = folder.path().join("convert");
+    compile(&repository().join("examples/convert.c"), &exe, "c11", false);
+    let store = folder.path().join("checkpoint.npk");
+    let back = folder.path().join("back.pt");
+    let checkpoint = repository().join("examples/checkpoint.pt");
+    let said = run(program(&exe).arg(&checkpoint).arg(&store));
+    assert!(said.contains("arrays"), "{said}");
+    run(program(&exe).arg(&store).arg(&back));
+    let a = numpack_interop::Tensors::open(&checkpoint).unwrap();
+    let b = numpack_interop::Tensors::open(&back).unwrap();
+    assert_eq!(numpack_interop::diff(&a, &b, 10).unwrap(), []);
+}
+
+#[test]
+fn every_rule_of_the_interface_holds() {
+    for (standard, is_static) in [("c99", false), ("c11", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let exe = folder.path().join("rules");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules.c");
+        compile(&source, &exe, standard, is_static);
+        let checkpoint = repository().join("examples/checkpoint.pt");
+        let said = run(program(&exe).arg(&checkpoint).arg(folder.path()));
+        assert!(said.ends_with("all rules hold\n"), "{said}");
+    }
+}
+
+/// The same program under valgrind, where it is installed: no error, no leak.
+#[test]
+fn valgrind_finds_nothing() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        skip("valgrind");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let exe = folder.path().join("rules");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules.c");
+    compile(&source, &exe, "c11", false);
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args([
+            "--quiet",
+            "--error-exitcode=9",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ])
+        .arg(&exe)
+        .arg(repository().join("examples/checkpoint.pt"))
+        .arg(folder.path())
+        .env("LD_LIBRARY_PATH", build_dir());
+    run(&mut valgrind);
+}
+
+/// Nothing but `numpack_*` can be called from outside.
+#[test]
+fn only_our_names_are_exported() {
+    let Ok(output) = Command::new("nm")
+        .args(["--dynamic", "--defined-only", "--extern-only", "--format=just-symbols"])
+        .arg(build_dir().join("libnumpack.so"))
+        .output()
+    else {
+        skip("nm");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut names: Vec<&str> =
+        std::str::from_utf8(&output.stdout).unwrap().split_whitespace().collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "numpack_abi_version",
+            "numpack_from_torch_file",
+            "numpack_last_error",
+            "numpack_to_torch_file",
+            "numpack_version",
+        ]
+    );
+}

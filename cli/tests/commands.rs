@@ -1,0 +1,164 @@
+//! What the command does, by its exit status and its files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoint.pt")
+}
+
+fn numpack(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_numpack")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The output of a command that must succeed, or answer `status`.
+fn expect(status: i32, args: &[&str]) -> Output {
+    let output = numpack(args);
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
+    output
+}
+
+#[test]
+fn the_main_job_as_the_readme_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (a, b, c) = (example().to_str().unwrap().to_owned(), path("out.npk"), path("back.pt"));
+    expect(0, &["convert", &a, &b]);
+    expect(0, &["ls", &b]);
+    expect(0, &["info", &b]);
+    expect(0, &["verify", &b]);
+    assert!(text(&expect(0, &["diff", &a, &b]).stdout).starts_with("equal"));
+    expect(0, &["convert", &b, &c]);
+    expect(0, &["diff", &a, &c]);
+    expect(0, &["verify", &c]);
+
+    let again = expect(2, &["convert", &a, &b]);
+    assert!(text(&again.stderr).contains("--overwrite"), "{}", text(&again.stderr));
+    let again = expect(2, &["convert", &b, &c]);
+    assert!(text(&again.stderr).contains("--overwrite"), "{}", text(&again.stderr));
+    expect(0, &["convert", "--overwrite", &a, &b]);
+    expect(0, &["convert", "--overwrite", "--align", "4096", &b, &c]);
+    expect(0, &["diff", &a, &c]);
+}
+
+#[test]
+fn ls_prints_the_schema() {
+    let a = example();
+    let out = expect(0, &["ls", "--json", "--sha256", a.to_str().unwrap()]);
+    let listing: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let keys: Vec<&String> = listing.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["format", "path", "tensors"]);
+    assert_eq!(listing["format"], "pt");
+    let first = &listing["tensors"][0];
+    let keys: Vec<&String> = first.as_object().unwrap().keys().collect();
+    let expected = [
+        "dtype",
+        "name",
+        "nbytes",
+        "offset",
+        "requires_grad",
+        "sha256",
+        "shape",
+        "storage",
+        "stride",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(first["sha256"].as_str().unwrap().len(), 64);
+    let out = expect(0, &["ls", "--json", a.to_str().unwrap()]);
+    let listing: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(listing["tensors"][0].get("sha256").is_none());
+}
+
+#[test]
+fn exit_statuses_are_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let a = example().to_str().unwrap().to_owned();
+    let (part, whole) = (path("part.npk"), path("whole.npk"));
+    expect(0, &["convert", "--key", "model", &a, &part]);
+    expect(0, &["convert", &a, &whole]);
+    let out = expect(1, &["diff", &part, &whole]);
+    assert!(!out.stdout.is_empty());
+
+    // A byte of a tensor changes: a checkpoint notices, and is not converted.
+    let mut bytes = std::fs::read(&a).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    let damaged = path("damaged.pt");
+    std::fs::write(&damaged, &bytes).unwrap();
+    let out = expect(1, &["verify", &damaged]);
+    assert!(text(&out.stdout).contains("1 fault"), "{}", text(&out.stdout));
+    let out = expect(2, &["convert", &damaged, &path("no.npk")]);
+    assert!(text(&out.stderr).contains("checksum"), "{}", text(&out.stderr));
+    assert!(!Path::new(&path("no.npk")).exists());
+    expect(0, &["convert", "--crc", "warn", &damaged, &path("odd.npk")]);
+    expect(1, &["diff", &a, &path("odd.npk")]);
+
+    // A data file of a store is cut short.
+    let data = format!("{whole}/data_rng_state.npkd");
+    let bytes = std::fs::read(&data).unwrap();
+    std::fs::write(&data, &bytes[..bytes.len() - 1]).unwrap();
+    let out = expect(1, &["verify", &whole]);
+    assert!(text(&out.stdout).contains("data_rng_state.npkd"), "{}", text(&out.stdout));
+    expect(2, &["convert", &whole, &path("no.pt")]);
+    assert!(!Path::new(&path("no.pt")).exists());
+
+    for args in [
+        &["ls", "/no/such/file"][..],
+        &["verify", "/no/such/file"],
+        &["diff", &a, "/no/such/file"],
+        &["convert", &a, &path("x.unknown")],
+        &["convert", &a, &path("x.pt")],
+        &["convert", &part, &path("x.npk")],
+        &["convert", "--names", "x", &a, &path("y.npk")],
+        &["convert", "--key", "x", &part, &path("y.pt")],
+        &["convert", "--key", "no.such", &a, &path("y.npk")],
+        &["convert", "--chunk-size", "0", &a, &path("y.npk")],
+        &["frobnicate"],
+        &[],
+    ] {
+        let out = expect(2, args);
+        assert!(out.stdout.is_empty(), "{args:?}");
+        assert!(!out.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_store_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos.npk");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("cat.jpg"), "meow").unwrap();
+    let out = expect(
+        2,
+        &["convert", "--overwrite", example().to_str().unwrap(), photos.to_str().unwrap()],
+    );
+    assert!(text(&out.stderr).contains("no store"), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read(photos.join("cat.jpg")).unwrap(), b"meow");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_numpack"))
+        .args(["ls", "--json", example().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn completions_are_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let out = expect(0, &["completions", shell]);
+        assert!(text(&out.stdout).contains("convert"), "{shell}");
+    }
+}

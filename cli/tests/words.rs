@@ -1,0 +1,6 @@
+//! What the command prints: each file in `cmd/` is a session of commands and their output.
+
+#[test]
+fn the_words() {
+    trycmd::TestCases::new().case("tests/cmd/*.md");
+}

@@ -1,0 +1,109 @@
+//! What can go wrong, by whose fault it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed. Nothing that was on disk before is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint cannot be read or written.
+    #[error(transparent)]
+    Torch(torch_pickle::Error),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    NumPack(numpack_format::Error),
+    /// A file could not be used.
+    #[error("{}: could not {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output is there already and may not be replaced.
+    #[error("{}: {what} is there already; ask to overwrite it, or choose another path", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+        /// What it is: `a store`, `a file`, `a folder that is no store`.
+        what: &'static str,
+    },
+    /// A name that is not there, or leads to more than one thing.
+    #[error("{}: {message}", path.display())]
+    Name {
+        /// The file looked in.
+        path: PathBuf,
+        /// What was looked for, and what there is.
+        message: String,
+    },
+    /// A file of no kind this crate reads.
+    #[error("{}: {message}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what is read.
+        message: String,
+    },
+    /// An option or argument that cannot be.
+    #[error("{0}")]
+    Parameter(String),
+    /// The caller's progress callback said stop. The output is as it was before.
+    #[error("cancelled; nothing was changed")]
+    Cancelled,
+}
+
+impl From<torch_pickle::Error> for Error {
+    fn from(source: torch_pickle::Error) -> Error {
+        match &source {
+            torch_pickle::Error::Io { source, .. } if is_cancelled(source) => Error::Cancelled,
+            torch_pickle::Error::Cancelled { .. } => Error::Cancelled,
+            _ => Error::Torch(source),
+        }
+    }
+}
+
+impl From<numpack_format::Error> for Error {
+    fn from(source: numpack_format::Error) -> Error {
+        match &source {
+            numpack_format::Error::Io { source, .. } if is_cancelled(source) => Error::Cancelled,
+            _ => Error::NumPack(source),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Error {
+        if is_cancelled(&source) {
+            return Error::Cancelled;
+        }
+        Error::Io { path: path.to_owned(), action, source }
+    }
+
+    /// A name that was not found in the object of a file.
+    pub(crate) fn name(path: &Path, source: torch_pickle::Error) -> Error {
+        let message = match source {
+            torch_pickle::Error::Parameter { problem, .. } => problem,
+            other => other.to_string(),
+        };
+        Error::Name { path: path.to_owned(), message }
+    }
+}
+
+/// Marks an `io::Error` that carries a cancellation through a layer that knows only those.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+struct CancelMark;
+
+pub(crate) fn cancel_error() -> io::Error {
+    io::Error::other(CancelMark)
+}
+
+pub(crate) fn is_cancelled(e: &io::Error) -> bool {
+    e.get_ref().is_some_and(|inner| inner.is::<CancelMark>())
+}

@@ -1,0 +1,315 @@
+//! The final names and the side information: for a new store, or merged into one that is there.
+
+use std::collections::{HashMap, HashSet};
+
+use numpack_format::Store;
+use numpack_format::side::{self, ArrayNote, NodeRef, SideInfo};
+
+use super::encode::Encoded;
+use super::plan::{HIDDEN_PREFIX, PlannedArray};
+use crate::dtype::{is_native, stored_form};
+use crate::tensors::Unique;
+
+/// Everything a commit changes.
+pub(super) struct Layout {
+    /// The name of each planned array, in their order.
+    pub(super) names: Vec<String>,
+    pub(super) side: Option<SideInfo>,
+    /// Arrays whose place in the object was taken.
+    pub(super) remove: Vec<String>,
+}
+
+/// The shape in which a store holds an array, and whether it is logically 0-d.
+pub(super) fn stored_shape(array: &PlannedArray) -> (Vec<u64>, bool) {
+    let (_, pair) = stored_form(array.dtype);
+    let mut shape = array.shape.clone();
+    if pair {
+        shape.push(2);
+    }
+    let scalar = shape.is_empty();
+    if scalar {
+        shape.push(1);
+    }
+    (shape, scalar)
+}
+
+/// For a store that holds nothing yet.
+pub(super) fn fresh(encoded: Encoded) -> (Layout, Vec<PlannedArray>) {
+    let arrays = encoded.plan.arrays;
+    let names = pick_names(&arrays, Unique::default());
+    let side = (!encoded.is_plain).then(|| SideInfo {
+        arrays: notes(&arrays, &names),
+        nodes: encoded.nodes,
+        root: Some(encoded.root),
+    });
+    (Layout { names, side, remove: Vec::new() }, arrays)
+}
+
+/// For a store that holds arrays: the new object's entries join or replace those of the old one.
+///
+/// What is no dict counts as a dict of one entry; `root_name` names the new one's.
+pub(super) fn merged(
+    store: &Store,
+    encoded: Encoded,
+    root_name: &str,
+) -> (Layout, Vec<PlannedArray>) {
+    let arrays = encoded.plan.arrays;
+    let old_side = store.side().cloned().unwrap_or_default();
+    if encoded.is_plain && old_side.root.is_none() {
+        // Arrays alone say it all, and stay so; what replaces an array loses its note.
+        let names: Vec<String> = arrays.iter().map(|a| a.name.clone()).collect();
+        let replaced: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let kept: Vec<ArrayNote> = old_side
+            .arrays
+            .into_iter()
+            .enumerate()
+            .filter(|(i, n)| store.note_fits(*i) && !replaced.contains(n.name.as_str()))
+            .map(|(_, n)| n)
+            .collect();
+        let side = (!kept.is_empty()).then(|| SideInfo { arrays: kept, ..SideInfo::default() });
+        return (Layout { names, side, remove: Vec::new() }, arrays);
+    }
+
+    let mut table = Table { nodes: old_side.nodes, notes: old_side.arrays };
+    let old = table.entries_of_store(store, old_side.root);
+    let first_new_note = table.notes.len() as u32;
+    let new_root = table.append(encoded.nodes, encoded.root, first_new_note);
+    // Names are chosen below; until then a note's place is what identifies it.
+    let placeholder: Vec<String> = arrays.iter().map(|a| a.name.clone()).collect();
+    table.notes.extend(notes(&arrays, &placeholder));
+    let new = table.entries(new_root, root_name);
+
+    let mut items = old.items;
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for (i, &(key, _)) in items.iter().enumerate() {
+        known.insert(table.key_text(key), i);
+    }
+    for (key, value) in new.items {
+        match known.get(&table.key_text(key)) {
+            Some(&at) => items[at].1 = value,
+            None => {
+                known.insert(table.key_text(key), items.len());
+                items.push((key, value));
+            }
+        }
+    }
+    table.nodes.push(if old.ordered || new.ordered {
+        side::Node::OrderedDict(items, new.attributes.or(old.attributes))
+    } else {
+        side::Node::Dict(items)
+    });
+    let root = (table.nodes.len() - 1) as NodeRef;
+    let (nodes, root, used) = table.reachable(root);
+
+    let old_used: HashSet<&str> = used
+        .iter()
+        .filter(|&&n| n < first_new_note)
+        .map(|&n| table.notes[n as usize].name.as_str())
+        .collect();
+    let remove: Vec<String> = store
+        .arrays()
+        .iter()
+        .map(|a| a.name.clone())
+        .filter(|name| !old_used.contains(name.as_str()))
+        .collect();
+    let mut taken = Unique::default();
+    old_used.iter().for_each(|name| taken.take(*name));
+    let names = pick_names(&arrays, taken);
+    // A name that is written again needs no removal.
+    let written: HashSet<&String> = names.iter().collect();
+    let remove = remove.into_iter().filter(|n| !written.contains(n)).collect();
+    for (note, name) in table.notes[first_new_note as usize..].iter_mut().zip(&names) {
+        note.name.clone_from(name);
+    }
+    let side = Some(renumber(nodes, root, table.notes, &used));
+    (Layout { names, side, remove }, arrays)
+}
+
+fn notes(arrays: &[PlannedArray], names: &[String]) -> Vec<ArrayNote> {
+    arrays
+        .iter()
+        .zip(names)
+        .map(|(array, name)| {
+            let (shape, scalar) = stored_shape(array);
+            ArrayNote {
+                name: name.clone(),
+                stored: stored_form(array.dtype).0.code(),
+                trailing: shape[1..].to_vec(),
+                dtype: (!is_native(array.dtype)).then(|| array.dtype.name().to_owned()),
+                scalar,
+                hidden: array.hidden,
+            }
+        })
+        .collect()
+}
+
+/// A name for each array that no other has.
+fn pick_names(arrays: &[PlannedArray], mut names: Unique) -> Vec<String> {
+    names.take(side::ARRAY_NAME);
+    arrays.iter().map(|array| names.pick(array.name.clone())).collect()
+}
+
+/// The entries of an object, as those of a dict.
+struct Entries {
+    ordered: bool,
+    items: Vec<(NodeRef, NodeRef)>,
+    attributes: Option<NodeRef>,
+}
+
+/// Nodes and notes of both objects.
+struct Table {
+    nodes: Vec<side::Node>,
+    notes: Vec<ArrayNote>,
+}
+
+impl Table {
+    fn push(&mut self, node: side::Node) -> NodeRef {
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as NodeRef
+    }
+
+    /// Adds nodes of another table and returns where `root` came to stand.
+    fn append(&mut self, nodes: Vec<side::Node>, root: NodeRef, first_note: u32) -> NodeRef {
+        let base = self.nodes.len() as NodeRef;
+        self.nodes.extend(nodes.into_iter().map(|mut node| {
+            node.for_each_node_mut(|n| *n += base);
+            node.for_each_array_mut(|a| *a += first_note);
+            node
+        }));
+        base + root
+    }
+
+    /// The object as entries of a dict.
+    fn entries(&mut self, root: NodeRef, root_name: &str) -> Entries {
+        let plain = |items| Entries { ordered: false, items, attributes: None };
+        match &self.nodes[root as usize] {
+            side::Node::Dict(items) => plain(items.clone()),
+            side::Node::OrderedDict(items, attributes) => {
+                Entries { ordered: true, items: items.clone(), attributes: *attributes }
+            }
+            _ => {
+                let key = self.push(side::Node::Str(root_name.to_owned()));
+                plain(vec![(key, root)])
+            }
+        }
+    }
+
+    /// The object of a store, and its arrays that are no part of it.
+    fn entries_of_store(&mut self, store: &Store, root: Option<NodeRef>) -> Entries {
+        let mut entries = match root {
+            Some(root) => {
+                let name = match &self.nodes[root as usize] {
+                    side::Node::Tensor(t) => self.notes[t.array as usize].name.clone(),
+                    _ => "value".to_owned(),
+                };
+                self.entries(root, &name)
+            }
+            None => Entries { ordered: false, items: Vec::new(), attributes: None },
+        };
+        let mut referenced = vec![false; self.notes.len()];
+        for node in &mut self.nodes {
+            node.for_each_array_mut(|a| referenced[*a as usize] = true);
+        }
+        let at: HashMap<String, usize> =
+            self.notes.iter().enumerate().map(|(i, n)| (n.name.clone(), i)).collect();
+        for info in store.arrays() {
+            let array = match at.get(&info.name) {
+                Some(&i) if referenced[i] || self.notes[i].hidden => continue,
+                Some(&i) => i as u32,
+                None => {
+                    self.notes.push(ArrayNote {
+                        name: info.name.clone(),
+                        stored: info.dtype.code(),
+                        trailing: info.shape.get(1..).unwrap_or_default().to_vec(),
+                        dtype: None,
+                        scalar: false,
+                        hidden: info.name.starts_with(HIDDEN_PREFIX),
+                    });
+                    (self.notes.len() - 1) as u32
+                }
+            };
+            let key = self.push(side::Node::Str(info.name.clone()));
+            let value = self.push(side::Node::Tensor(Box::new(side::Tensor {
+                array,
+                ..side::Tensor::default()
+            })));
+            entries.items.push((key, value));
+        }
+        entries
+    }
+
+    /// Text that is the same for equal keys. Keys that are objects are never equal.
+    fn key_text(&self, key: NodeRef) -> String {
+        let mut text = String::new();
+        let mut stack = vec![(key, 0)];
+        while let Some((at, depth)) = stack.pop() {
+            match &self.nodes[at as usize] {
+                side::Node::Tuple(parts) if depth < 16 => {
+                    text.push_str(&format!("({}", parts.len()));
+                    stack.extend(parts.iter().rev().map(|&p| (p, depth + 1)));
+                }
+                side::Node::Tuple(_)
+                | side::Node::FrozenSet(_)
+                | side::Node::Tensor(_)
+                | side::Node::Object(_) => text.push_str(&format!("#{at}")),
+                scalar => text.push_str(&format!("{scalar:?}")),
+            }
+        }
+        text
+    }
+
+    /// The nodes that `root` leads to, renumbered, and the notes they use.
+    fn reachable(&self, root: NodeRef) -> (Vec<side::Node>, NodeRef, Vec<u32>) {
+        let mut place = vec![NodeRef::MAX; self.nodes.len()];
+        let mut order = Vec::new();
+        let mut stack = vec![root];
+        while let Some(at) = stack.pop() {
+            if place[at as usize] != NodeRef::MAX {
+                continue;
+            }
+            place[at as usize] = order.len() as NodeRef;
+            order.push(at);
+            let first = stack.len();
+            self.nodes[at as usize].clone().for_each_node_mut(|n| stack.push(*n));
+            stack[first..].reverse();
+        }
+        let mut used = Vec::new();
+        let mut seen = vec![false; self.notes.len()];
+        let nodes = order
+            .iter()
+            .map(|&at| {
+                let mut node = self.nodes[at as usize].clone();
+                node.for_each_node_mut(|n| *n = place[*n as usize]);
+                node.for_each_array_mut(|a| {
+                    if !std::mem::replace(&mut seen[*a as usize], true) {
+                        used.push(*a);
+                    }
+                });
+                node
+            })
+            .collect();
+        used.sort_unstable();
+        (nodes, place[root as usize], used)
+    }
+}
+
+/// Keeps only the notes in use.
+fn renumber(
+    mut nodes: Vec<side::Node>,
+    root: NodeRef,
+    notes: Vec<ArrayNote>,
+    used: &[u32],
+) -> SideInfo {
+    let place: HashMap<u32, u32> =
+        used.iter().enumerate().map(|(new, &old)| (old, new as u32)).collect();
+    for node in &mut nodes {
+        node.for_each_array_mut(|a| *a = place[a]);
+    }
+    let mut kept = Vec::with_capacity(used.len());
+    for (i, note) in notes.into_iter().enumerate() {
+        if place.contains_key(&(i as u32)) {
+            kept.push(note);
+        }
+    }
+    SideInfo { arrays: kept, nodes, root: Some(root) }
+}

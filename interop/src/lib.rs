@@ -1,0 +1,61 @@
+//! Tensors between a PyTorch `.pt` file and a NumPack store: streaming, without loss, and without
+//! PyTorch or Python.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`dtype`] | the exchange element type and the tables to both formats |
+//! | `from_torch` | `.pt` → store: [`from_torch_file`] |
+//! | `to_torch` | store → `.pt`: [`to_torch_file`] |
+//! | `store_tree` | a store seen as the object it came from |
+//! | `tensors` | either kind of file, listed and read by the same calls: [`Tensors`] |
+//! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
+//! | `diff` | what two files disagree on: [`diff`] |
+//! | `copy` | bytes from file to file, with their checksum |
+//! | `progress`, `error` | [`Progress`], [`Error`] |
+//!
+//! ```no_run
+//! use numpack_interop::{FromTorch, NoProgress, Tensors, from_torch_file};
+//! from_torch_file("model.pt", "model.npk", &FromTorch::new(), &mut NoProgress)?;
+//! for tensor in Tensors::open("model.npk")?.list()? {
+//!     println!("{} {} {:?}", tensor.name, tensor.dtype, tensor.shape);
+//! }
+//! # Ok::<(), numpack_interop::Error>(())
+//! ```
+//!
+//! What a round trip `.pt` → store → `.pt` keeps: the kind of every container, key order and key
+//! types, element types (bfloat16 and float8 too), 0-d and empty tensors, shared storages and
+//! shared containers, `Parameter` and `requires_grad`, `_metadata`, and plain Python values. What
+//! it does not: the strides of a tensor that shares its storage with none, the invisible rest of
+//! a storage of which one tensor shows a part, the conj and neg bits (resolved), and objects of
+//! unknown classes unless asked to ([`FromTorch::keep_objects`]).
+
+#![forbid(unsafe_code)]
+
+mod copy;
+mod diff;
+pub mod dtype;
+mod error;
+mod from_torch;
+mod progress;
+mod store_tree;
+mod summary;
+mod tensors;
+mod to_torch;
+
+pub use diff::{Difference, diff};
+pub use error::{Error, Result};
+pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
+pub use progress::{NoProgress, Progress};
+pub use summary::{Summary, Verified, verify};
+pub use tensors::{Format, TensorInfo, Tensors};
+pub use to_torch::{ToTorch, to_torch_file};
+pub use torch_pickle::CrcPolicy;
+
+/// The default upper bound of buffers: 100 MiB, as the public numpack package has it. Buffers
+/// stay below 8 MiB all the same.
+pub const DEFAULT_CHUNK_SIZE: u64 = 100 << 20;
+
+/// The buffer that an upper bound allows.
+fn buffer_size(chunk_size: u64) -> usize {
+    chunk_size.clamp(4 << 10, 4 << 20) as usize
+}

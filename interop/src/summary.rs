@@ -1,0 +1,154 @@
+//! What a file is and holds, and whether it is sound.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use numpack_format::Store;
+use torch_pickle::{ByteOrder, Checkpoint, Node};
+
+use crate::store_tree::StoreTree;
+use crate::tensors::Format;
+use crate::{Error, Result, Tensors};
+
+/// What a file holds, counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// What it is: `zip archive by torch.save, version 3`.
+    pub container: String,
+    /// The kind of the whole object: `dict`, `OrderedDict`, `Tensor`.
+    pub root: String,
+    /// Tensors, each counted once however many names it has.
+    pub tensors: usize,
+    /// Their elements.
+    pub elements: u64,
+    /// Storages, and their bytes.
+    pub storages: usize,
+    /// Bytes of all storages.
+    pub storage_bytes: u64,
+    /// By element type: tensors and elements.
+    pub dtypes: BTreeMap<&'static str, (usize, u64)>,
+    /// Objects that are no plain containers or values, by class.
+    pub objects: BTreeMap<String, usize>,
+}
+
+impl Tensors {
+    /// Counts what the file holds. Reads nothing more.
+    pub fn summary(&self) -> Summary {
+        let tree = self.tree();
+        let mut summary = Summary {
+            container: self.container(),
+            root: tree.root().map_or_else(|| "nothing".to_owned(), |r| self.kind(tree.node(r))),
+            tensors: 0,
+            elements: 0,
+            storages: tree.storages().len(),
+            storage_bytes: tree
+                .storages()
+                .iter()
+                .fold(0, |n, s| n.saturating_add(s.nbytes().unwrap_or(0))),
+            dtypes: BTreeMap::new(),
+            objects: BTreeMap::new(),
+        };
+        for tensor in tree.tensors() {
+            let n = tensor.numel().unwrap_or(0);
+            summary.tensors += 1;
+            summary.elements = summary.elements.saturating_add(n);
+            let of_type = summary.dtypes.entry(tensor.dtype.name()).or_default();
+            of_type.0 += 1;
+            of_type.1 = of_type.1.saturating_add(n);
+        }
+        for node in tree.nodes() {
+            if matches!(node, Node::Object(_)) {
+                *summary.objects.entry(self.kind(node)).or_default() += 1;
+            }
+        }
+        summary
+    }
+
+    fn container(&self) -> String {
+        match (self.checkpoint(), self.store()) {
+            (Some(checkpoint), _) => {
+                let order = match checkpoint.byte_order() {
+                    ByteOrder::Big => ", big-endian",
+                    _ => "",
+                };
+                format!("zip archive of torch, version {}{order}", checkpoint.archive().version())
+            }
+            (_, Some(store)) => match store.side() {
+                Some(_) => "numpack store with side information".to_owned(),
+                None => "numpack store".to_owned(),
+            },
+            _ => String::new(),
+        }
+    }
+
+    fn kind(&self, node: &Node) -> String {
+        match node {
+            Node::Dict(d) if d.ordered => "OrderedDict".to_owned(),
+            Node::Dict(_) => "dict".to_owned(),
+            Node::List(_) => "list".to_owned(),
+            Node::Tuple(_) => "tuple".to_owned(),
+            Node::Tensor(id) => match self.tree().tensor(*id).class {
+                torch_pickle::TensorClass::Parameter => "Parameter".to_owned(),
+                _ => "Tensor".to_owned(),
+            },
+            Node::Storage(_) => "storage".to_owned(),
+            Node::Object(object) => match self.tree().node(object.callable) {
+                Node::Global(global) => global.to_string(),
+                _ => "object outside the file".to_owned(),
+            },
+            _ => "plain value".to_owned(),
+        }
+    }
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verified {
+    /// What is wrong. Empty: the file is sound.
+    pub faults: Vec<String>,
+    /// What is odd but loses nothing.
+    pub notices: Vec<String>,
+}
+
+/// Checks all that can be checked of a checkpoint or a store: structure, every local header and
+/// checksum of an archive, every file of a store and its side information.
+///
+/// # Errors
+/// When the file is not there or cannot be read at all. What is wrong inside is a fault, not an
+/// error.
+///
+/// ```no_run
+/// let found = numpack_interop::verify("model.npk")?;
+/// assert!(found.faults.is_empty(), "{:?}", found.faults);
+/// # Ok::<(), numpack_interop::Error>(())
+/// ```
+pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
+    let path = path.as_ref();
+    let mut found = Verified::default();
+    match Format::of_file(path)? {
+        Format::Torch => match Checkpoint::open(path) {
+            Ok(checkpoint) => {
+                found.notices = checkpoint.warnings();
+                found.faults = checkpoint.verify().iter().map(ToString::to_string).collect();
+            }
+            Err(e @ torch_pickle::Error::Format { .. }) => found.faults.push(e.to_string()),
+            Err(e) => return Err(e.into()),
+        },
+        Format::NumPack => {
+            for fault in Store::verify(path)? {
+                let list = if fault.is_notice() { &mut found.notices } else { &mut found.faults };
+                list.push(fault.to_string());
+            }
+            if found.faults.is_empty() {
+                match StoreTree::new(Store::open(path)?) {
+                    Ok(_) => {}
+                    Err(e @ Error::Name { .. }) => found.faults.push(e.to_string()),
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,300 @@
+//! A checkpoint or a store, listed and read by the same calls.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use numpack_format::Store;
+use sha2::{Digest, Sha256};
+use torch_pickle::{Checkpoint, Node, NodeId, StorageId, TensorClass, TensorId, Tree};
+
+use crate::store_tree::StoreTree;
+use crate::{Error, Result};
+
+/// Bytes handed on at a time.
+const CHUNK: usize = 1 << 20;
+/// More names than this are not listed: a file can describe far more than it holds.
+const MAX_NAMES: usize = 1_000_000;
+
+/// The kinds of file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Format {
+    /// A `.pt` file: a zip archive written by `torch.save`.
+    Torch,
+    /// A NumPack store.
+    NumPack,
+}
+
+impl Format {
+    /// The kind of an existing file, by its content: a folder is a store, anything else is for the
+    /// checkpoint's reader to recognise or to name.
+    ///
+    /// # Errors
+    /// When there is nothing at `path`, or a folder of another kind.
+    pub fn of_file(path: impl AsRef<Path>) -> Result<Format> {
+        let path = path.as_ref();
+        let metadata = path.metadata().map_err(|e| Error::io(path, "open", e))?;
+        if !metadata.is_dir() {
+            return Ok(Format::Torch);
+        }
+        if path.join(".metadata").is_file() {
+            return Err(Error::Unsupported {
+                path: path.to_owned(),
+                message: "a folder of a distributed checkpoint, which is not read; load it with \
+                          torch and save it as one file"
+                    .to_owned(),
+            });
+        }
+        // The store's reader says best what is missing.
+        Ok(Format::NumPack)
+    }
+
+    /// `pt` or `npk`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Torch => "pt",
+            Format::NumPack => "npk",
+        }
+    }
+}
+
+/// What is known of a tensor without reading it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TensorInfo {
+    /// The dotted path; empty for a tensor that is the whole object.
+    pub name: String,
+    /// Element type, in torch's words.
+    pub dtype: &'static str,
+    /// Logical shape; empty for a 0-d tensor.
+    pub shape: Vec<u64>,
+    /// Step of each dimension in its storage, in elements.
+    pub stride: Vec<u64>,
+    /// First element in its storage, in elements.
+    pub offset: u64,
+    /// Which storage it shows; tensors with the same number share memory.
+    pub storage: u32,
+    /// Bytes of that storage.
+    pub storage_nbytes: u64,
+    /// Bytes of the elements in C order.
+    pub nbytes: u64,
+    /// Whether autograd tracks it.
+    pub requires_grad: bool,
+    /// Whether it is a `torch.nn.Parameter`.
+    pub parameter: bool,
+    id: TensorId,
+}
+
+/// A file with tensors in it, open for reading.
+pub struct Tensors {
+    path: PathBuf,
+    source: Source,
+}
+
+enum Source {
+    Torch(Box<Checkpoint>),
+    NumPack(Box<StoreTree>),
+}
+
+impl Tensors {
+    /// Opens a checkpoint or a store, told apart by content.
+    ///
+    /// # Errors
+    /// When it is neither, or cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Tensors> {
+        let path = path.as_ref();
+        let source = match Format::of_file(path)? {
+            Format::NumPack => Source::NumPack(Box::new(StoreTree::new(Store::open(path)?)?)),
+            Format::Torch => Source::Torch(Box::new(Checkpoint::open(path)?)),
+        };
+        Ok(Tensors { path: path.to_owned(), source })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What kind of file it is.
+    pub fn format(&self) -> Format {
+        match self.source {
+            Source::Torch(_) => Format::Torch,
+            Source::NumPack(_) => Format::NumPack,
+        }
+    }
+
+    /// The checkpoint, where it is one.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        match &self.source {
+            Source::Torch(checkpoint) => Some(checkpoint),
+            Source::NumPack(_) => None,
+        }
+    }
+
+    /// The store, where it is one.
+    pub fn store(&self) -> Option<&Store> {
+        match &self.source {
+            Source::Torch(_) => None,
+            Source::NumPack(source) => Some(&source.store),
+        }
+    }
+
+    /// The object the tensors are part of.
+    pub fn tree(&self) -> &Tree {
+        match &self.source {
+            Source::Torch(checkpoint) => checkpoint.tree(),
+            Source::NumPack(source) => &source.tree,
+        }
+    }
+
+    /// What looked odd when it was opened.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.source {
+            Source::Torch(checkpoint) => checkpoint.warnings(),
+            Source::NumPack(source) => source.warnings.clone(),
+        }
+    }
+
+    /// Every tensor under every name, in the object's order.
+    ///
+    /// Where two paths read the same (`{'a': {'b': …}, 'a.b': …}`), the later ones get `~1`, `~2`
+    /// behind them, as their arrays do in a store.
+    ///
+    /// # Errors
+    /// When there are more than a million names, as in a file built to have them.
+    pub fn list(&self) -> Result<Vec<TensorInfo>> {
+        let names = unique_names(self.tree().named_tensors(MAX_NAMES)?);
+        Ok(names.into_iter().filter_map(|(name, node)| self.info(name, node)).collect())
+    }
+
+    fn info(&self, name: String, node: NodeId) -> Option<TensorInfo> {
+        let tree = self.tree();
+        let Node::Tensor(id) = *tree.node(node) else { return None };
+        let tensor = tree.tensor(id);
+        Some(TensorInfo {
+            name,
+            dtype: tensor.dtype.name(),
+            shape: tensor.shape.to_vec(),
+            stride: tensor.stride.to_vec(),
+            offset: tensor.offset,
+            storage: tensor.storage.0,
+            storage_nbytes: tree.storage(tensor.storage).nbytes().unwrap_or(0),
+            nbytes: tensor.nbytes().unwrap_or(u64::MAX),
+            requires_grad: tensor.requires_grad,
+            parameter: tensor.class == TensorClass::Parameter,
+            id,
+        })
+    }
+
+    /// Hands on the bytes of a tensor's elements in C order, little-endian, conj and neg
+    /// resolved, at most 1 MiB at a time.
+    ///
+    /// # Errors
+    /// When they cannot be read, or `sink` fails.
+    pub fn read(&self, tensor: &TensorInfo, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.stream(tensor.id, &mut |bytes| {
+            sink(bytes);
+            Ok(())
+        })
+    }
+
+    /// The SHA-256 of those bytes.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sha256(&self, tensor: &TensorInfo) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        self.read(tensor, &mut |bytes| hash.update(bytes))?;
+        Ok(hash.finalize().into())
+    }
+
+    /// Hands on all bytes of a storage.
+    pub(crate) fn stream_storage(
+        &self,
+        id: StorageId,
+        sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
+    ) -> Result<()> {
+        match &self.source {
+            Source::Torch(checkpoint) => checkpoint.stream_storage(id, CHUNK, sink)?,
+            Source::NumPack(source) => {
+                let array = source.store.array(&source.arrays[id.0 as usize])?;
+                let mut buffer = vec![0; CHUNK.min(array.nbytes() as usize)];
+                let mut at = 0;
+                while at < array.nbytes() {
+                    let n = buffer.len().min((array.nbytes() - at) as usize);
+                    array.read_bytes_at(at, &mut buffer[..n])?;
+                    sink(&buffer[..n])?;
+                    at += n as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stream(
+        &self,
+        id: TensorId,
+        sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
+    ) -> Result<()> {
+        match &self.source {
+            Source::Torch(checkpoint) => checkpoint.stream(id, CHUNK, sink)?,
+            Source::NumPack(source) => {
+                let tensor = source.tree.tensor(id);
+                let array = source.store.array(&source.arrays[tensor.storage.0 as usize])?;
+                let mut failure = None;
+                let mut read = |at: u64, out: &mut [u8]| {
+                    array.read_bytes_at(at, out).map_err(|e| {
+                        failure = Some(e);
+                        torch_pickle::Error::Cancelled { file: self.path.clone() }
+                    })
+                };
+                let done =
+                    torch_pickle::stream_view(tensor, array.nbytes(), &mut read, CHUNK, sink);
+                // The store's own error says more than that the reading ended.
+                match failure {
+                    Some(e) => return Err(e.into()),
+                    None => done?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names of which no two are the same.
+pub(crate) fn unique_names(mut names: Vec<(String, NodeId)>) -> Vec<(String, NodeId)> {
+    let mut unique = Unique::default();
+    for (name, _) in &mut names {
+        *name = unique.pick(std::mem::take(name));
+    }
+    names
+}
+
+/// Gives out names: as they are, or with `~1`, `~2` behind them.
+#[derive(Default)]
+pub(crate) struct Unique {
+    used: HashSet<String>,
+    /// Counting on from the last number keeps a thousand equal names from being quadratic.
+    last: HashMap<String, u32>,
+}
+
+impl Unique {
+    /// A name is taken.
+    pub(crate) fn take(&mut self, name: impl Into<String>) {
+        self.used.insert(name.into());
+    }
+
+    pub(crate) fn pick(&mut self, name: String) -> String {
+        if self.used.insert(name.clone()) {
+            return name;
+        }
+        loop {
+            let n = self.last.entry(name.clone()).or_insert(0);
+            *n += 1;
+            let numbered = format!("{name}~{n}");
+            if self.used.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Any object, written as a checkpoint, converted to a store and back, is the same object.
+
+mod common;
+
+use std::collections::HashSet;
+
+use common::{Object, below, next};
+use numpack_interop::{
+    Existing, FromTorch, NoProgress, Tensors, ToTorch, diff, from_torch_file, to_torch_file, verify,
+};
+use proptest::prelude::*;
+use torch_pickle::{
+    Construct, DType, Dict, Global, Node, NodeId, Object as PyObject, Tensor, TensorClass,
+};
+
+/// Takes an object to a store and back, and compares each with each.
+fn check(object: &mut Object, root: NodeId) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    object.write(root, &path("a.pt"));
+    let a = Tensors::open(path("a.pt")).unwrap();
+    assert!(a.tree().same_as(&object.tree), "what was written is not what is read");
+
+    let report =
+        from_torch_file(path("a.pt"), path("b.npk"), &FromTorch::new(), &mut NoProgress).unwrap();
+    assert_eq!(verify(path("b.npk")).unwrap(), Default::default());
+    let b = Tensors::open(path("b.npk")).unwrap();
+    assert_eq!(diff(&a, &b, 5).unwrap(), [], "the store");
+
+    to_torch_file(path("b.npk"), path("c.pt"), &ToTorch::new(), &mut NoProgress).unwrap();
+    assert_eq!(verify(path("c.pt")).unwrap(), Default::default());
+    let c = Tensors::open(path("c.pt")).unwrap();
+    assert_eq!(diff(&a, &c, 5).unwrap(), [], "the way back");
+    report.warnings
+}
+
+/// A random object: plain values, containers that share and contain each other, tensors of all
+/// types, views, parameters.
+fn random_object(seed: u64) -> (Object, NodeId) {
+    let mut rng = seed | 1;
+    let mut o = Object::default();
+    let mut pool: Vec<NodeId> = Vec::new();
+    let mut keys: Vec<NodeId> = Vec::new();
+    let mut used_keys = HashSet::new();
+    let steps = 3 + below(&mut rng, 30);
+    for _ in 0..steps {
+        let r = &mut rng;
+        let pick = |r: &mut u64, pool: &[NodeId]| pool[below(r, pool.len() as u64) as usize];
+        let node = match below(r, 16) {
+            0 => Node::None,
+            1 => Node::Bool(below(r, 2) == 1),
+            2 => Node::Int((next(r) as i64 - (1 << 31)) << below(r, 32)),
+            3 => {
+                let mut bytes: Vec<u8> = (0..9 + below(r, 300)).map(|_| next(r) as u8).collect();
+                bytes.push(0x5a);
+                Node::BigInt(bytes.into())
+            }
+            4 => Node::Float(f64::from_bits(next(r) << 32 | next(r))),
+            5 => Node::Str(
+                (0..below(r, 12))
+                    .filter_map(|_| char::from_u32(next(r) as u32 % 0x11_0000))
+                    .collect(),
+            ),
+            6 => Node::Bytes((0..below(r, 3000)).map(|_| next(r) as u8).collect()),
+            7 => Node::ByteArray((0..below(r, 9)).map(|_| next(r) as u8).collect()),
+            8 if !pool.is_empty() => {
+                Node::Tuple((0..below(r, 6)).map(|_| pick(r, &pool)).collect())
+            }
+            9 if !pool.is_empty() => Node::List((0..below(r, 6)).map(|_| pick(r, &pool)).collect()),
+            10 | 11 if !pool.is_empty() => {
+                let items = (0..below(r, 6))
+                    .filter_map(|_| {
+                        let key = below(r, 40);
+                        used_keys.insert(key).then_some(())?;
+                        let key = match key % 4 {
+                            0 => Node::Int(key as i64),
+                            1 => Node::Str(format!("k.{}/{key}", key % 3).into()),
+                            2 => Node::Float(key as f64 + 0.5),
+                            _ => Node::Str(format!("k{}", key / 2).into()),
+                        };
+                        let key = o.tree.add(key);
+                        keys.push(key);
+                        Some((key, pick(r, &pool)))
+                    })
+                    .collect();
+                let ordered = below(r, 2) == 1;
+                let attributes = (ordered && below(r, 2) == 1).then(|| {
+                    let key = o.tree.add(Node::Str("_metadata".into()));
+                    let value = pick(r, &pool);
+                    o.tree.add(Node::Dict(Dict { items: vec![(key, value)], ..Dict::default() }))
+                });
+                Node::Dict(Dict { ordered, items, attributes })
+            }
+            12 if !pool.is_empty() => {
+                let callable = o.tree.add(Node::Global(Global::new("collections", "deque")));
+                let args = o.tree.add(Node::Tuple(Vec::new()));
+                Node::Object(Box::new(PyObject {
+                    construct: Construct::Call,
+                    callable,
+                    args,
+                    kwargs: None,
+                    state: None,
+                    appended: (0..below(r, 4)).map(|_| pick(r, &pool)).collect(),
+                    items: Vec::new(),
+                }))
+            }
+            _ => {
+                let tensor = random_tensor(&mut o, r);
+                let id = o.tree.add_tensor(tensor);
+                Node::Tensor(id)
+            }
+        };
+        pool.push(o.tree.add(node));
+    }
+    // A list that contains itself, at some distance.
+    if below(&mut rng, 3) == 0 {
+        let all: Vec<NodeId> = pool.clone();
+        for &id in &all {
+            if let Node::List(parts) = o.tree.node_mut(id) {
+                parts.push(*all.last().unwrap());
+                break;
+            }
+        }
+    }
+    let root =
+        if below(&mut rng, 4) == 0 { *pool.last().unwrap() } else { o.tree.add(Node::List(pool)) };
+    (o, root)
+}
+
+fn random_tensor(o: &mut Object, r: &mut u64) -> Tensor {
+    // A view of a storage that is there already, every second time.
+    let existing = o.tree.tensors().len() as u64;
+    let mut tensor = if existing > 0 && below(r, 2) == 0 {
+        let base = o.tree.tensors()[below(r, existing) as usize].clone();
+        let mut view = base;
+        view.class = TensorClass::Tensor;
+        view.requires_grad = false;
+        match below(r, 4) {
+            0 => {}
+            1 => {
+                view.shape.reverse();
+                view.stride.reverse();
+            }
+            2 if view.shape.first().is_some_and(|&n| n > 1) => {
+                view.shape[0] -= 1;
+                view.offset += view.stride[0];
+            }
+            _ => {
+                view.shape = [3].iter().chain(view.shape.iter()).copied().collect();
+                view.stride = [0].iter().chain(view.stride.iter()).copied().collect();
+            }
+        }
+        view
+    } else {
+        let plain: Vec<DType> =
+            DType::ALL.iter().copied().filter(|d| !d.name().starts_with('q')).collect();
+        let dtype = plain[below(r, plain.len() as u64) as usize];
+        let shape: Vec<u64> = (0..below(r, 4)).map(|_| below(r, 5)).collect();
+        let storage = o.storage(dtype, shape.iter().product::<u64>() + below(r, 2), next(r));
+        Tensor::contiguous(storage, dtype, &shape)
+    };
+    if below(r, 4) == 0 {
+        tensor.class = TensorClass::Parameter;
+        tensor.requires_grad = below(r, 2) == 0;
+    }
+    tensor
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_object_comes_back(seed: u64) {
+        let (mut object, root) = random_object(seed);
+        check(&mut object, root);
+    }
+}
+
+#[test]
+fn the_promised_cases_survive() {
+    let mut o = Object::default();
+    let t = o.tensor(DType::BFloat16, &[3, 2], 1);
+    let u = o.tensor(DType::Float8E4M3Fn, &[4], 2);
+    let scalar = o.tensor(DType::Int64, &[], 3);
+    let empty = o.tensor(DType::Float32, &[0, 7], 4);
+    let inner = o.dict(&[("b", t)]);
+    let tied_storage = o.storage(DType::Float32, 6, 5);
+    let tied = Tensor::contiguous(tied_storage, DType::Float32, &[2, 3]);
+    let first = o.view(tied.clone());
+    let second = o.view(tied.clone());
+    let mut turned = tied.clone();
+    turned.shape.reverse();
+    turned.stride.reverse();
+    let turned = o.view(turned);
+    let overlap_storage = o.storage(DType::Float64, 10, 6);
+    let mut low = Tensor::contiguous(overlap_storage, DType::Float64, &[6]);
+    low.offset = 1;
+    let mut high = low.clone();
+    high.offset = 3;
+    let (low, high) = (o.view(low), o.view(high));
+    let parameter = o.parameter(&[2, 2], 7);
+    let root = o.dict(&[
+        ("a", inner),
+        ("a.b", u),
+        ("scalar", scalar),
+        ("empty", empty),
+        ("x/y", first),
+        ("x%2Fy", second),
+        ("turned", turned),
+        ("low", low),
+        ("high", high),
+        ("again", inner),
+        ("parameter", parameter),
+        ("", scalar),
+        ("..", empty),
+        ("__libnumpack__", t),
+    ]);
+    assert_eq!(check(&mut o, root), [""; 0]);
+}
+
+#[test]
+fn a_bare_tensor_is_named_by_the_file_and_comes_back_bare() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut o = Object::default();
+    let root = o.tensor(DType::Float32, &[2, 2], 1);
+    o.write(root, &folder.path().join("weights.pt"));
+    let store = folder.path().join("out.npk");
+    from_torch_file(folder.path().join("weights.pt"), &store, &FromTorch::new(), &mut NoProgress)
+        .unwrap();
+    let names: Vec<String> = numpack_format::Store::open(&store)
+        .unwrap()
+        .arrays()
+        .iter()
+        .map(|a| a.name.clone())
+        .collect();
+    assert_eq!(names, ["weights"]);
+    check(&mut o, root);
+}
+
+#[test]
+fn a_plain_dict_needs_no_side_information() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut o = Object::default();
+    let (a, b) = (o.tensor(DType::Float32, &[2], 1), o.tensor(DType::Int64, &[3, 1], 2));
+    let root = o.dict(&[("b", b), ("a.x", a)]);
+    o.write(root, &folder.path().join("plain.pt"));
+    let store = folder.path().join("plain.npk");
+    from_torch_file(folder.path().join("plain.pt"), &store, &FromTorch::new(), &mut NoProgress)
+        .unwrap();
+    assert!(numpack_format::Store::open(&store).unwrap().side().is_none());
+    check(&mut o, root);
+}
+
+#[test]
+fn unknown_objects_leave_their_tensors_or_stay_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut o = Object::default();
+    let weight = o.tensor(DType::Float32, &[2], 1);
+    let state = o.dict(&[("weight", weight)]);
+    let callable = o.tree.add(Node::Global(Global::new("my.module", "Thing")));
+    let args = o.tree.add(Node::Tuple(Vec::new()));
+    let thing = |state| {
+        Node::Object(Box::new(PyObject {
+            construct: Construct::New,
+            callable,
+            args,
+            kwargs: None,
+            state,
+            appended: Vec::new(),
+            items: Vec::new(),
+        }))
+    };
+    let holder = o.tree.add(thing(Some(state)));
+    let bare = o.tree.add(thing(None));
+    let root = o.dict(&[("holder", holder), ("bare", bare)]);
+    o.write(root, &path("a.pt"));
+
+    let report =
+        from_torch_file(path("a.pt"), path("reduced.npk"), &FromTorch::new(), &mut NoProgress)
+            .unwrap();
+    assert_eq!(
+        report.warnings,
+        ["kept only the 1 tensors of 2 of class my.module.Thing: it is not a known plain value"]
+    );
+    let reduced = Tensors::open(path("reduced.npk")).unwrap().list().unwrap();
+    assert_eq!(reduced.iter().map(|t| &*t.name).collect::<Vec<_>>(), ["holder.weight"]);
+
+    let keep = FromTorch::new().keep_objects(true);
+    let report = from_torch_file(path("a.pt"), path("whole.npk"), &keep, &mut NoProgress).unwrap();
+    assert_eq!(report.warnings, [""; 0]);
+    let (a, b) = (Tensors::open(path("a.pt")).unwrap(), Tensors::open(path("whole.npk")).unwrap());
+    assert_eq!(diff(&a, &b, 5).unwrap(), []);
+}
+
+#[test]
+fn compact_views_share_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut o = Object::default();
+    let storage = o.storage(DType::Float32, 1000, 1);
+    let mut low = Tensor::contiguous(storage, DType::Float32, &[2]);
+    low.offset = 10;
+    let mut high = low.clone();
+    high.offset = 11;
+    let (low, high) = (o.view(low), o.view(high));
+    let root = o.dict(&[("low", low), ("high", high)]);
+    o.write(root, &path("a.pt"));
+    let options = FromTorch::new().compact_views(true);
+    let report = from_torch_file(path("a.pt"), path("b.npk"), &options, &mut NoProgress).unwrap();
+    assert_eq!((report.tensors, report.bytes), (2, 16));
+    let options = options.existing(Existing::Replace).compact_views(false);
+    let report = from_torch_file(path("a.pt"), path("b.npk"), &options, &mut NoProgress).unwrap();
+    assert_eq!((report.tensors, report.bytes), (0, 4000));
+}

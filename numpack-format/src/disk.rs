@@ -1,0 +1,392 @@
+//! Every access to a folder, and every change to the disk.
+//!
+//! Paths are relative to an open folder, so that a store keeps its files even when another takes
+//! its place in the tree, and so that a hundred thousand files cost no path resolution. No
+//! symbolic link inside a store is followed. Each change passes [`crate::fault::step`].
+
+use crate::error::{Error, Result};
+use crate::fault::{self, Fault};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What tells one file from another, and from itself before a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, u64),
+}
+
+impl FileId {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the types differ between systems"
+    )]
+    fn new(s: &fs::Stat) -> FileId {
+        FileId {
+            device: s.st_dev as u64,
+            inode: s.st_ino as u64,
+            len: s.st_size as u64,
+            modified: (s.st_mtime as i64, s.st_mtime_nsec as u64),
+        }
+    }
+
+    /// The identity of an open file.
+    pub(crate) fn of(file: &File) -> io::Result<FileId> {
+        Ok(FileId::new(&fs::fstat(file)?))
+    }
+
+    /// Whether both are one file, changed or not.
+    pub(crate) fn same_file(&self, other: &FileId) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    File,
+    Folder,
+    Other,
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: File,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens a folder; the path itself may be a symbolic link.
+    pub(crate) fn open(path: &Path) -> io::Result<Dir> {
+        let fd = retry_on_intr(|| {
+            fs::openat(
+                CWD,
+                path,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })?;
+        Ok(Dir { fd: fd.into(), path: path.to_owned() })
+    }
+
+    /// Opens a folder of this folder, `None` if it is not there.
+    pub(crate) fn open_dir(&self, name: &str) -> Result<Option<Dir>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
+            Ok(fd) => Ok(Some(Dir { fd: fd.into(), path: self.join(name) })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(Error::io("open", self.join(name))(e.into())),
+        }
+    }
+
+    /// Where the folder was when it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in the folder, for messages.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Whether the path still leads to this folder.
+    pub(crate) fn still_there(&self) -> io::Result<bool> {
+        match fs::statat(CWD, &self.path, AtFlags::empty()) {
+            Ok(s) => Ok(FileId::new(&s).same_file(&FileId::of(&self.fd)?)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The identity of what a name stands for, `None` if nothing.
+    pub(crate) fn id(&self, name: &str) -> io::Result<Option<FileId>> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(s) => Ok(Some(FileId::new(&s))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens a regular file for reading by a checked relative path; `None` if it is not there.
+    pub(crate) fn open_file(&self, relative: &str) -> Result<Option<File>> {
+        let file = || self.join(relative);
+        let dirs = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut at: Option<std::os::fd::OwnedFd> = None;
+        let (folders, name) =
+            relative.rsplit_once('/').map_or((None, relative), |(f, n)| (Some(f), n));
+        for folder in folders.into_iter().flat_map(|f| f.split('/')) {
+            let parent = at
+                .as_ref()
+                .map_or_else(|| std::os::fd::AsFd::as_fd(&self.fd), std::os::fd::AsFd::as_fd);
+            match retry_on_intr(|| fs::openat(parent, folder, dirs, Mode::empty())) {
+                Ok(fd) => at = Some(fd),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(not_plain(file(), "is reached through a symbolic link or a file"));
+                }
+                Err(e) => return Err(Error::io("open", file())(e.into())),
+            }
+        }
+        let parent = at
+            .as_ref()
+            .map_or_else(|| std::os::fd::AsFd::as_fd(&self.fd), std::os::fd::AsFd::as_fd);
+        // NONBLOCK: a pipe must not keep the reader waiting.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd: File = match retry_on_intr(|| fs::openat(parent, name, flags, Mode::empty())) {
+            Ok(fd) => fd.into(),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(not_plain(file(), "is a symbolic link")),
+            Err(e) => return Err(Error::io("open", file())(e.into())),
+        };
+        let stat = fs::fstat(&fd).map_err(|e| Error::io("inspect", file())(e.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(not_plain(file(), "is not a regular file"));
+        }
+        Ok(Some(fd))
+    }
+
+    /// Reads a small file whole, `None` if it is not there.
+    pub(crate) fn read(
+        &self,
+        relative: &str,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<Option<(File, Vec<u8>)>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        let path = || self.join(relative);
+        let len = file.metadata().map_err(Error::io("inspect", path()))?.len();
+        if len > limit {
+            return Err(Error::Limit { file: path(), array: None, what, value: len, limit });
+        }
+        let mut bytes = vec![0; len as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", path()))?;
+        Ok(Some((file, bytes)))
+    }
+
+    /// Everything in the folder. Names that are not UTF-8 come as `None`.
+    pub(crate) fn entries(&self) -> Result<Vec<(Option<String>, Kind)>> {
+        self.entries_where(|_| true)
+    }
+
+    /// Everything in the folder whose name, as bytes, is wanted.
+    pub(crate) fn entries_where(
+        &self,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(Option<String>, Kind)>> {
+        let fail = |e: Errno| Error::io("list", &self.path)(e.into());
+        let mut out = Vec::new();
+        for entry in fs::Dir::read_from(&self.fd).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") || !wanted(name.to_bytes()) {
+                continue;
+            }
+            let mut kind = entry.file_type();
+            if kind == FileType::Unknown
+                && let Ok(s) = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            {
+                kind = FileType::from_raw_mode(s.st_mode);
+            }
+            let kind = match kind {
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Folder,
+                _ => Kind::Other,
+            };
+            out.push((name.to_str().ok().map(str::to_owned), kind));
+        }
+        Ok(out)
+    }
+
+    fn step(&self, op: &str, name: &str) -> io::Result<Fault> {
+        fault::step(op, &self.path, name)
+    }
+
+    /// Creates a file that must not be there yet.
+    pub(crate) fn create_new(&self, name: &str) -> Result<File> {
+        self.create_with(name, OFlags::EXCL).map_err(Error::io("create", self.join(name)))
+    }
+
+    fn create_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        self.step("create", name)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | flags;
+        let fd = retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o666)))?;
+        Ok(fd.into())
+    }
+
+    /// Opens a lock file, and makes it if need be.
+    pub(crate) fn open_lock(&self, name: &str) -> Result<File> {
+        self.create_with(name, OFlags::empty()).map_err(Error::io("open", self.join(name)))
+    }
+
+    /// Replaces a small file at once: written under another name, synced, renamed.
+    pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.join(temporary);
+        let file =
+            self.create_with(temporary, OFlags::TRUNC).map_err(Error::io("create", &path))?;
+        write_at(&file, bytes, 0, &path)?;
+        sync_file(&file, &path)?;
+        drop(file);
+        self.rename(temporary, self, name)
+    }
+
+    /// Moves a file; what stands under the new name goes.
+    pub(crate) fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
+        self.try_rename(from, to_dir, to).map_err(Error::io("rename", self.join(from)))
+    }
+
+    /// The same, with the system's own word on why not.
+    pub(crate) fn try_rename(
+        &self,
+        from: &str,
+        to_dir: &Dir,
+        to: impl rustix::path::Arg + Copy,
+    ) -> io::Result<()> {
+        self.step("rename", from)?;
+        Ok(retry_on_intr(|| fs::renameat(&self.fd, from, &to_dir.fd, to))?)
+    }
+
+    /// Exchanges two entries at once; `false` where the file system cannot.
+    pub(crate) fn exchange(&self, a: &str, b: impl rustix::path::Arg + Copy) -> io::Result<bool> {
+        if fault::exchange_refused() {
+            return Ok(false);
+        }
+        self.step("exchange", a)?;
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            match retry_on_intr(|| {
+                fs::renameat_with(&self.fd, a, &self.fd, b, fs::RenameFlags::EXCHANGE)
+            }) {
+                Ok(()) => Ok(true),
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BUSY | Errno::XDEV) => {
+                    Ok(false)
+                }
+                Err(e) => Err(e.into()),
+            }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        {
+            let _ = b;
+            Ok(false)
+        }
+    }
+
+    /// Removes a file by a checked relative path; it is no error if it is not there.
+    pub(crate) fn remove_file(&self, relative: &str) -> Result<()> {
+        let fail = Error::io("remove", self.join(relative));
+        if let Some((folders, name)) = relative.rsplit_once('/') {
+            let mut dir = self.try_dup().map_err(Error::io("open", &self.path))?;
+            for folder in folders.split('/') {
+                match dir.open_dir(folder)? {
+                    Some(next) => dir = next,
+                    None => return Ok(()),
+                }
+            }
+            return dir.remove_file(name);
+        }
+        if let Err(e) = self.step("remove", relative) {
+            return Err(fail(e));
+        }
+        match fs::unlinkat(&self.fd, relative, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(fail(e.into())),
+        }
+    }
+
+    /// Removes a folder if it is empty; `false` if it stays because it is not.
+    pub(crate) fn remove_dir(&self, name: &str) -> Result<bool> {
+        self.step("rmdir", name).map_err(Error::io("remove", self.join(name)))?;
+        match fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(e) => Err(Error::io("remove", self.join(name))(e.into())),
+        }
+    }
+
+    /// Makes a folder; `false` if there is something of that name.
+    pub(crate) fn make_dir(&self, name: &str) -> Result<bool> {
+        self.step("mkdir", name).map_err(Error::io("create", self.join(name)))?;
+        match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(Error::io("create", self.join(name))(e.into())),
+        }
+    }
+
+    /// Makes what happened to the folder's entries durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.step("syncdir", "").map_err(Error::io("sync", &self.path))?;
+        self.fd.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Makes everything on the file system durable; `false` where that cannot be relied on.
+    pub(crate) fn sync_file_system(&self) -> Result<bool> {
+        #[cfg(target_os = "linux")]
+        {
+            /// File systems in user space hear of no such request.
+            const FUSE: u64 = 0x6573_5546;
+            let fail = |e: Errno| Error::io("sync the file system of", &self.path)(e.into());
+            #[allow(
+                clippy::unnecessary_cast,
+                clippy::cast_lossless,
+                reason = "the type differs between systems"
+            )]
+            let kind = fs::fstatfs(&self.fd).map_err(fail)?.f_type as u64;
+            if kind & 0xffff_ffff == FUSE {
+                return Ok(false);
+            }
+            self.step("syncfs", "").map_err(Error::io("sync the file system of", &self.path))?;
+            match fs::syncfs(&self.fd) {
+                Ok(()) => Ok(true),
+                Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+                Err(e) => Err(fail(e)),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            Ok(false)
+        }
+    }
+
+    fn try_dup(&self) -> io::Result<Dir> {
+        Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone() })
+    }
+}
+
+fn not_plain(file: PathBuf, problem: &str) -> Error {
+    let hint = "a store holds regular files only; copy the file into its place";
+    Error::Format { file, array: None, offset: None, problem: problem.to_owned(), hint }
+}
+
+/// Writes at an offset.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<()> {
+    try_write_at(file, bytes, offset, path).map_err(Error::io("write", path))
+}
+
+/// The same, with the system's own word on why not.
+pub(crate) fn try_write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> io::Result<()> {
+    match fault::step("write", path, "")? {
+        Fault::None => file.write_all_at(bytes, offset),
+        #[cfg(any(test, feature = "fault-injection"))]
+        Fault::Torn => {
+            file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            fault::crash()
+        }
+    }
+}
+
+/// Makes a file's content durable.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
+    fault::step("sync", path, "").and_then(|_| file.sync_all()).map_err(Error::io("sync", path))
+}

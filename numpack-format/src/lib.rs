@@ -1,0 +1,215 @@
+//! NumPack stores: reading, writing whole arrays, and commits that survive a crash.
+//!
+//! A store is a folder of plain array files and one file of metadata, as the public `numpack`
+//! Python package reads and writes it. Stores written here open there, and the other way round.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("weights.npk");
+//! use numpack_format::{DType, Store, Writer};
+//!
+//! let bytes: Vec<u8> = [1f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+//! let mut writer = Writer::create(&path)?;
+//! writer.save("w", DType::F32, &[2, 2], &[8, 4], &bytes, 0)?;
+//! writer.commit()?;
+//!
+//! let store = Store::open(&path)?;
+//! let array = store.array("w")?;
+//! assert_eq!(array.info().shape, [2, 2]);
+//! let mut row = [0; 8];
+//! array.read_rows_into(1..2, &mut row)?;
+//! assert_eq!(row, bytes[8..]);
+//! # Ok(()) }
+//! ```
+//!
+//! What is promised: a [`Writer::commit`] that returned `Ok` survives `kill -9` and power loss; one
+//! that did not leaves the store as before or as after, never between. Readers take no lock and
+//! never write. There is one writer at a time. A damaged store is refused with the file, the
+//! offset and what was expected; [`Store::verify`] lists all that is wrong; nothing is repaired
+//! silently.
+//!
+//! The crate needs a Unix system: it works with paths relative to open folders, and advisory
+//! locks. On a network file system the promises are as good as its locks, renames and syncs.
+//!
+//! # The folder
+//!
+//! ```text
+//! store.npk/
+//!   metadata.npkm              one record per array
+//!   data_<name>.npkd           rows in C order, little-endian, nothing else
+//!   data_<name>.npkseg         a list of segments instead of one data file (read, never written)
+//!   data_<name>_segments/…     the segments
+//!   deleted_<name>.npkb        which rows are live, if any has been dropped
+//!   libnumpack.lock            locked by the writer; stays
+//!   libnumpack.redo            a committed change that is not applied yet
+//!   libnumpack.stage/<n>.new   data files of a change that is being written
+//! ```
+//!
+//! All integers are little-endian; a *text* is a `u32` length in bytes and UTF-8. Files are read
+//! only if they are regular: no symbolic link inside the folder is followed.
+//!
+//! # metadata.npkm
+//!
+//! ```text
+//! offset  size
+//!      0     4  "NPKB"
+//!      4     4  version, 1
+//!      8     8  total size: the sum of the sizes below
+//!     16     4  number of records
+//!     20     …  records, and nothing after them
+//!
+//! record
+//!   text      name, unique
+//!   u32       number of dimensions (at most 64 by default)
+//!   u64 each  shape; the first dimension counts dropped rows too
+//!   text      data file: a path inside the folder, without ".", ".." or empty components
+//!   u64       last modified, microseconds since 1970
+//!   u64       size in bytes: the shape's product times the element size
+//!   u8        element type, the code of a [`DType`]
+//!   u8        compression      \
+//!   u32       level             |
+//!   u64       original size     |  all zero: nothing writes compressed arrays
+//!   u64       compressed size   |
+//!   u8        block flag       /
+//! ```
+//!
+//! One `float32` array `w` of shape `[3, 2]` takes 99 bytes:
+//!
+//! ```text
+//! 00  4e504b42 01000000 1800000000000000 01000000
+//! 14  01000000 77                                   "w"
+//! 19  02000000 0300000000000000 0200000000000000    [3, 2]
+//! 2d  0b000000 646174615f772e6e706b64               "data_w.npkd"
+//! 3c  4d293b3db0600600 1800000000000000             time, 24 bytes
+//! 4c  0a 00 00000000 0000000000000000 0000000000000000 00
+//! ```
+//!
+//! A data file may be longer than the size says; the tail is ignored. Shorter is an error. The
+//! order of records is the order in which arrays were first saved. An array without dimensions is
+//! read as one element, but never written: it is stored with shape `[1]` and a note ([`side`]).
+//!
+//! # deleted_&lt;name&gt;.npkb
+//!
+//! ```text
+//!      0     8  number of rows
+//!      8     8  how many of them are dropped; not relied on
+//!     16     …  one u64 for each 64 rows begun; bit r % 64 of word r / 64 is 1 if row r is live
+//! ```
+//!
+//! The words decide. Rows of the array past the number of rows are dropped, bits past the array
+//! are ignored. A file without the 16-byte header, just the words for the array's rows, is read
+//! too. Arrays whose name contains `/` or NUL have no bitmap. Every read skips dropped rows.
+//!
+//! # data_&lt;name&gt;.npkseg
+//!
+//! ```json
+//! {"version": 1, "segments": [{"file": "data_a_segments/seg_000000.npkd", "rows": 8, "bytes": 64}]}
+//! ```
+//!
+//! The segments follow one another, no row straddles two, and no two are one file. Arrays are
+//! written as single files of any size.
+//!
+//! # Names of data files
+//!
+//! `data_<name>.npkd`, with the name verbatim, also when it is empty or has spaces, dots, line
+//! breaks or backslashes. If it contains `/` or NUL, these and `%` become `%2F`, `%00` and `%25`.
+//! If the file name exceeded 200 bytes it is `data_<h>.npkd`, `h` being the first 32 digits of the
+//! SHA-256 of the name. A file name that is in use, compared without regard to case, also by a
+//! file that no record names, gets `~1`, `~2`, … before `.npkd`. Only the same array's own file is
+//! replaced.
+//!
+//! # Changes
+//!
+//! A **new store** is built in a hidden folder beside its place, `.<name>.libnumpack-<pid>-<random>`
+//! (a hash for a long name), with its lock held, synced, and renamed into place. Where a store is
+//! replaced the two folders are exchanged at once, and the old one's files removed; where the file
+//! system cannot exchange, the old store is changed by a redo record. A hidden folder whose lock
+//! is free is what a dead writer left, and the next writer for that place removes it.
+//!
+//! A **change of a store** puts new data files into `libnumpack.stage`, syncs them, and is then
+//! decided by one record, which is written beside, synced and renamed to `libnumpack.redo`:
+//!
+//! ```text
+//!      0     8  "NPKREDO\0"
+//!      8     4  version, 1
+//!     12     4  0
+//!     16     8  length of the body
+//!     24     …  body
+//!      …    32  SHA-256 of all before it
+//!
+//! body
+//!   32 bytes  SHA-256 of the metadata.npkm that is replaced
+//!   u32       bitmaps to write; each: text file name, u64 length, bytes
+//!   u32       bitmaps to remove; each: text file name
+//!   u32       new data files; each: text name in libnumpack.stage, text final path
+//!   u64       length of the new metadata.npkm, and its bytes
+//!   u32       files to remove; each: text path
+//!   u32       folders to remove if empty; each: text path
+//! ```
+//!
+//! It is then carried out in this order, everything is synced, and the record removed. A reader
+//! that finds the record applies it in memory, looking for a data file in the stage first. The
+//! next writer carries it out again from the start, which does no harm. If `metadata.npkm` is
+//! neither the file that is replaced nor the new one, another program wrote: the record is
+//! ignored with a warning, and the next writer discards it. A damaged record is an error.
+//!
+//! A reader looks at the identity of `metadata.npkm` and `libnumpack.redo` before and after, and
+//! starts again if it changed. Public readers see the old state until the record is carried out.
+//!
+//! # Side information
+//!
+//! What the metadata cannot say, such as `bfloat16`, 0-d shapes and the object that the arrays were
+//! part of, is JSON in an ordinary 1-D `uint8` array named `__libnumpack__`, which this crate keeps
+//! out of its lists: `{"libnumpack": 1, "arrays": […], "nodes": […], "root": 0}`. See [`side`].
+//!
+//! # Limits
+//!
+//! No count in a file is believed beyond what the file can hold; all arithmetic is checked; nothing
+//! recurses by what is read. [`Limits`] bounds what may be allocated. Sizes are below 2^64 bytes,
+//! a name below 2^32, a store below 2^32 arrays.
+#![deny(unsafe_code)]
+
+#[cfg(not(unix))]
+compile_error!(
+    "numpack-format needs a Unix system: it works with paths relative to open folders, and advisory locks"
+);
+
+mod array;
+mod array_writer;
+mod bitmap;
+mod commit;
+#[cfg(test)]
+mod crash_tests;
+mod cursor;
+mod disk;
+mod dtype;
+mod error;
+mod fault;
+mod limits;
+mod lock;
+mod map;
+mod merge;
+mod metadata;
+mod names;
+mod new_store;
+mod plan;
+mod redo;
+mod segments;
+pub mod side;
+mod side_codec;
+mod store;
+mod strided;
+mod verify;
+mod writer;
+
+pub use array::{Array, ArrayInfo};
+pub use array_writer::ArrayWriter;
+pub use dtype::DType;
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub use map::Map;
+pub use side::SideInfo;
+pub use store::Store;
+pub use verify::{Fault, FaultKind};
+pub use writer::{Writer, WriterOptions};

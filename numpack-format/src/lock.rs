@@ -1,0 +1,86 @@
+//! One writer at a time.
+
+use crate::disk::{Dir, FileId};
+use crate::error::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// The lock's name in the store. The file is never deleted while the store lives.
+pub(crate) const FILE: &str = "libnumpack.lock";
+
+/// The right to write a store; given back on drop, but not by a forked child.
+#[derive(Debug)]
+pub(crate) struct StoreLock {
+    file: File,
+    pid: u32,
+}
+
+impl StoreLock {
+    /// Locks the store at a path and opens its folder. Without `wait`, a store that another
+    /// writer has is an error.
+    ///
+    /// The folder may be exchanged for another while we wait; the lock is good only if the path
+    /// still leads to the folder it is in.
+    pub(crate) fn acquire(path: &Path, wait: bool) -> Result<(Dir, StoreLock)> {
+        loop {
+            let dir = Dir::open(path).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => {
+                    Error::NotAStore { path: path.to_owned(), problem: "there is nothing" }
+                }
+                io::ErrorKind::NotADirectory => Error::NotAStore {
+                    path: path.to_owned(),
+                    problem: "it is a file, not a folder",
+                },
+                _ => Error::io("open", path)(e),
+            })?;
+            let Some(lock) = StoreLock::in_dir(&dir, wait)? else {
+                return Err(Error::Locked { path: path.to_owned() });
+            };
+            let here = dir.still_there().map_err(Error::io("inspect", path))?;
+            if here && lock.is_in(&dir)? {
+                return Ok((dir, lock));
+            }
+        }
+    }
+
+    /// Locks a folder; `None` if somebody else has and we are not to wait.
+    pub(crate) fn in_dir(dir: &Dir, wait: bool) -> Result<Option<StoreLock>> {
+        let file = dir.open_lock(FILE)?;
+        let fail = Error::io("lock", dir.join(FILE));
+        if wait {
+            // A signal that is handled does not end the wait.
+            loop {
+                match file.lock() {
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(fail(e)),
+                    Ok(()) => break,
+                }
+            }
+        } else {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(fail(e)),
+            }
+        }
+        Ok(Some(StoreLock { file, pid: std::process::id() }))
+    }
+
+    /// Whether the lock file is still the one in the folder.
+    pub(crate) fn is_in(&self, dir: &Dir) -> Result<bool> {
+        let fail = || Error::io("inspect", dir.join(FILE));
+        let ours = FileId::of(&self.file).map_err(fail())?;
+        Ok(dir.id(FILE).map_err(fail())?.is_some_and(|id| id.same_file(&ours)))
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // The lock belongs to the open file, which a forked child shares: unlocking there would
+        // take it from the parent.
+        if self.pid == std::process::id() {
+            let _ = self.file.unlock();
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! A new store: built beside its place, and put there at once.
+
+use crate::commit;
+use crate::disk::{Dir, Kind};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::lock::{self, StoreLock};
+use crate::metadata::{self, Record};
+use crate::redo::{self, Redo};
+use crate::{names, segments};
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What stands at the place of a new store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Nothing,
+    EmptyFolder,
+    Store,
+    Other(&'static str),
+}
+
+/// A new store that nobody sees yet.
+#[derive(Debug)]
+pub(crate) struct NewStore {
+    pub(crate) dir: Dir,
+    parent: Dir,
+    sibling: String,
+    target: PathBuf,
+    name: OsString,
+    /// Shows others that the folder is in use.
+    _lock: StoreLock,
+}
+
+impl NewStore {
+    /// Makes an empty folder beside the target.
+    pub(crate) fn begin(target: &Path) -> Result<NewStore> {
+        let (parent, name) = split(target)?;
+        let prefix = sibling_prefix(&name);
+        loop {
+            let random = std::hash::RandomState::new().build_hasher().finish();
+            let sibling = format!("{prefix}{}-{random:016x}", std::process::id());
+            if !parent.make_dir(&sibling)? {
+                continue;
+            }
+            let Some(dir) = parent.open_dir(&sibling)? else { continue };
+            // Another writer that clears leftovers may have taken the folder for one.
+            let Some(lock) = StoreLock::in_dir(&dir, false)? else { continue };
+            if !lock.is_in(&dir)? {
+                continue;
+            }
+            return Ok(NewStore {
+                dir,
+                parent,
+                sibling,
+                target: target.to_owned(),
+                name,
+                _lock: lock,
+            });
+        }
+    }
+
+    /// Puts the store where nothing, or an empty folder, is.
+    pub(crate) fn publish(&self, published: &mut bool) -> Result<()> {
+        match self.parent.try_rename(&self.sibling, &self.parent, &*self.name) {
+            Ok(()) => *published = true,
+            Err(e) => {
+                let taken = matches!(
+                    e.kind(),
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::NotADirectory
+                );
+                return Err(if taken {
+                    Error::Exists { path: self.target.clone() }
+                } else {
+                    Error::io("rename", self.parent.join(&self.sibling))(e)
+                });
+            }
+        }
+        self.parent.sync()
+    }
+
+    /// Puts the store in the place of whatever store is there, and removes that.
+    pub(crate) fn publish_over(
+        &self,
+        records: &[&Record],
+        metadata: &[u8],
+        wait: bool,
+        published: &mut bool,
+    ) -> Result<Vec<String>> {
+        loop {
+            match place(&self.target)? {
+                Place::Nothing | Place::EmptyFolder => match self.publish(published) {
+                    Err(Error::Exists { .. }) => {}
+                    done => return done.map(|()| Vec::new()),
+                },
+                Place::Other(problem) => {
+                    return Err(Error::NotAStore { path: self.target.clone(), problem });
+                }
+                Place::Store => {
+                    let (old, _lock) = StoreLock::acquire(&self.target, wait)?;
+                    if place(&self.target)? != Place::Store {
+                        continue;
+                    }
+                    let exchanged = self
+                        .parent
+                        .exchange(&self.sibling, &*self.name)
+                        .map_err(Error::io("exchange", &self.target))?;
+                    if !exchanged {
+                        return self.merge_into(&old, records, metadata, published);
+                    }
+                    *published = true;
+                    self.parent.sync()?;
+                    let mut left = clear_store(&old, &Limits::default())?;
+                    if left.is_empty() && !self.parent.remove_dir(&self.sibling)? {
+                        left.push("a file that has just been made".to_owned());
+                    }
+                    return Ok(self.say_left(&left));
+                }
+            }
+        }
+    }
+
+    fn say_left(&self, left: &[String]) -> Vec<String> {
+        if left.is_empty() {
+            return Vec::new();
+        }
+        let place = self.parent.join(&self.sibling);
+        vec![format!(
+            "the old store held files that are none of a store ({}); they are in {} now",
+            left.join(", "),
+            place.display()
+        )]
+    }
+
+    /// Where folders cannot be exchanged: the old store is changed into the new one.
+    fn merge_into(
+        &self,
+        old: &Dir,
+        records: &[&Record],
+        metadata: &[u8],
+        published: &mut bool,
+    ) -> Result<Vec<String>> {
+        let merged = self.try_merge(old, records, metadata, published);
+        if merged.is_err() && !*published {
+            // What cannot be removed now, the next writer removes.
+            let _ = commit::clear_stage(old);
+        }
+        merged.map(|()| Vec::new())
+    }
+
+    fn try_merge(
+        &self,
+        old: &Dir,
+        records: &[&Record],
+        metadata: &[u8],
+        published: &mut bool,
+    ) -> Result<()> {
+        match commit::recover(old, &Limits::default()) {
+            // A damaged store has nothing that could be finished.
+            Ok(_) | Err(Error::Format { .. } | Error::Unsupported { .. } | Error::Limit { .. }) => {
+            }
+            Err(e) => return Err(e),
+        }
+        old.make_dir(redo::STAGE)?;
+        let Some(stage) = old.open_dir(redo::STAGE)? else {
+            return Err(Error::Changed { file: old.join(redo::STAGE) });
+        };
+        let mut redo = Redo {
+            old: commit::metadata_hash(old)?,
+            metadata: metadata.to_vec(),
+            ..Redo::default()
+        };
+        for (i, r) in records.iter().enumerate() {
+            let staged = format!("r{}-{i}{}", std::process::id(), commit::NEW);
+            self.dir.rename(&r.data_file, &stage, &staged)?;
+            redo.renames.push((staged, r.data_file.clone()));
+        }
+        let known = known_files(old, &Limits::default())?;
+        let finals: std::collections::HashSet<String> =
+            records.iter().map(|r| names::fold(&r.data_file)).collect();
+        for file in known.files {
+            if file.starts_with("deleted_") && file.ends_with(".npkb") {
+                redo.stale_bitmaps.push(file);
+            } else if !finals.contains(&names::fold(&file)) && names::check_relative(&file).is_ok()
+            {
+                redo.removals.push(file);
+            }
+        }
+        redo.folders = known.folders.into_iter().filter(|f| f != redo::STAGE).collect();
+        stage.sync()?;
+        old.sync()?;
+        commit::publish(old, &redo, published)?;
+        commit::apply(old, &redo)?;
+        self.remove()
+    }
+
+    /// Takes the folder away, with all that is in it.
+    pub(crate) fn remove(&self) -> Result<()> {
+        clear_store(&self.dir, &Limits::default())?;
+        self.parent.remove_dir(&self.sibling)?;
+        Ok(())
+    }
+}
+
+/// What stands at a path.
+pub(crate) fn place(target: &Path) -> Result<Place> {
+    match std::fs::symlink_metadata(target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Nothing),
+        Err(e) => return Err(Error::io("inspect", target)(e)),
+        Ok(m) if !m.is_dir() => return Ok(Place::Other("it is a file, not a folder")),
+        Ok(_) => {}
+    }
+    let dir = Dir::open(target).map_err(Error::io("open", target))?;
+    if dir.id(metadata::FILE).map_err(Error::io("inspect", target))?.is_some() {
+        return Ok(Place::Store);
+    }
+    let empty = std::fs::read_dir(target).map_err(Error::io("list", target))?.next().is_none();
+    Ok(if empty {
+        Place::EmptyFolder
+    } else {
+        Place::Other("it is a folder that holds other files, and no metadata.npkm")
+    })
+}
+
+/// The path without symbolic links, so that what they lead to is replaced and not they.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
+    if std::fs::symlink_metadata(path).is_ok() {
+        return path.canonicalize().map_err(Error::io("resolve", path));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(Error::parameter(
+            None,
+            format!("{} names no folder; give the store a name", path.display()),
+        ));
+    };
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(parent.canonicalize().map_err(Error::io("resolve", parent))?.join(name))
+}
+
+fn split(target: &Path) -> Result<(Dir, OsString)> {
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return Err(Error::parameter(
+            None,
+            format!("{} cannot be a store; give the store a name", target.display()),
+        ));
+    };
+    Ok((Dir::open(parent).map_err(Error::io("open", parent))?, name.to_owned()))
+}
+
+/// How the names of folders that are to become the store begin.
+fn sibling_prefix(name: &OsString) -> String {
+    match name.to_str() {
+        Some(name) if name.len() <= 190 => format!(".{name}.libnumpack-"),
+        _ => {
+            let hash = redo::sha256(name.as_encoded_bytes());
+            let hex: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
+            format!(".{hex}.libnumpack-")
+        }
+    }
+}
+
+/// Removes what writers that died left beside a store. Whatever cannot be looked at stays.
+pub(crate) fn clear_siblings(target: &Path) {
+    let Ok((parent, name)) = split(target) else { return };
+    let prefix = sibling_prefix(&name);
+    let Ok(entries) = parent.entries() else { return };
+    for (entry, kind) in entries {
+        let Some(entry) = entry.filter(|e| kind == Kind::Folder && is_sibling(e, &prefix)) else {
+            continue;
+        };
+        // Each by itself: one that cannot be removed does not keep the others.
+        let _ = clear_sibling(&parent, &entry);
+    }
+}
+
+fn is_sibling(entry: &str, prefix: &str) -> bool {
+    let Some((pid, random)) = entry.strip_prefix(prefix).and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
+    !pid.is_empty()
+        && pid.bytes().all(|b| b.is_ascii_digit())
+        && random.len() == 16
+        && random.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn clear_sibling(parent: &Dir, entry: &str) -> Result<()> {
+    let Some(dir) = parent.open_dir(entry)? else { return Ok(()) };
+    let Some(lock) = StoreLock::in_dir(&dir, false)? else { return Ok(()) };
+    // It may have become the store between our opening and our locking it.
+    let here = dir.still_there().map_err(Error::io("inspect", dir.path()))?;
+    if here && lock.is_in(&dir)? && clear_store(&dir, &Limits::default())?.is_empty() {
+        parent.remove_dir(entry)?;
+    }
+    Ok(())
+}
+
+struct Known {
+    files: Vec<String>,
+    folders: Vec<String>,
+    foreign: Vec<String>,
+}
+
+/// What in a folder belongs to a store, but for the metadata and the lock.
+fn known_files(dir: &Dir, limits: &Limits) -> Result<Known> {
+    let mut known = Known { files: Vec::new(), folders: Vec::new(), foreign: Vec::new() };
+    let mut named = std::collections::HashSet::new();
+    if let Ok(Some((_, bytes))) =
+        dir.read(metadata::FILE, "the size of the metadata", limits.max_metadata_bytes)
+        && let Ok(records) = metadata::parse(&bytes, &dir.join(metadata::FILE), limits)
+    {
+        named.extend(records.into_iter().map(|r| r.data_file));
+    }
+    for (name, kind) in dir.entries()? {
+        let Some(name) = name else {
+            known.foreign.push("a name that is not UTF-8".to_owned());
+            continue;
+        };
+        let segment_folder = name.starts_with("data_") && name.ends_with("_segments");
+        match kind {
+            Kind::File if name == metadata::FILE || name == lock::FILE => {}
+            Kind::File
+                if name.starts_with(names::OWN_PREFIX)
+                    || is_store_file(&name)
+                    || named.contains(&name) =>
+            {
+                known.files.push(name);
+            }
+            Kind::Folder if segment_folder || name == redo::STAGE => {
+                let Some(inner) = dir.open_dir(&name)? else { continue };
+                for (file, kind) in inner.entries()? {
+                    match file {
+                        Some(f)
+                            if kind == Kind::File
+                                && (is_store_file(&f) || f.ends_with(commit::NEW)) =>
+                        {
+                            known.files.push(format!("{name}/{f}"));
+                        }
+                        f => known.foreign.push(format!("{name}/{}", f.unwrap_or_default())),
+                    }
+                }
+                known.folders.push(name);
+            }
+            _ => known.foreign.push(name),
+        }
+    }
+    Ok(known)
+}
+
+fn is_store_file(name: &str) -> bool {
+    [".npkd", ".npkb", segments::SUFFIX].iter().any(|s| name.ends_with(s))
+}
+
+/// Removes a store's files from its folder, the metadata first, so that it is a store no more.
+/// What is none of its files stays, and is named.
+fn clear_store(dir: &Dir, limits: &Limits) -> Result<Vec<String>> {
+    let known = known_files(dir, limits)?;
+    dir.remove_file(metadata::FILE)?;
+    for file in &known.files {
+        dir.remove_file(file)?;
+    }
+    let mut left = known.foreign;
+    for folder in &known.folders {
+        dir.remove_dir(folder)?;
+    }
+    dir.remove_file(lock::FILE)?;
+    left.sort();
+    Ok(left)
+}

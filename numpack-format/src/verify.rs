@@ -1,0 +1,321 @@
+//! Finding everything that is wrong with a store.
+
+use crate::bitmap::Bitmap;
+use crate::disk::{Dir, Kind};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::metadata::{self, Record};
+use crate::store::{self, Loaded, Overlay, Store};
+use crate::{lock, names, redo, segments, side, side_codec};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What a fault is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// `metadata.npkm` cannot be read, so nothing else can be judged.
+    Metadata,
+    /// The record of a committed change cannot be read, or no longer applies.
+    Redo,
+    /// A data file, or a segment, is missing, too short or no regular file.
+    Data,
+    /// The bitmap of dropped rows cannot be read.
+    Bitmap,
+    /// Two arrays share a data file, so that changing one would damage the other.
+    Shared,
+    /// A data file, bitmap or segment list that no array uses.
+    Orphan,
+    /// The side information cannot be read, or a note in it no longer fits.
+    Side,
+    /// A notice: a writer died here. The next one finishes or clears what it left.
+    Leftover,
+    /// A notice: a data file has bytes past the array's end, which are ignored.
+    Surplus,
+}
+
+/// Something that [`Store::verify`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Fault {
+    /// What it is about.
+    pub kind: FaultKind,
+    /// The file.
+    pub file: PathBuf,
+    /// The array, where one is concerned.
+    pub array: Option<String>,
+    /// What is wrong, with the file and the array.
+    pub message: String,
+}
+
+impl Fault {
+    /// Whether it is only a notice: no data is wrong or lost.
+    pub fn is_notice(&self) -> bool {
+        matches!(self.kind, FaultKind::Leftover | FaultKind::Surplus)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+struct Check<'a> {
+    dir: &'a Dir,
+    limits: Limits,
+    faults: Vec<Fault>,
+}
+
+impl Store {
+    /// Everything that is wrong with the store at a path, and nothing is written. An empty list
+    /// means: sound.
+    ///
+    /// An error means that the path holds no store, or could not be looked at. Nobody should write
+    /// the store meanwhile.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("m.npk");
+    /// # use numpack_format::{Store, Writer};
+    /// Writer::create(&path)?.commit()?;
+    /// assert_eq!(Store::verify(&path)?, []);
+    /// # Ok(()) }
+    /// ```
+    pub fn verify(path: impl AsRef<Path>) -> Result<Vec<Fault>> {
+        let path = path.as_ref();
+        let dir = store::open_folder(path)?;
+        let mut check = Check { dir: &dir, limits: Limits::default(), faults: Vec::new() };
+        match Loaded::read(&dir, &check.limits) {
+            Ok(loaded) => check.loaded(loaded)?,
+            Err(e @ (Error::Io { .. } | Error::NotAStore { .. })) => return Err(e),
+            Err(e) => {
+                let about_redo = matches!(&e, Error::Format { file, .. } | Error::Unsupported { file, .. } | Error::Limit { file, .. } if file.ends_with(redo::FILE));
+                let (kind, file) = if about_redo {
+                    (FaultKind::Redo, redo::FILE)
+                } else {
+                    (FaultKind::Metadata, metadata::FILE)
+                };
+                check.add(kind, file, None, e.to_string());
+            }
+        }
+        Ok(check.faults)
+    }
+}
+
+impl Check<'_> {
+    fn add(&mut self, kind: FaultKind, file: &str, array: Option<&str>, message: String) {
+        self.faults.push(Fault {
+            kind,
+            file: self.dir.join(file),
+            array: array.map(str::to_owned),
+            message,
+        });
+    }
+
+    /// Adds a fault in the usual words.
+    fn say(&mut self, kind: FaultKind, file: &str, array: Option<&str>, problem: &str) {
+        let place = self.dir.join(file);
+        let message = match array {
+            Some(a) => format!("{}: array {a:?}: {problem}", place.display()),
+            None => format!("{}: {problem}", place.display()),
+        };
+        self.add(kind, file, array, message);
+    }
+
+    fn loaded(&mut self, mut loaded: Loaded) -> Result<()> {
+        for warning in std::mem::take(&mut loaded.warnings) {
+            self.add(FaultKind::Redo, redo::FILE, None, warning);
+        }
+        if loaded.redo.is_some() {
+            self.say(
+                FaultKind::Leftover,
+                redo::FILE,
+                None,
+                "a committed change has not been applied yet; the next writer does it",
+            );
+        }
+        let overlay = Overlay::new(loaded.redo.as_ref());
+        let mut used: HashMap<String, String> = HashMap::new();
+        let mut bitmaps = HashSet::new();
+        let mut names_seen = HashSet::new();
+        for r in &loaded.records {
+            if !names_seen.insert(&r.name) {
+                self.say(
+                    FaultKind::Metadata,
+                    metadata::FILE,
+                    Some(&r.name),
+                    "two records have this name",
+                );
+            }
+            for file in self.array(r, &overlay) {
+                if let Some(other) = used.insert(file.clone(), r.name.clone()) {
+                    self.say(
+                        FaultKind::Shared,
+                        &file,
+                        Some(&r.name),
+                        &format!("array {other:?} has the same file; save one of them again"),
+                    );
+                }
+            }
+            bitmaps.extend(names::bitmap_file(&r.name));
+        }
+        self.side(&loaded.records, &overlay);
+        self.entries(&used, &bitmaps, &overlay)
+    }
+
+    /// Checks one array, and gives the files it uses.
+    fn array(&mut self, r: &Record, overlay: &Overlay<'_>) -> Vec<String> {
+        let name = Some(&r.name[..]);
+        let mut used = vec![r.data_file.clone()];
+        if r.data_file.ends_with(segments::SUFFIX)
+            && let Ok(Some((_, bytes))) = self.dir.read(
+                &r.data_file,
+                "the size of a segment list",
+                self.limits.max_segment_list_bytes,
+            )
+            && let Ok(list) = segments::parse_unchecked(&bytes, &self.dir.join(&r.data_file))
+        {
+            used.extend(list.into_iter().map(|s| s.file));
+        }
+        match store::open_parts(
+            self.dir,
+            &overlay.staged,
+            &r.data_file,
+            r.dtype,
+            &r.shape,
+            &self.limits,
+        ) {
+            Ok(parts) => {
+                for p in parts {
+                    let surplus = p.file.metadata().map_or(0, |m| m.len().saturating_sub(p.len));
+                    if surplus > 0 {
+                        let problem = format!(
+                            "{surplus} bytes follow the array's {}; they are ignored",
+                            p.len
+                        );
+                        self.say(FaultKind::Surplus, &r.data_file, name, &problem);
+                    }
+                }
+            }
+            Err(e) => {
+                self.add(FaultKind::Data, &r.data_file, name, e.in_array(&r.name).to_string());
+            }
+        }
+        match overlay.bitmap(self.dir, r, &self.limits) {
+            Ok(None) => {}
+            Ok(Some(bitmap)) => self.bitmap(r, &bitmap),
+            Err(e) => self.add(
+                FaultKind::Bitmap,
+                &names::bitmap_file(&r.name).unwrap_or_default(),
+                name,
+                e.in_array(&r.name).to_string(),
+            ),
+        }
+        used
+    }
+
+    fn bitmap(&mut self, r: &Record, bitmap: &Bitmap) {
+        if r.name == side::ARRAY_NAME && bitmap.live() != r.shape.first().copied().unwrap_or(0) {
+            self.say(
+                FaultKind::Side,
+                &r.data_file,
+                Some(&r.name),
+                "another program has dropped rows of it; they are read all the same",
+            );
+        }
+    }
+
+    fn side(&mut self, records: &[Record], overlay: &Overlay<'_>) {
+        let Some(record) = records.iter().find(|r| r.name == side::ARRAY_NAME) else { return };
+        let name = Some(side::ARRAY_NAME);
+        let side = match store::read_side(self.dir, &overlay.staged, record, &self.limits) {
+            Ok(side) => side,
+            Err(e) => return self.add(FaultKind::Side, &record.data_file, name, e.to_string()),
+        };
+        let by_name: HashMap<&str, &Record> = records.iter().map(|r| (&r.name[..], r)).collect();
+        for note in &side.arrays {
+            let problem = match by_name.get(&note.name[..]) {
+                None => Some("the array is gone".to_owned()),
+                Some(r) => side_codec::misfit(note, r.dtype, &r.shape),
+            };
+            if let Some(problem) = problem {
+                self.say(
+                    FaultKind::Side,
+                    &record.data_file,
+                    Some(&note.name),
+                    &format!("the note on it no longer fits: {problem}"),
+                );
+            }
+        }
+    }
+
+    /// Looks for files that nothing uses.
+    fn entries(
+        &mut self,
+        used: &HashMap<String, String>,
+        bitmaps: &HashSet<String>,
+        overlay: &Overlay<'_>,
+    ) -> Result<()> {
+        let mut entries: Vec<(String, Kind)> =
+            self.dir.entries()?.into_iter().filter_map(|(n, k)| Some((n?, k))).collect();
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, kind) in entries {
+            match kind {
+                Kind::File
+                    if used.contains_key(&name)
+                        || bitmaps.contains(&name)
+                        || overlay.leaving.contains(&name[..]) => {}
+                Kind::File if [metadata::FILE, lock::FILE, redo::FILE].contains(&&name[..]) => {}
+                Kind::File if name.starts_with(names::OWN_PREFIX) => self.leftover(&name),
+                Kind::File if name.ends_with(".npkd") || name.ends_with(segments::SUFFIX) => {
+                    self.orphan(&name);
+                }
+                Kind::File if name.ends_with(".npkb") => {
+                    self.say(FaultKind::Orphan, &name, None, "no array has this bitmap; an array of that name would lose rows in other programs");
+                }
+                Kind::Folder if name == redo::STAGE => {
+                    let staged: HashSet<&String> = overlay.staged.values().collect();
+                    let inner =
+                        self.dir.open_dir(&name)?.map_or(Ok(Vec::new()), |d| d.entries())?;
+                    if inner.iter().any(|(n, _)| n.as_ref().is_none_or(|n| !staged.contains(n))) {
+                        self.leftover(&name);
+                    }
+                }
+                Kind::Folder if name.starts_with("data_") && name.ends_with("_segments") => {
+                    let inner =
+                        self.dir.open_dir(&name)?.map_or(Ok(Vec::new()), |d| d.entries())?;
+                    for file in
+                        inner.into_iter().filter_map(|(n, _)| n).map(|n| format!("{name}/{n}"))
+                    {
+                        if !used.contains_key(&file) && !overlay.leaving.contains(&file[..]) {
+                            self.orphan(&file);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn orphan(&mut self, file: &str) {
+        self.say(
+            FaultKind::Orphan,
+            file,
+            None,
+            "no array uses this file; its shape and type are lost unless somebody knows them",
+        );
+    }
+
+    fn leftover(&mut self, file: &str) {
+        self.say(
+            FaultKind::Leftover,
+            file,
+            None,
+            "a writer died before its commit and left this; the next writer clears it",
+        );
+    }
+}

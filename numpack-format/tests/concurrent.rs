@@ -1,0 +1,193 @@
+//! Readers beside a writer, and writers beside each other.
+#![allow(missing_docs, reason = "a test")]
+
+mod common;
+
+use common::{place, save};
+use numpack_format::{DType, Error, Store, Writer, WriterOptions};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Three arrays that all say the same number, in types and shapes that change with it.
+fn fill(w: &mut Writer, n: u8) {
+    for name in ["a", "b", "c"] {
+        let dtype = DType::ALL[1 + usize::from(n % 13)];
+        let len = 1 + u64::from(n % 7) * 100;
+        save(w, name, dtype, &[len], &vec![n; len as usize * dtype.size()]);
+    }
+}
+
+/// The number, or `None` where the store changed between two arrays and says so.
+fn whole_state(path: &Path) -> Option<u8> {
+    let store = Store::open(path).unwrap();
+    assert_eq!(store.arrays().len(), 3);
+    let mut all: Option<u8> = None;
+    for info in store.arrays() {
+        let array = match store.array(&info.name) {
+            Ok(a) => a,
+            Err(Error::Changed { .. }) => return None,
+            Err(e) => panic!("{e}"),
+        };
+        assert_eq!(array.info(), info);
+        let mut bytes = vec![0; array.nbytes() as usize];
+        array.read_into(&mut bytes).unwrap();
+        let n = *all.get_or_insert(bytes[0]);
+        assert_eq!(info.dtype, DType::ALL[1 + usize::from(n % 13)]);
+        assert!(bytes.iter().all(|&b| b == n), "two states at once");
+    }
+    all
+}
+
+fn readers_see_whole_states(commit: impl Fn(&Path, u8)) {
+    let (_t, path) = place();
+    let mut w = Writer::create(&path).unwrap();
+    fill(&mut w, 0);
+    w.commit().unwrap();
+    let (stop, seen) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    seen.fetch_add(u32::from(whole_state(&path).is_some()), Ordering::Relaxed);
+                }
+            });
+        }
+        for n in 1..60 {
+            commit(&path, n);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(seen.load(Ordering::Relaxed) > 10);
+    assert_eq!(whole_state(&path), Some(59));
+    assert_eq!(Store::verify(&path).unwrap(), []);
+}
+
+#[test]
+fn readers_beside_commits() {
+    readers_see_whole_states(|path, n| {
+        let mut w = Writer::open(path).unwrap();
+        fill(&mut w, n);
+        w.commit().unwrap();
+    });
+}
+
+#[test]
+fn readers_beside_replacements() {
+    readers_see_whole_states(|path, n| {
+        let mut w = Writer::replace(path).unwrap();
+        fill(&mut w, n);
+        w.commit().unwrap();
+    });
+}
+
+#[test]
+fn an_unchanged_array_of_an_older_state_still_opens() {
+    let (_t, path) = place();
+    let mut w = Writer::create(&path).unwrap();
+    fill(&mut w, 1);
+    w.commit().unwrap();
+    let store = Store::open(&path).unwrap();
+    let held = store.array("a").unwrap();
+    let mut w = Writer::open(&path).unwrap();
+    save(&mut w, "a", DType::U8, &[1], &[9]);
+    w.commit().unwrap();
+    assert!(matches!(store.array("a"), Err(Error::Changed { .. })));
+    assert_eq!(common::read(&store, "b")[0], 1);
+    let mut bytes = vec![0; held.nbytes() as usize];
+    held.read_into(&mut bytes).unwrap();
+    assert!(bytes.iter().all(|&b| b == 1));
+}
+
+#[test]
+fn a_second_writer_waits_or_is_told() {
+    let (_t, path) = place();
+    Writer::create(&path).unwrap().commit().unwrap();
+    let mut first = Writer::open(&path).unwrap();
+    let at_once = WriterOptions { wait: false, ..WriterOptions::default() };
+    assert!(matches!(Writer::open_with(&path, &at_once), Err(Error::Locked { .. })));
+    let replacement = Writer::replace_with(&path, &at_once).unwrap();
+    assert!(matches!(replacement.commit(), Err(Error::Locked { .. })));
+    std::thread::scope(|s| {
+        let second = s.spawn(|| {
+            let mut w = Writer::open(&path).unwrap();
+            assert_eq!(w.store().arrays().len(), 1, "it must see what the first wrote");
+            save(&mut w, "second", DType::U8, &[1], &[2]);
+            w.commit().unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!second.is_finished());
+        save(&mut first, "first", DType::U8, &[1], &[1]);
+        first.commit().unwrap();
+    });
+    assert_eq!(Store::open(&path).unwrap().arrays().len(), 2);
+}
+
+#[test]
+fn a_writer_that_waited_for_a_store_that_was_replaced_gets_the_new_one() {
+    let (_t, path) = place();
+    let mut w = Writer::create(&path).unwrap();
+    save(&mut w, "old", DType::U8, &[1], &[1]);
+    w.commit().unwrap();
+    for _ in 0..20 {
+        let mut replacement = Writer::replace(&path).unwrap();
+        save(&mut replacement, "fresh", DType::U8, &[1], &[2]);
+        let holder = Writer::open(&path).unwrap();
+        std::thread::scope(|s| {
+            s.spawn(|| replacement.commit().unwrap());
+            let waiting = s.spawn(|| {
+                let mut w = Writer::open(&path).unwrap();
+                save(&mut w, "added", DType::U8, &[1], &[3]);
+                w.commit().unwrap();
+            });
+            std::thread::sleep(Duration::from_millis(5));
+            drop(holder);
+            waiting.join().unwrap();
+        });
+        let store = Store::open(&path).unwrap();
+        assert!(store.info("fresh").is_some());
+        assert_eq!(Store::verify(&path).unwrap(), []);
+    }
+}
+
+#[test]
+fn writers_in_turn_lose_nothing() {
+    let (_t, path) = place();
+    Writer::create(&path).unwrap().commit().unwrap();
+    std::thread::scope(|s| {
+        for t in 0..4 {
+            let path = &path;
+            s.spawn(move || {
+                for i in 0..5 {
+                    let mut w = Writer::open(path).unwrap();
+                    save(&mut w, &format!("{t}.{i}"), DType::U8, &[1], &[t]);
+                    w.commit().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(Store::open(&path).unwrap().arrays().len(), 20);
+}
+
+#[test]
+fn creators_of_one_path() {
+    let (t, path) = place();
+    let first = Writer::create(&path).unwrap();
+    let second = Writer::create(&path).unwrap();
+    first.commit().unwrap();
+    assert!(matches!(second.commit(), Err(Error::Exists { .. })));
+    assert_eq!(common::names(t.path()), ["s.npk"]);
+    // What a dead writer left goes; what a live one builds stays.
+    let dead = t.path().join(".s.npk.libnumpack-1-0123456789abcdef");
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::write(dead.join("data_a.npkd"), "x").unwrap();
+    let foreign = t.path().join(".s.npk.libnumpack-1-note");
+    std::fs::create_dir(&foreign).unwrap();
+    let live = Writer::replace(&path).unwrap();
+    let other = Writer::replace(&path).unwrap();
+    assert!(!dead.exists() && foreign.exists());
+    live.commit().unwrap();
+    other.commit().unwrap();
+    std::fs::remove_dir(foreign).unwrap();
+    assert_eq!(common::names(t.path()), ["s.npk"]);
+}

@@ -1,0 +1,99 @@
+//! PyTorch's `.pt` files without PyTorch. Nothing found in a file is ever executed.
+//!
+//! ```no_run
+//! use torch_pickle::Checkpoint;
+//!
+//! let checkpoint = Checkpoint::open("model.pt")?;
+//! for (name, node) in checkpoint.tree().named_tensors(1_000_000)? {
+//!     println!("{name} {:?}", checkpoint.tree().node(node));
+//! }
+//! # Ok::<(), torch_pickle::Error>(())
+//! ```
+//!
+//! # The file
+//!
+//! A zip archive of stored records in one folder, which torch names after the file:
+//!
+//! ```text
+//! 0       ┌ local header: 30 bytes, the name, an extra field "FB" of padding
+//!         │ <folder>/data.pkl            the object, as a pickle of protocol 2
+//!         ├ <folder>/byteorder           "little" or "big"; absent before torch 2.1
+//!         ├ <folder>/data/0              the bytes of the first storage, at a multiple of 64
+//!         ├ <folder>/data/1 …            one record for each storage, in the order of the pickle
+//!         ├ <folder>/version             "3\n"
+//!         ├ central directory: 46 bytes and the name for each record; sizes stand only here
+//!         ├ zip64 end record (56 bytes) and its locator (20 bytes)
+//! len-22  └ end record
+//! ```
+//!
+//! A tensor in the pickle is a call by name, `torch._utils._rebuild_tensor_v2`, with a reference to
+//! a storage (`('storage', torch.FloatStorage, '0', 'cpu', 6)`), an offset, sizes and strides in
+//! elements. Several tensors may show one storage. The callables that matter are known by name; all
+//! others are kept as the recipe they are, an [`Object`].
+//!
+//! # What is refused
+//!
+//! What two readers could understand differently: two records of one name, a local header that
+//! contradicts the directory, overlapping records, bytes before or after the archive, encrypted
+//! records, a length that contradicts the number of elements, tensors that reach out of their
+//! storage, bytes after the end of the pickle. Other containers are refused by their name: the
+//! legacy stream from before torch 1.6, tar, TorchScript, torch.export, distributed checkpoints.
+//!
+//! # Limits
+//!
+//! See [`Limits`]. No input makes the reader crash, recurse, or allocate more than what its bytes
+//! justify: a length is compared with the bytes that are there before memory is asked for. Shared
+//! parts are references, so that a list of lists of lists is as small as it is in the file; and
+//! what walks it counts its steps.
+//!
+//! # Where things are
+//!
+//! | module | |
+//! |---|---|
+//! | `archive` | the zip container: end record, directory, local headers, what else a file may be |
+//! | `record` | the bytes of a record: inflate, CRC-32 |
+//! | `pickle` | the machine: opcodes, the calls known by name, tensors, keys |
+//! | `tree`, `dtype` | the object: nodes, tensors, storages, element types |
+//! | `walk`, `names`, `special`, `same` | finding and naming tensors; what objects are; comparing |
+//! | `checkpoint`, `read`, `whole`, `view`, `resolve`, `verify`, `map` | an open file: its tensors' bytes |
+//! | `write` | a tree becomes a file |
+
+#![deny(unsafe_code)]
+#![warn(clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod archive;
+mod bounds;
+mod checkpoint;
+mod dtype;
+mod error;
+mod io;
+mod map;
+mod names;
+mod options;
+mod pickle;
+mod read;
+mod record;
+mod resolve;
+mod same;
+mod special;
+mod table;
+mod tree;
+mod verify;
+mod view;
+mod walk;
+mod whole;
+mod write;
+
+pub use archive::{Archive, ByteOrder, Entry};
+pub use checkpoint::Checkpoint;
+pub use dtype::DType;
+pub use error::{Error, Part, Result};
+pub use map::Map;
+pub use options::{CrcPolicy, Limits, Options};
+pub use record::Record;
+pub use special::{Kind, NdArray, NumpyDtype, NumpyScalar, Sparse};
+pub use tree::*;
+pub use view::{ReadAt, stream_view};
+pub use walk::TensorNames;
+pub use write::{StorageData, StorageSink, WriteOptions, write};

@@ -1,0 +1,30 @@
+//! A pickle machine that builds values and runs nothing.
+//!
+//! Each opcode of protocols 0 to 5 is understood. A callable is never looked up: the few that
+//! torch needs to describe tensors, and the builtin containers, are known by name; any other gives
+//! an [`Object`](crate::Object), the recipe itself.
+
+mod call;
+mod collections;
+mod keys;
+mod machine;
+mod op;
+mod scan;
+mod tensors;
+mod text;
+
+use std::path::Path;
+
+use crate::error::{Part, Result};
+use crate::{Limits, Tree};
+pub(crate) use text::negate;
+
+/// Reads a pickle. `name` is its record, for errors.
+pub(crate) fn load(bytes: &[u8], limits: &Limits, file: &Path, name: &str) -> Result<Tree> {
+    machine::run(bytes, limits).map_err(|fault| fault.into_error(file, Part::Pickle(name.into())))
+}
+
+/// Whether the bytes could be a pickle of protocol 0 or 1, which has no signature.
+pub(crate) fn looks_like_one(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|b| b"()]}cilpdFIJKLMNSUVTX".contains(b)) && scan::scan(bytes).is_ok()
+}

@@ -1,0 +1,337 @@
+//! Reading storages and tensors: in place where the bytes already lie as wanted, else by way of
+//! [`view`](crate::view), and then resolved: byte order, conjugation, negation.
+
+use std::ops::Range;
+
+use crate::archive::ByteOrder;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Part, Result};
+use crate::io::read_exact_at;
+use crate::record::{self, Record};
+use crate::resolve::{Resolve, swap_bytes};
+use crate::{CrcPolicy, Node, StorageId, StorageType, Tensor, TensorId, view};
+
+/// Bounds of the pieces a stream is cut into.
+const CHUNK: Range<usize> = 4 * 1024..8 * 1024 * 1024;
+/// The scratch memory of a read into the caller's buffer.
+const SCRATCH: usize = 4 * 1024 * 1024;
+
+/// Where a tensor's elements come from.
+struct Source<'a> {
+    id: TensorId,
+    tensor: &'a Tensor,
+    record: Record,
+    name: &'a str,
+    /// Bytes of an element.
+    size: usize,
+    /// Bytes of the tensor.
+    len: u64,
+    /// The first byte in the storage.
+    start: u64,
+    resolve: Resolve,
+}
+
+impl Checkpoint {
+    /// Reads a whole storage, little-endian.
+    ///
+    /// The elements of an untyped storage in a big-endian archive are swapped by the type of the
+    /// tensors that show it.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where `out` has another length than the storage;
+    /// [`Error::Unsupported`] where tensors of several types show an untyped big-endian storage;
+    /// [`Error::Format`] where its checksum is wrong and the policy is to refuse.
+    pub fn read_storage_into(&self, id: StorageId, out: &mut [u8]) -> Result<()> {
+        let record = self.storage_record(id)?;
+        check_len(out.len(), record.len)?;
+        let swap = self.storage_swap(id)?;
+        self.read_whole(id, &record, out)?;
+        swap_bytes(out, swap);
+        Ok(())
+    }
+
+    /// Reads a tensor: its elements in C order, little-endian, conjugation and negation resolved.
+    ///
+    /// # Errors
+    /// As [`read_storage_into`](Self::read_storage_into), and [`Error::Limit`] where the tensor is
+    /// larger than its storage (`expand`) and than [`Limits::max_expansion`].
+    ///
+    /// [`Limits::max_expansion`]: crate::Limits::max_expansion
+    pub fn read_into(&self, id: TensorId, out: &mut [u8]) -> Result<()> {
+        let source = self.source(id)?;
+        check_len(out.len(), source.len)?;
+        if source.len == 0 {
+            return Ok(());
+        }
+        let tensor = source.tensor;
+        if tensor.is_contiguous() {
+            if source.start == 0 && source.len == source.record.len {
+                self.read_whole(tensor.storage, &source.record, out)?;
+            } else if source.record.compressed
+                || !self.crc_is_settled(tensor.storage, &source.record)
+            {
+                // One pass checks the record and fetches the part.
+                let mut filled = 0;
+                self.pass(&source, SCRATCH, &mut |piece| {
+                    out[filled..filled + piece.len()].copy_from_slice(piece);
+                    filled += piece.len();
+                    Ok(())
+                })?;
+            } else {
+                self.read_part(&source, source.start, out)?;
+            }
+        } else {
+            let dims = view::simplify(&tensor.shape, &tensor.stride);
+            let mut scratch = Vec::new();
+            self.with_bytes(&source, SCRATCH, &mut |read| {
+                let boxed = view::c_order(&dims);
+                view::gather(&boxed, tensor.offset, source.size, SCRATCH, &mut scratch, read, out)
+            })?;
+        }
+        source.resolve.apply(out);
+        Ok(())
+    }
+
+    /// Hands a tensor's bytes, the same as [`read_into`](Self::read_into) gives, to `sink` in
+    /// pieces of at most `chunk` bytes (between 4 KiB and 8 MiB). No more than twice that is held
+    /// in memory, but for a compressed storage read out of order, which is inflated whole.
+    ///
+    /// A checksum may be found wrong only after the last piece: what `sink` was given counts once
+    /// this returns `Ok`.
+    ///
+    /// # Errors
+    /// As [`read_into`](Self::read_into); and the first error of `sink`, which ends the stream:
+    /// [`Error::Cancelled`] is meant for that.
+    pub fn stream(
+        &self,
+        id: TensorId,
+        chunk: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        // A multiple of every element's size.
+        let chunk = chunk.clamp(CHUNK.start, CHUNK.end) & !15;
+        let source = self.source(id)?;
+        if source.len == 0 {
+            return Ok(());
+        }
+        let tensor = source.tensor;
+        let resolve = source.resolve;
+        let mut emit = |piece: &mut [u8]| {
+            resolve.apply(piece);
+            sink(piece)
+        };
+        if !tensor.is_contiguous() {
+            let dims = view::simplify(&tensor.shape, &tensor.stride);
+            return self.with_bytes(&source, chunk, &mut |read| {
+                view::stream(&dims, tensor.offset, source.size, chunk, read, &mut emit)
+            });
+        }
+        let whole = source.start == 0 && source.len == source.record.len;
+        if whole || source.record.compressed {
+            return self.pass(&source, chunk, &mut emit);
+        }
+        self.settle_crc(tensor.storage, &source.record, chunk)?;
+        let mut buf = vec![0; chunk.min(usize::try_from(source.len).unwrap_or(chunk))];
+        let mut at = 0;
+        while at < source.len {
+            let n = (source.len - at).min(buf.len() as u64) as usize;
+            self.read_part(&source, source.start + at, &mut buf[..n])?;
+            emit(&mut buf[..n])?;
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    fn source(&self, id: TensorId) -> Result<Source<'_>> {
+        let tensor = self.tree().tensor(id);
+        let unsupported = |what: &str, advice: &'static str| {
+            let part = Part::Tensor(self.tensor_name(id).into());
+            Error::unsupported(self.path(), part, None, what, advice)
+        };
+        let size = tensor.dtype.size();
+        let per_item = tensor.dtype.values_per_item();
+        // Bounds were checked when the pickle was read.
+        let len = tensor.nbytes().unwrap_or(u64::MAX);
+        if per_item > 1 && (!tensor.is_contiguous() || !tensor.offset.is_multiple_of(per_item)) {
+            return Err(unsupported(
+                "several of its values share a byte, and the view does not start or step by whole bytes",
+                "save a contiguous copy of it with torch",
+            ));
+        }
+        let record = self.storage_record(tensor.storage)?;
+        let most = self.options().limits.max_expansion;
+        if len > record.len && len > most {
+            let part = Part::Tensor(self.tensor_name(id).into());
+            return Err(Error::limit(self.path(), part, "max_expansion", len, most, "bytes"));
+        }
+        let swap = match (self.byte_order(), self.tree().storage(tensor.storage).dtype) {
+            (ByteOrder::Little, _) => 1,
+            (ByteOrder::Big, StorageType::Untyped) => tensor.dtype.swap_size(),
+            (ByteOrder::Big, StorageType::Typed(stored)) => {
+                if stored.swap_size() != tensor.dtype.swap_size() {
+                    return Err(unsupported(
+                        "its type is not that of its storage, in a big-endian archive",
+                        "save it again with torch on a little-endian machine",
+                    ));
+                }
+                stored.swap_size()
+            }
+        };
+        let resolve = Resolve::new(tensor, swap)
+            .ok_or_else(|| unsupported("a negated tensor of a type without negatives", ""))?;
+        Ok(Source {
+            id,
+            tensor,
+            record,
+            name: self.record_name(tensor.storage),
+            size,
+            len,
+            start: if len == 0 { 0 } else { tensor.offset / per_item * size as u64 },
+            resolve,
+        })
+    }
+
+    /// Reads all of a record and checks it.
+    fn read_whole(&self, id: StorageId, record: &Record, out: &mut [u8]) -> Result<()> {
+        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
+        let name = self.record_name(id);
+        let warning = record::read_into(self.file(), self.path(), name, record, policy, out)?;
+        self.warn(warning);
+        self.note_checked(id);
+        Ok(())
+    }
+
+    pub(crate) fn note_checked(&self, id: StorageId) {
+        if self.options().crc != CrcPolicy::Off {
+            self.set_checked(id);
+        }
+    }
+
+    /// Whether nothing is left to be checked about a storage.
+    pub(crate) fn crc_is_settled(&self, id: StorageId, record: &Record) -> bool {
+        self.options().crc == CrcPolicy::Off || record.crc.is_none() || self.is_checked(id)
+    }
+
+    /// Checks a storage before a part of it is read.
+    pub(crate) fn settle_crc(&self, id: StorageId, record: &Record, step: usize) -> Result<()> {
+        if self.crc_is_settled(id, record) {
+            return Ok(());
+        }
+        let (name, policy) = (self.record_name(id), self.options().crc);
+        let warning =
+            record::pass(self.file(), self.path(), name, record, policy, step, &mut |_| Ok(()))?;
+        self.warn(warning);
+        self.note_checked(id);
+        Ok(())
+    }
+
+    /// Goes over a whole record, checks it, and hands out what belongs to a contiguous tensor.
+    fn pass(
+        &self,
+        source: &Source<'_>,
+        step: usize,
+        sink: &mut dyn FnMut(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let id = source.tensor.storage;
+        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
+        let (from, to) = (source.start, source.start + source.len);
+        let mut at = 0u64;
+        let mut part = |piece: &mut [u8]| {
+            let end = at + piece.len() as u64;
+            let (a, b) = (from.clamp(at, end) - at, to.clamp(at, end) - at);
+            at = end;
+            if a < b { sink(&mut piece[a as usize..b as usize]) } else { Ok(()) }
+        };
+        let (file, path, name) = (self.file(), self.path(), source.name);
+        let warning = record::pass(file, path, name, &source.record, policy, step, &mut part)?;
+        self.warn(warning);
+        self.note_checked(id);
+        Ok(())
+    }
+
+    fn read_part(&self, source: &Source<'_>, at: u64, out: &mut [u8]) -> Result<()> {
+        let offset = source.record.offset + at;
+        read_exact_at(self.file(), out, offset)
+            .map_err(|e| record::read_error(self.path(), source.name, offset, e))
+    }
+
+    /// Gives `body` random access to the bytes of a tensor's storage, which was checked.
+    fn with_bytes(
+        &self,
+        source: &Source<'_>,
+        step: usize,
+        body: &mut dyn FnMut(&mut view::ReadAt<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (id, record) = (source.tensor.storage, &source.record);
+        if !record.compressed {
+            self.settle_crc(id, record, step)?;
+            return body(&mut |at, out| self.read_part(source, at, out));
+        }
+        let most = self.options().limits.max_expansion;
+        if record.len > most {
+            let part = Part::Tensor(self.tensor_name(source.id).into());
+            return Err(Error::limit(
+                self.path(),
+                part,
+                "max_expansion",
+                record.len,
+                most,
+                "bytes",
+            ));
+        }
+        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
+        let (bytes, warning) =
+            record::read_all(self.file(), self.path(), source.name, record, policy)?;
+        self.warn(warning);
+        self.note_checked(id);
+        body(&mut |at, out| {
+            let from = at as usize;
+            out.copy_from_slice(&bytes[from..from + out.len()]);
+            Ok(())
+        })
+    }
+
+    /// The size of the numbers to swap in a storage; 1 where none are.
+    pub(crate) fn storage_swap(&self, id: StorageId) -> Result<usize> {
+        if self.byte_order() == ByteOrder::Little {
+            return Ok(1);
+        }
+        if let StorageType::Typed(dtype) = self.tree().storage(id).dtype {
+            return Ok(dtype.swap_size());
+        }
+        let mut views = self.tree().tensors().iter().filter(|t| t.storage == id);
+        let Some(first) = views.next().map(|t| t.dtype.swap_size()) else { return Ok(1) };
+        if views.all(|t| t.dtype.swap_size() == first) {
+            return Ok(first);
+        }
+        Err(Error::unsupported(
+            self.path(),
+            Part::Record(self.record_name(id).into()),
+            None,
+            "tensors of several types show this untyped storage of a big-endian archive",
+            "read the tensors one by one",
+        ))
+    }
+
+    /// The first path of a tensor, or its number: for error messages.
+    pub(crate) fn tensor_name(&self, id: TensorId) -> String {
+        let tree = self.tree();
+        let named = tree.first_names();
+        let name = named.into_iter().find(|(_, n)| *tree.node(*n) == Node::Tensor(id));
+        match name {
+            Some((name, _)) if !name.is_empty() => name,
+            _ => format!("number {}", id.0),
+        }
+    }
+}
+
+fn check_len(have: usize, need: u64) -> Result<()> {
+    if have as u64 == need {
+        return Ok(());
+    }
+    Err(Error::Parameter {
+        parameter: "out",
+        problem: format!("the buffer has {have} bytes, and {need} are to be read"),
+        advice: "size it by nbytes()",
+    })
+}

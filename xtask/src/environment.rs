@@ -1,0 +1,109 @@
+//! Python environments under the user's cache.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// One virtual environment, by the file that says what is in it.
+pub(crate) struct Environment {
+    pub(crate) name: &'static str,
+    /// Relative to the repository.
+    pub(crate) requirements: &'static str,
+    /// For the list of downloads.
+    pub(crate) size: &'static str,
+}
+
+pub(crate) const TEST: Environment = Environment {
+    name: "test",
+    requirements: "xtask/peers/requirements-test.txt",
+    size: "about 20 MB",
+};
+pub(crate) const TORCH: Environment = Environment {
+    name: "torch",
+    requirements: "xtask/peers/requirements-torch.txt",
+    size: "about 5 GB installed",
+};
+pub(crate) const NUMPACK: Environment = Environment {
+    name: "numpack",
+    requirements: "xtask/peers/requirements-numpack.txt",
+    size: "about 60 MB",
+};
+
+impl Environment {
+    /// Its folder. Another list of requirements or another Python gets another folder.
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        let wanted = fs::read_to_string(repository().join(self.requirements))
+            .with_context(|| format!("cannot read {}", self.requirements))?;
+        let mut hash = DefaultHasher::new();
+        (wanted, python_version()?).hash(&mut hash);
+        Ok(cache_folder()?.join(format!("venv-{}-{:016x}", self.name, hash.finish())))
+    }
+
+    pub(crate) fn is_ready(&self) -> Result<bool> {
+        Ok(self.folder()?.join("ready").exists())
+    }
+
+    /// Makes it where it is not there yet, and returns its Python.
+    pub(crate) fn python(&self) -> Result<PathBuf> {
+        let folder = self.folder()?;
+        let python = folder.join("bin/python");
+        if self.is_ready()? {
+            return Ok(python);
+        }
+        println!("xtask: installing {} ({})", self.requirements, self.size);
+        // What an interrupted run left is of no use.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
+        run(Command::new(system_python()).args(["-m", "venv"]).arg(&folder))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(repository().join(self.requirements)))?;
+        fs::write(folder.join("ready"), "")?;
+        Ok(python)
+    }
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+fn cache_folder() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()) {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(base.join("libnumpack"))
+}
+
+fn system_python() -> String {
+    std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// The version of the system's Python, or an error that says what to install.
+pub(crate) fn python_version() -> Result<String> {
+    let output = Command::new(system_python())
+        .args(["-c", "import ensurepip, sys; print(sys.version)"])
+        .output();
+    match output {
+        Ok(o) if o.status.success() => Ok(String::from_utf8_lossy(&o.stdout).trim().to_owned()),
+        _ => bail!(
+            "no usable python3: install Python 3.9 or newer with its venv module, or set PYTHON"
+        ),
+    }
+}
+
+/// Runs a command and fails where it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}").replace('"', "");
+    let status = command.status().with_context(|| format!("cannot run {shown}"))?;
+    if !status.success() {
+        bail!("{shown}: {status}");
+    }
+    Ok(())
+}

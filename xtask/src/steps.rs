@@ -1,0 +1,117 @@
+//! What each command does.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::environment::{self, NUMPACK, TEST, TORCH, repository, run};
+
+/// Whether a missing thing is an error instead of a skip.
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(repository());
+    cargo
+}
+
+/// Fetches what the tests need, or lists it.
+pub(crate) fn setup(dry_run: bool) -> Result<()> {
+    for (environment, needed_by) in [(TEST, "test"), (TORCH, "peers"), (NUMPACK, "peers")] {
+        let state = if environment.is_ready()? { "there" } else { "to be fetched" };
+        println!(
+            "{} for `cargo xtask {needed_by}`: {}, {state}, in {}",
+            environment.requirements,
+            environment.size,
+            environment.folder()?.display()
+        );
+        if !dry_run && needed_by == "test" {
+            environment.python()?;
+        }
+    }
+    Ok(())
+}
+
+/// Every test that needs no peer.
+pub(crate) fn test() -> Result<()> {
+    let has_nextest = Command::new(env!("CARGO"))
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if has_nextest {
+        run(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+    } else {
+        run(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]))?;
+    }
+    run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    python_tests()
+}
+
+/// The reader in Python, written from the format's description alone, checks what we wrote.
+fn python_tests() -> Result<()> {
+    let python = match environment::python_version().and_then(|_| TEST.python()) {
+        Ok(python) => python,
+        Err(e) if is_ci() => return Err(e),
+        Err(e) => {
+            println!("skipped: the independent reader in Python ({e:#})");
+            return Ok(());
+        }
+    };
+    run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
+    run(Command::new(python)
+        .args(["-B", "xtask/peers/check_example.py", "--numpack"])
+        .arg(binary())
+        .current_dir(repository()))
+}
+
+/// Both directions against the real torch, and our stores read by the public numpack.
+pub(crate) fn peers(args: &[String]) -> Result<()> {
+    run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
+    let stores = std::env::temp_dir().join(format!("numpack-peers-{}", std::process::id()));
+    std::fs::create_dir_all(&stores)?;
+    let result = with_stores(args, &stores);
+    std::fs::remove_dir_all(&stores)?;
+    result
+}
+
+fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
+    run(Command::new(TORCH.python()?)
+        .args(["-B", "xtask/peers/peers.py", "--beyond", "--count", "500", "--numpack"])
+        .arg(binary())
+        .arg("--keep")
+        .arg(stores)
+        .args(args)
+        .current_dir(repository()))?;
+    run(Command::new(NUMPACK.python()?)
+        .args(["-B", "xtask/peers/public_numpack.py"])
+        .arg(stores)
+        .current_dir(repository()))
+}
+
+/// The table of measurements.
+pub(crate) fn bench(args: &[String]) -> Result<()> {
+    run(cargo()
+        .args(["run", "--release", "--package", "numpack-benches", "--bin", "table", "--"])
+        .args(args))
+}
+
+/// The C header, written by the test that compares it.
+pub(crate) fn header() -> Result<()> {
+    run(cargo()
+        .args(["test", "--package", "numpack-capi", "--test", "header", "--quiet"])
+        .env("NUMPACK_WRITE_HEADER", "1"))
+}
+
+/// Formatting and clippy.
+pub(crate) fn lint() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn binary() -> std::path::PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), std::path::PathBuf::from);
+    repository().join(target).join("release/numpack")
+}
