@@ -58,10 +58,11 @@ pub unsafe extern "C" fn numpack_from_torch_file(
     })
 }
 
-/// Converts a NumPack store to a `.pt` file that torch loads with `weights_only=True`, streaming.
+/// Converts a NumPack store to a `.pt` file, streaming.
 ///
-/// A store that came from a checkpoint gives an equal object back, any other a dict of its
-/// arrays. The file appears whole or not at all.
+/// A store that came from a checkpoint gives an equal object back, which torch loads with
+/// `weights_only=True` if it could the first; any other gives a dict of its arrays, which it can.
+/// The file appears whole or not at all.
 ///
 /// `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
 /// NULL, take the number of storages written and their bytes.

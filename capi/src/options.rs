@@ -151,6 +151,17 @@ pub(crate) unsafe fn read<T: Options>(options: *const T) -> Result<T, Error> {
             size_of::<T>()
         )));
     }
+    // A caller built for a later version may ask for what this one does not know.
+    for i in size_of::<T>()..size {
+        // SAFETY: i is below `size`, for which the caller vouches.
+        let at = unsafe { options.cast::<u8>().add(i) };
+        // SAFETY: as above.
+        if unsafe { at.read() } != 0 {
+            return Err(Error::Parameter(format!(
+                "options: byte {i} is set, which this version of the library does not know"
+            )));
+        }
+    }
     // SAFETY: the caller vouches for `size` bytes, which are at least those of T, and any bytes
     // are a valid T.
     Ok(unsafe { options.read_unaligned() })

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &DiffArgs, out: &mut dyn Write) -> anyhow::Result<Answer
     warn(&b.warnings());
     let differences = diff(&a, &b, args.max.max(1))?;
     if differences.is_empty() {
-        writeln!(out, "equal: {}", text::count(a.list()?.len(), "tensor"))?;
+        writeln!(out, "equal: {}", text::count(a.summary().tensors, "tensor"))?;
         return Ok(Answer::Yes);
     }
     for d in &differences {

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(Answer::No) => ExitCode::from(1),
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("numpack: {}", text::plain(&format!("{e:#}")));
+            eprintln!("numpack: {}", text::plain(&e.to_string()));
             ExitCode::from(2)
         }
     }
@@ -64,7 +64,10 @@ fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Answer> {
 
 fn is_broken_pipe(e: &anyhow::Error) -> bool {
     e.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        // The JSON writer wraps what the pipe said.
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(|e| e.io_error_kind());
+        let plain = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        json.or(plain) == Some(io::ErrorKind::BrokenPipe)
     })
 }
 

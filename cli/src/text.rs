@@ -65,6 +65,9 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a number of bytes, such as 65536, 64K or 100M".to_owned())
 }
 
+/// No column is made wider than this.
+const WIDEST: usize = 64;
+
 /// Rows under a heading, each column as wide as it must be.
 pub(crate) struct Table {
     /// Whether each column is a number, set to the right.
@@ -88,13 +91,14 @@ impl Table {
         let mut widths = vec![0; self.right.len()];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                // One long name must not push all others off the screen: its own line runs over.
+                *width = (*width).max(cell.chars().count().min(WIDEST));
             }
         }
         for row in &self.rows {
             let mut line = String::new();
             for ((cell, &width), &right) in row.iter().zip(&widths).zip(&self.right) {
-                let fill = " ".repeat(width - cell.chars().count());
+                let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
                 if right {
                     line.push_str(&fill);
                     line.push_str(cell);

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer
         writeln!(out, "{}", text::count(found.faults.len(), "fault"))?;
         return Ok(Answer::No);
     }
-    let list = Tensors::open(&args.path)?.list()?;
-    writeln!(out, "sound: {}", text::count(list.len(), "tensor"))?;
+    let tensors = Tensors::open(&args.path)?.summary().tensors;
+    writeln!(out, "sound: {}", text::count(tensors, "tensor"))?;
     Ok(Answer::Yes)
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::progress::Meter;
 
@@ -41,19 +42,22 @@ pub(crate) fn copy_with_crc(
         through_buffer(from, to, len, Some(&mut crc), meter)?;
         return Ok(crc.finalize());
     }
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let crc = scope.spawn(|| crc_of(from, len));
-        in_kernel(from, to, len, meter)?;
-        crc.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let crc = scope.spawn(|| crc_of(from, len, &stop));
+        let copied = in_kernel(from, to, len, meter);
+        stop.store(copied.is_err(), Ordering::Relaxed);
+        let crc = crc.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        copied.and(crc)
     })
 }
 
-/// The CRC-32 of `len` bytes of a file.
-pub(crate) fn crc_of((file, mut at): (&File, u64), len: u64) -> io::Result<u32> {
+/// The CRC-32 of `len` bytes of a file, unless it is told to stop.
+fn crc_of((file, mut at): (&File, u64), len: u64, stop: &AtomicBool) -> io::Result<u32> {
     let mut buffer = vec![0; BUFFER.min(usize::try_from(len).unwrap_or(BUFFER))];
     let mut crc = crc32fast::Hasher::new();
     let end = at + len;
-    while at < end {
+    while at < end && !stop.load(Ordering::Relaxed) {
         let n = buffer.len().min(usize::try_from(end - at).unwrap_or(BUFFER));
         read_exact_at(file, &mut buffer[..n], at)?;
         crc.update(&buffer[..n]);

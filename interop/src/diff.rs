@@ -8,7 +8,11 @@ use std::sync::mpsc;
 
 use torch_pickle::{DType, Node, NodeId, Storage, StorageId, Tensor, TensorClass, TensorId, Tree};
 
+use crate::keys::{Classes, OfTable, Parts, Shape, number};
 use crate::{Result, Tensors};
+
+/// Up to this size a tensor is held in memory to be compared.
+const SMALL: u64 = 1 << 20;
 
 /// One thing that is not the same in both files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,8 +27,9 @@ pub struct Difference {
 /// Compares two files: the kinds of containers, keys and their order, plain values, and of each
 /// tensor the element type, shape, flags, elements and what it shares its storage with.
 ///
-/// Not compared is what a conversion may change: strides, and how much of a storage is invisible.
-/// At most `limit` differences are returned; bytes are read 1 MiB at a time.
+/// Not compared is what a conversion may change: strides, how much of a storage is invisible, and
+/// the device a tensor was on. At most `limit` differences are returned; bytes are read 1 MiB at
+/// a time.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -38,47 +43,66 @@ pub struct Difference {
 /// # Ok::<(), numpack_interop::Error>(())
 /// ```
 pub fn diff(a: &Tensors, b: &Tensors, limit: usize) -> Result<Vec<Difference>> {
+    let (Some(x), Some(y)) = (a.tree().root(), b.tree().root()) else { return Ok(Vec::new()) };
     let mut walk = Walk {
         a,
         b,
         limit,
         found: Vec::new(),
-        stack: Vec::new(),
+        places: vec![(0, Label::Root)],
+        stack: vec![(x, y, 0)],
         seen: HashSet::new(),
         partners: Partners::default(),
         storages: Partners::default(),
+        classes: Classes::default(),
+        tables: [OfTable::default(), OfTable::default()],
     };
-    match (a.tree().root(), b.tree().root()) {
-        (Some(x), Some(y)) => walk.stack.push((x, y, String::new())),
-        _ => return Ok(Vec::new()),
-    }
-    while let Some((x, y, path)) = walk.stack.pop() {
+    while let Some((x, y, at)) = walk.stack.pop() {
         if walk.found.len() >= limit {
             break;
         }
         if walk.seen.insert((x, y)) {
-            walk.compare(x, y, &path)?;
+            walk.compare(x, y, at)?;
         }
     }
     Ok(walk.found)
 }
 
+/// A place in [`Walk::places`]: a path whose text is made only if something differs there.
+type Place = u32;
+
+/// One step of a path.
+#[derive(Clone, Copy)]
+enum Label {
+    Root,
+    /// A key of the first file, or of the second.
+    Key(Side, NodeId),
+    Index(usize),
+    Name(&'static str),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    First,
+    Second,
+}
+
 /// Which thing of one file stands for which of the other, and where that was seen first.
 #[derive(Default)]
 struct Partners {
-    forth: HashMap<u32, (u32, String)>,
-    back: HashMap<u32, (u32, String)>,
+    forth: HashMap<u32, (u32, Place)>,
+    back: HashMap<u32, (u32, Place)>,
 }
 
 impl Partners {
-    /// Where one side shares and the other does not, if that is so.
-    fn disagree(&mut self, x: u32, y: u32, path: &str) -> Option<String> {
-        let (first, at) = self.forth.entry(x).or_insert_with(|| (y, path.to_owned()));
-        if *first != y {
-            return Some(format!("shared with {at:?} in the first, not in the second"));
+    /// Where one side shares and the other does not, if that is so: the place, and which shares.
+    fn disagree(&mut self, x: u32, y: u32, at: Place) -> Option<(Place, Side)> {
+        let (first, seen) = *self.forth.entry(x).or_insert((y, at));
+        if first != y {
+            return Some((seen, Side::First));
         }
-        let (first, at) = self.back.entry(y).or_insert_with(|| (x, path.to_owned()));
-        (*first != x).then(|| format!("shared with {at:?} in the second, not in the first"))
+        let (first, seen) = *self.back.entry(y).or_insert((x, at));
+        (first != x).then_some((seen, Side::Second))
     }
 }
 
@@ -87,138 +111,211 @@ struct Walk<'a> {
     b: &'a Tensors,
     limit: usize,
     found: Vec<Difference>,
-    stack: Vec<(NodeId, NodeId, String)>,
+    places: Vec<(Place, Label)>,
+    stack: Vec<(NodeId, NodeId, Place)>,
     seen: HashSet<(NodeId, NodeId)>,
     /// Containers that can be shared visibly.
     partners: Partners,
     storages: Partners,
+    classes: Classes,
+    tables: [OfTable; 2],
 }
 
 impl Walk<'_> {
-    fn differ(&mut self, path: &str, what: impl Into<String>) {
+    fn differ(&mut self, at: Place, what: impl Into<String>) {
         if self.found.len() < self.limit {
-            self.found.push(Difference { path: path.to_owned(), what: what.into() });
+            let path = self.path(at);
+            self.found.push(Difference { path, what: what.into() });
         }
     }
 
-    fn compare(&mut self, x: NodeId, y: NodeId, path: &str) -> Result<()> {
+    fn below(&mut self, at: Place, label: Label) -> Place {
+        self.places.push((at, label));
+        (self.places.len() - 1) as Place
+    }
+
+    fn path(&self, mut at: Place) -> String {
+        let mut parts = Vec::new();
+        while at != 0 {
+            let (parent, label) = self.places[at as usize];
+            parts.push(match label {
+                Label::Root => String::new(),
+                Label::Key(Side::First, key) => display_key(self.a.tree(), key),
+                Label::Key(Side::Second, key) => display_key(self.b.tree(), key),
+                Label::Index(i) => i.to_string(),
+                Label::Name(name) => name.to_owned(),
+            });
+            at = parent;
+        }
+        parts.reverse();
+        parts.join(".")
+    }
+
+    fn push(&mut self, x: NodeId, y: NodeId, at: Place, label: Label) {
+        let at = self.below(at, label);
+        self.stack.push((x, y, at));
+    }
+
+    fn push_optional(
+        &mut self,
+        x: Option<NodeId>,
+        y: Option<NodeId>,
+        at: Place,
+        name: &'static str,
+    ) {
+        match (x, y) {
+            (Some(x), Some(y)) => self.push(x, y, at, Label::Name(name)),
+            (None, None) => {}
+            _ => self.differ(at, format!("{name} in one only")),
+        }
+    }
+
+    fn compare(&mut self, x: NodeId, y: NodeId, at: Place) -> Result<()> {
         let (a, b) = (self.a.tree(), self.b.tree());
         let (nx, ny) = (a.node(x), b.node(y));
         if kind(nx) != kind(ny) {
-            let what = format!("{} in the first, {} in the second", kind(nx), kind(ny));
-            self.differ(path, what);
+            self.differ(at, format!("{} in the first, {} in the second", kind(nx), kind(ny)));
             return Ok(());
         }
-        if matches!(
+        let shows_sharing = matches!(
             nx,
             Node::List(_) | Node::Dict(_) | Node::Set(_) | Node::ByteArray(_) | Node::Object(_)
-        ) && let Some(what) = self.partners.disagree(x.0, y.0, path)
-        {
-            self.differ(path, what);
+        );
+        if shows_sharing && let Some(seen) = self.partners.disagree(x.0, y.0, at) {
+            let what = self.sharing(seen);
+            self.differ(at, what);
         }
         match (nx, ny) {
-            (Node::Tensor(s), Node::Tensor(t)) => self.tensors(*s, *t, path)?,
-            (Node::Storage(s), Node::Storage(t)) => self.storages(*s, *t, path)?,
+            (Node::Tensor(s), Node::Tensor(t)) => self.tensors(*s, *t, at)?,
+            (Node::Storage(s), Node::Storage(t)) => self.storages(*s, *t, at)?,
             (Node::List(p), Node::List(q)) | (Node::Tuple(p), Node::Tuple(q)) => {
-                self.sequences(p, q, path);
+                self.sequences(p, q, at);
             }
             (Node::Set(p), Node::Set(q)) | (Node::FrozenSet(p), Node::FrozenSet(q)) => {
-                let keys = |tree: &Tree, ids: &[NodeId]| {
-                    ids.iter().map(|&id| key_text(tree, id)).collect::<HashSet<_>>()
-                };
-                if keys(a, p) != keys(b, q) {
-                    self.differ(path, "the elements differ");
-                }
+                self.members(p, q, at);
             }
             (Node::Dict(p), Node::Dict(q)) => {
-                self.items(&p.items, &q.items, path);
-                match (p.attributes, q.attributes) {
-                    (Some(s), Some(t)) => self.stack.push((s, t, join(path, "__dict__"))),
-                    (None, None) => {}
-                    _ => self.differ(path, "attributes (such as _metadata) in one only"),
-                }
+                self.items(&p.items, &q.items, at);
+                self.push_optional(p.attributes, q.attributes, at, "__dict__");
             }
             (Node::Object(p), Node::Object(q)) => {
                 if p.construct != q.construct {
-                    self.differ(path, "built in another way");
+                    self.differ(at, "built in another way");
                 }
-                self.stack.push((p.callable, q.callable, join(path, "__class__")));
-                self.stack.push((p.args, q.args, join(path, "__args__")));
-                for (s, t, name) in
-                    [(p.kwargs, q.kwargs, "__kwargs__"), (p.state, q.state, "__dict__")]
-                {
-                    match (s, t) {
-                        (Some(s), Some(t)) => self.stack.push((s, t, join(path, name))),
-                        (None, None) => {}
-                        _ => self.differ(path, format!("{name} in one only")),
-                    }
-                }
-                self.sequences(&p.appended, &q.appended, path);
-                self.items(&p.items, &q.items, path);
+                self.push(p.callable, q.callable, at, Label::Name("__class__"));
+                self.push(p.args, q.args, at, Label::Name("__args__"));
+                self.push_optional(p.kwargs, q.kwargs, at, "__kwargs__");
+                self.push_optional(p.state, q.state, at, "__dict__");
+                self.sequences(&p.appended, &q.appended, at);
+                self.items(&p.items, &q.items, at);
             }
             (Node::Float(s), Node::Float(t)) if s.to_bits() == t.to_bits() => {}
             (Node::Float(s), Node::Float(t)) => {
-                self.differ(path, format!("{s:?} in the first, {t:?} in the second"));
+                self.differ(at, format!("{s:?} in the first, {t:?} in the second"));
             }
             (s, t) if s == t => {}
             (s, t) => {
-                self.differ(path, format!("{} in the first, {} in the second", short(s), short(t)));
+                self.differ(at, format!("{} in the first, {} in the second", short(s), short(t)));
             }
         }
         Ok(())
     }
 
-    fn sequences(&mut self, p: &[NodeId], q: &[NodeId], path: &str) {
-        if p.len() != q.len() {
-            let what = format!("{} elements in the first, {} in the second", p.len(), q.len());
-            self.differ(path, what);
-        }
-        let pairs = p.iter().zip(q).enumerate();
-        self.stack.extend(pairs.rev().map(|(i, (&s, &t))| (s, t, join(path, &i.to_string()))));
+    fn sharing(&self, (seen, side): (Place, Side)) -> String {
+        let (in_one, in_other) = match side {
+            Side::First => ("first", "second"),
+            Side::Second => ("second", "first"),
+        };
+        format!("shared with {:?} in the {in_one}, not in the {in_other}", self.path(seen))
     }
 
-    fn items(&mut self, p: &[(NodeId, NodeId)], q: &[(NodeId, NodeId)], path: &str) {
-        let (a, b) = (self.a.tree(), self.b.tree());
-        let other: HashMap<String, (usize, NodeId)> =
-            q.iter().enumerate().map(|(i, &(k, v))| (key_text(b, k), (i, v))).collect();
+    fn sequences(&mut self, p: &[NodeId], q: &[NodeId], at: Place) {
+        if p.len() != q.len() {
+            let what = format!("{} elements in the first, {} in the second", p.len(), q.len());
+            self.differ(at, what);
+        }
+        for (i, (&s, &t)) in p.iter().zip(q).enumerate().rev() {
+            self.push(s, t, at, Label::Index(i));
+        }
+    }
+
+    /// The class of a key, and which of its class it is in its container.
+    fn keys(&mut self, side: Side, keys: impl Iterator<Item = NodeId>) -> Vec<(u32, u32)> {
+        let (tree, table) = match side {
+            Side::First => (self.a.tree(), &mut self.tables[0]),
+            Side::Second => (self.b.tree(), &mut self.tables[1]),
+        };
+        let mut counts: HashMap<u32, u32> = HashMap::new();
+        let classes = &mut self.classes;
+        keys.map(|key| {
+            let class = classes.of(table, key.0, |n| parts_of(tree, NodeId(n)));
+            let count = counts.entry(class).or_insert(0);
+            *count += 1;
+            (class, *count)
+        })
+        .collect()
+    }
+
+    fn members(&mut self, p: &[NodeId], q: &[NodeId], at: Place) {
+        let first = self.keys(Side::First, p.iter().copied());
+        let second = self.keys(Side::Second, q.iter().copied());
+        let other: HashMap<_, _> = second.iter().copied().zip(q.iter().copied()).collect();
+        if first.len() != second.len() || first.iter().any(|key| !other.contains_key(key)) {
+            self.differ(at, "the elements differ");
+            return;
+        }
+        for (i, (key, &member)) in first.iter().zip(p).enumerate() {
+            self.push(member, other[key], at, Label::Index(i));
+        }
+    }
+
+    fn items(&mut self, p: &[(NodeId, NodeId)], q: &[(NodeId, NodeId)], at: Place) {
+        let first = self.keys(Side::First, p.iter().map(|i| i.0));
+        let second = self.keys(Side::Second, q.iter().map(|i| i.0));
+        let other: HashMap<(u32, u32), usize> =
+            second.iter().enumerate().map(|(i, &key)| (key, i)).collect();
         let mut last = None;
         let mut in_order = true;
-        let mut matched = HashSet::new();
-        let first = self.stack.len();
-        for &(k, v) in p {
-            let key = key_text(a, k);
-            let Some(&(at, w)) = other.get(&key) else {
-                self.differ(&join(path, &display_key(a, k)), "in the first only");
+        let mut matched = vec![false; q.len()];
+        let mut pairs = Vec::with_capacity(p.len());
+        for (key, &(k, v)) in first.iter().zip(p) {
+            let Some(&i) = other.get(key) else {
+                let at = self.below(at, Label::Key(Side::First, k));
+                self.differ(at, "in the first only");
                 continue;
             };
-            in_order &= last.is_none_or(|l| l < at);
-            last = Some(at);
-            matched.insert(at);
-            self.stack.push((v, w, join(path, &display_key(a, k))));
+            in_order &= last.is_none_or(|l| l < i);
+            last = Some(i);
+            matched[i] = true;
+            pairs.push((k, v, q[i].0, q[i].1));
         }
-        self.stack[first..].reverse();
         for (i, &(k, _)) in q.iter().enumerate() {
-            if !matched.contains(&i) {
-                self.differ(&join(path, &display_key(b, k)), "in the second only");
+            if !matched[i] {
+                let at = self.below(at, Label::Key(Side::Second, k));
+                self.differ(at, "in the second only");
             }
         }
         if !in_order {
-            self.differ(path, "the keys stand in another order");
+            self.differ(at, "the keys stand in another order");
+        }
+        for (k, v, l, w) in pairs.into_iter().rev() {
+            self.push(v, w, at, Label::Key(Side::First, k));
+            self.push(k, l, at, Label::Key(Side::First, k));
         }
     }
 
-    fn tensors(&mut self, s: TensorId, t: TensorId, path: &str) -> Result<()> {
+    fn tensors(&mut self, s: TensorId, t: TensorId, at: Place) -> Result<()> {
         let (x, y) = (self.a.tree().tensor(s), self.b.tree().tensor(t));
         let both = |p: &dyn std::fmt::Display, q: &dyn std::fmt::Display| {
             format!("{p} in the first, {q} in the second")
         };
         if x.dtype != y.dtype {
-            self.differ(path, both(&x.dtype, &y.dtype));
+            self.differ(at, both(&x.dtype, &y.dtype));
             return Ok(());
         }
         if x.shape != y.shape {
             let what = format!("shape {:?} in the first, {:?} in the second", x.shape, y.shape);
-            self.differ(path, what);
+            self.differ(at, what);
             return Ok(());
         }
         if x.class != y.class {
@@ -226,57 +323,52 @@ impl Walk<'_> {
                 TensorClass::Parameter => "a Parameter",
                 _ => "a Tensor",
             };
-            self.differ(path, both(&name(x), &name(y)));
+            self.differ(at, both(&name(x), &name(y)));
         }
         if x.requires_grad != y.requires_grad {
             let what = format!("requires_grad {}", both(&x.requires_grad, &y.requires_grad));
-            self.differ(path, what);
+            self.differ(at, what);
         }
-        for (p, q, name) in [
-            (x.quantizer, y.quantizer, "__quantizer__"),
-            (x.hooks, y.hooks, "__hooks__"),
-            (x.state, y.state, "__dict__"),
-        ] {
-            match (p, q) {
-                (Some(p), Some(q)) => self.stack.push((p, q, join(path, name))),
-                (None, None) => {}
-                _ => self.differ(path, format!("{name} in one only")),
-            }
-        }
+        self.push_optional(x.quantizer, y.quantizer, at, "__quantizer__");
+        self.push_optional(x.hooks, y.hooks, at, "__hooks__");
+        self.push_optional(x.state, y.state, at, "__dict__");
         // Resolving a conjugated or negated tensor gives it memory of its own.
         let resolved = x.conj || x.neg || y.conj || y.neg;
         if !resolved
             && x.numel() != Some(0)
-            && let Some(what) = self.storages.disagree(x.storage.0, y.storage.0, path)
+            && let Some(seen) = self.storages.disagree(x.storage.0, y.storage.0, at)
         {
-            self.differ(path, format!("the storage is {what}"));
+            let what = format!("the storage is {}", self.sharing(seen));
+            self.differ(at, what);
         }
         let (a, b) = (self.a, self.b);
+        let len = x.nbytes().unwrap_or(u64::MAX);
         let differing =
-            count_differing(x.dtype, |sink| a.stream(s, sink), |sink| b.stream(t, sink))?;
+            count_differing(x.dtype, len, |sink| a.stream(s, sink), |sink| b.stream(t, sink))?;
         if differing != 0 {
             let total = x.numel().unwrap_or(0);
-            self.differ(path, format!("{differing} of {total} elements differ"));
+            self.differ(at, format!("{differing} of {total} elements differ"));
         }
         Ok(())
     }
 
-    fn storages(&mut self, s: StorageId, t: StorageId, path: &str) -> Result<()> {
+    fn storages(&mut self, s: StorageId, t: StorageId, at: Place) -> Result<()> {
         let (a, b) = (self.a, self.b);
         let (x, y) = (a.tree().storage(s), b.tree().storage(t));
         let form = |s: &Storage| (s.dtype, s.numel);
         if form(x) != form(y) {
             let what = format!("{:?} in the first, {:?} in the second", form(x), form(y));
-            self.differ(path, what);
+            self.differ(at, what);
             return Ok(());
         }
         let differing = count_differing(
             DType::UInt8,
+            x.nbytes().unwrap_or(u64::MAX),
             |sink| a.stream_storage(s, sink),
             |sink| b.stream_storage(t, sink),
         )?;
         if differing != 0 {
-            self.differ(path, format!("{differing} bytes differ"));
+            self.differ(at, format!("{differing} bytes differ"));
         }
         Ok(())
     }
@@ -284,13 +376,29 @@ impl Walk<'_> {
 
 type Sink<'s> = &'s mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>;
 
-/// How many elements of two streams of equal length are not the same.
+/// How many elements of two streams of `len` bytes are not the same.
 fn count_differing(
     dtype: DType,
+    len: u64,
     read_a: impl FnOnce(Sink<'_>) -> Result<()> + Send,
     read_b: impl FnOnce(Sink<'_>) -> Result<()>,
 ) -> Result<u64> {
-    let size = dtype.size();
+    let mut count = Count { size: dtype.size() as u64, at: 0, last: None, differing: 0 };
+    if len <= SMALL {
+        let mut all = Vec::with_capacity(len as usize);
+        read_a(&mut |bytes| {
+            all.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        let mut rest = &all[..];
+        read_b(&mut |bytes| {
+            let (piece, behind) = rest.split_at(bytes.len().min(rest.len()));
+            count.add(piece, &bytes[..piece.len()]);
+            rest = behind;
+            Ok(())
+        })?;
+        return Ok(count.differing);
+    }
     std::thread::scope(|scope| {
         // The first stream runs ahead by a few pieces at most.
         let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(2);
@@ -303,10 +411,6 @@ fn count_differing(
         });
         let mut piece = Vec::new();
         let mut at = 0;
-        let mut element = 0;
-        let mut position = 0u64;
-        let mut last_counted = None;
-        let mut differing = 0;
         let compared = read_b(&mut |mut bytes| {
             while !bytes.is_empty() {
                 if at == piece.len() {
@@ -317,31 +421,39 @@ fn count_differing(
                     }
                 }
                 let n = bytes.len().min(piece.len() - at);
-                let (x, y) = (&piece[at..at + n], &bytes[..n]);
-                if x != y {
-                    for i in (0..n).filter(|&i| x[i] != y[i]) {
-                        element = (position + i as u64) / size as u64;
-                        if last_counted != Some(element) {
-                            last_counted = Some(element);
-                            differing += 1;
-                        }
-                    }
-                }
+                count.add(&piece[at..at + n], &bytes[..n]);
                 at += n;
-                position += n as u64;
                 bytes = &bytes[n..];
             }
             Ok(())
         });
         drop(receiver);
         let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let _ = element;
-        read.and(compared).map(|()| differing)
+        read.and(compared).map(|()| count.differing)
     })
 }
 
-fn join(path: &str, part: &str) -> String {
-    if path.is_empty() { part.to_owned() } else { format!("{path}.{part}") }
+/// Counts elements that differ in two streams that are handed over piece by piece.
+struct Count {
+    size: u64,
+    at: u64,
+    last: Option<u64>,
+    differing: u64,
+}
+
+impl Count {
+    fn add(&mut self, x: &[u8], y: &[u8]) {
+        if x != y {
+            for i in (0..x.len()).filter(|&i| x[i] != y[i]) {
+                let element = Some((self.at + i as u64) / self.size);
+                if self.last != element {
+                    self.last = element;
+                    self.differing += 1;
+                }
+            }
+        }
+        self.at += x.len() as u64;
+    }
 }
 
 fn kind(node: &Node) -> &'static str {
@@ -390,22 +502,28 @@ fn display_key(tree: &Tree, key: NodeId) -> String {
     }
 }
 
-/// Text that is the same for equal keys.
-fn key_text(tree: &Tree, key: NodeId) -> String {
-    let mut text = String::new();
-    let mut stack = vec![key];
-    while let Some(id) = stack.pop() {
-        match tree.node(id) {
-            Node::Tuple(parts) | Node::FrozenSet(parts) if text.len() < 4096 => {
-                text.push_str(&format!("({}", parts.len()));
-                stack.extend(parts.iter().rev());
-            }
-            Node::Object(object) => {
-                text.push('@');
-                stack.extend([object.args, object.callable]);
-            }
-            scalar => text.push_str(&format!("{scalar:?},")),
+/// What a key is made of.
+fn parts_of(tree: &Tree, id: NodeId) -> Parts {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|n| n.0).collect::<Vec<u32>>();
+    let plain = |text: Vec<u8>| Parts::Whole(Shape::Plain(text));
+    match tree.node(id) {
+        Node::None => plain(b"None".to_vec()),
+        Node::Bool(b) => Parts::Whole(number(0.0, Some(i64::from(*b)))),
+        Node::Int(i) => Parts::Whole(number(0.0, Some(*i))),
+        Node::Float(f) => Parts::Whole(number(*f, None)),
+        Node::BigInt(b) => plain([b"n", &b[..]].concat()),
+        Node::Str(s) => plain([b"s", s.as_bytes()].concat()),
+        Node::SurrogateStr(s) => plain([b"s", &s[..]].concat()),
+        Node::Bytes(b) => plain([b"b", &b[..]].concat()),
+        Node::Global(g) => plain(format!("g{g}").into_bytes()),
+        Node::Tuple(parts) => Parts::Sequence("tuple", ids(parts)),
+        Node::FrozenSet(parts) => Parts::Set(ids(parts)),
+        Node::Object(o) => {
+            let mut parts = vec![o.callable.0, o.args.0];
+            parts.extend(o.kwargs.map(|n| n.0));
+            Parts::Sequence("object", parts)
         }
+        // Everything else is equal to itself alone, or cannot be a key.
+        _ => Parts::Whole(Shape::Itself),
     }
-    text
 }

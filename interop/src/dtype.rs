@@ -1,7 +1,8 @@
 //! The exchange element type, and the tables between it and the two formats.
 //!
 //! [`DType`] is DLPack's triple of code, bits and lanes (`dlpack.h` 1.1, `DLDataType`). Every
-//! element type of a checkpoint has a form in which a store holds it, see [`stored_form`].
+//! element type of a checkpoint has a form in which a store holds it: its own, or an integer or
+//! float type of the same size and a word in the side information.
 
 use numpack_format::DType as Npk;
 use torch_pickle::DType as Torch;

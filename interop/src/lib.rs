@@ -10,6 +10,7 @@
 //! | `tensors` | either kind of file, listed and read by the same calls: [`Tensors`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
 //! | `diff` | what two files disagree on: [`diff`] |
+//! | `keys` | which keys are the same |
 //! | `copy` | bytes from file to file, with their checksum |
 //! | `progress`, `error` | [`Progress`], [`Error`] |
 //!
@@ -36,6 +37,7 @@ mod diff;
 pub mod dtype;
 mod error;
 mod from_torch;
+mod keys;
 mod progress;
 mod store_tree;
 mod summary;

@@ -13,6 +13,7 @@ use torch_pickle::{
 };
 
 use crate::dtype::{native, stored_form};
+use crate::tensors::Unique;
 use crate::{Error, Result};
 
 /// A store, and its arrays as an object.
@@ -33,6 +34,7 @@ impl StoreTree {
             types: HashMap::new(),
             storages: HashMap::new(),
             arrays: Vec::new(),
+            blobs: HashSet::new(),
             tree: Tree::new(),
             warnings: store.warnings().to_vec(),
         };
@@ -54,6 +56,8 @@ struct Builder<'a> {
     types: HashMap<&'a str, Option<DType>>,
     storages: HashMap<&'a str, StorageId>,
     arrays: Vec<String>,
+    /// Notes whose arrays were read as bytes.
+    blobs: HashSet<u32>,
     tree: Tree,
     warnings: Vec<String>,
 }
@@ -61,7 +65,7 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// The array of a note, and its logical type and shape.
     fn array(&self, index: u32) -> Option<(&'a ArrayInfo, DType, Vec<u64>)> {
-        let note = self.side.arrays.get(index as usize)?;
+        let note = self.side.arrays.get(index as usize).filter(|n| !n.dropped)?;
         let info = self.store.info(&note.name)?;
         let note = self.store.note_fits(index as usize).then_some(note);
         let (dtype, shape) = logical(info, note);
@@ -85,7 +89,8 @@ impl<'a> Builder<'a> {
                 }
                 _ => continue,
             };
-            let Some(note) = self.side.arrays.get(index as usize) else { continue };
+            let note = self.side.arrays.get(index as usize).filter(|n| !n.dropped);
+            let Some(note) = note else { continue };
             let Some(info) = self.store.info(&note.name) else { continue };
             let fits = self.store.note_fits(index as usize);
             let own = logical(info, fits.then_some(note)).0;
@@ -143,11 +148,24 @@ impl<'a> Builder<'a> {
 
     fn bytes(&mut self, index: u32) -> Result<Node> {
         let Some((info, ..)) = self.array(index) else { return Ok(self.gone(index)) };
+        // Each array is read once: a few bytes of side information must not ask for gigabytes.
+        if !self.blobs.insert(index) {
+            return Err(Error::Name {
+                path: self.store.path().to_owned(),
+                message: format!(
+                    "the side information has the bytes of array {:?} in two places",
+                    info.name
+                ),
+            });
+        }
         let array = self.store.array(&info.name)?;
         let len = usize::try_from(array.nbytes()).map_err(|_| {
             Error::Parameter(format!("array {:?} does not fit this machine's memory", info.name))
         })?;
-        let mut bytes = vec![0; len];
+        let mut bytes = Vec::new();
+        let full = |_| Error::io(self.store.path(), "read", std::io::ErrorKind::OutOfMemory.into());
+        bytes.try_reserve_exact(len).map_err(full)?;
+        bytes.resize(len, 0);
         array.read_into(&mut bytes)?;
         Ok(Node::Bytes(bytes.into()))
     }
@@ -223,8 +241,14 @@ impl<'a> Builder<'a> {
     /// The root, and the arrays that are no part of the object.
     fn finish(&mut self) {
         let referenced: HashSet<&str> = self.storages.keys().copied().collect();
-        let notes: HashMap<&str, usize> =
-            self.side.arrays.iter().enumerate().map(|(i, n)| (n.name.as_str(), i)).collect();
+        let notes: HashMap<&str, usize> = self
+            .side
+            .arrays
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| !n.dropped)
+            .map(|(i, n)| (n.name.as_str(), i))
+            .collect();
         let mut loose = Vec::new();
         for info in self.store.arrays() {
             let note = notes.get(info.name.as_str());
@@ -246,13 +270,29 @@ impl<'a> Builder<'a> {
             return;
         }
         let mut items = Vec::with_capacity(loose.len());
+        let mut names = Unique::default();
+        if let Some(Node::Dict(dict)) = root.map(|r| self.tree.node(r)) {
+            for &(key, _) in &dict.items {
+                if let Node::Str(text) = self.tree.node(key) {
+                    names.take(text.to_string());
+                }
+            }
+        }
         for (info, note) in loose {
             let fitting = note.filter(|&i| self.store.note_fits(i)).map(|i| &self.side.arrays[i]);
             let (dtype, shape) = logical(info, fitting);
             self.types.insert(&info.name, Some(dtype));
             let storage = self.storage(info);
             let tensor = self.tree.add_tensor(Tensor::contiguous(storage, dtype, &shape));
-            let key = self.tree.add(Node::Str(info.name.as_str().into()));
+            let name = names.pick(info.name.clone());
+            if name != info.name {
+                self.warnings.push(format!(
+                    "array {:?} is no part of the stored object, which has a value of that name; \
+                     it is shown as {name:?}",
+                    info.name
+                ));
+            }
+            let key = self.tree.add(Node::Str(name.into()));
             let value = self.tree.add(Node::Tensor(tensor));
             items.push((key, value));
         }

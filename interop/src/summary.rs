@@ -49,7 +49,9 @@ impl Tensors {
             dtypes: BTreeMap::new(),
             objects: BTreeMap::new(),
         };
-        for tensor in tree.tensors() {
+        for (_, node) in tree.first_names() {
+            let Node::Tensor(id) = tree.node(node) else { continue };
+            let tensor = tree.tensor(*id);
             let n = tensor.numel().unwrap_or(0);
             summary.tensors += 1;
             summary.elements = summary.elements.saturating_add(n);
@@ -143,7 +145,15 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
             }
             if found.faults.is_empty() {
                 match StoreTree::new(Store::open(path)?) {
-                    Ok(_) => {}
+                    Ok(source) => {
+                        // What could not be exported is no sound object.
+                        let checked = torch_pickle::check(&source.tree);
+                        found.faults.extend(
+                            checked
+                                .err()
+                                .map(|e| format!("{}: the side information: {e}", path.display())),
+                        );
+                    }
                     Err(e @ Error::Name { .. }) => found.faults.push(e.to_string()),
                     Err(e) => return Err(e),
                 }

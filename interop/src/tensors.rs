@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// Bytes handed on at a time.
 const CHUNK: usize = 1 << 20;
 /// More names than this are not listed: a file can describe far more than it holds.
-const MAX_NAMES: usize = 1_000_000;
+pub(crate) const MAX_NAMES: usize = 1_000_000;
 
 /// The kinds of file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -240,6 +240,17 @@ impl Tensors {
             Source::Torch(checkpoint) => checkpoint.stream(id, CHUNK, sink)?,
             Source::NumPack(source) => {
                 let tensor = source.tree.tensor(id);
+                let (len, stored) = (tensor.nbytes(), source.tree.storage(tensor.storage).nbytes());
+                let most = torch_pickle::Limits::default().max_expansion;
+                if len > stored && len.is_none_or(|n| n > most) {
+                    return Err(Error::Unsupported {
+                        path: self.path.clone(),
+                        message: format!(
+                            "a tensor of shape {:?} shows far more elements than are stored",
+                            tensor.shape
+                        ),
+                    });
+                }
                 let array = source.store.array(&source.arrays[tensor.storage.0 as usize])?;
                 let mut failure = None;
                 let mut read = |at: u64, out: &mut [u8]| {

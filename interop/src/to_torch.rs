@@ -1,9 +1,9 @@
 //! A store becomes a `.pt` file.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
 
-use numpack_format::Store;
+use numpack_format::{Array, Store};
 use torch_pickle::{Dict, Node, NodeId, StorageData, StorageId, StorageSink, Tree, WriteOptions};
 
 use crate::copy;
@@ -14,6 +14,9 @@ use crate::{DEFAULT_CHUNK_SIZE, Error, Existing, Progress, Report, Result, buffe
 
 /// Up to this size an array passes through a buffer; above it the kernel copies.
 const SMALL: u64 = 1 << 20;
+
+/// How many arrays are opened at a time.
+const AHEAD: usize = 64;
 
 /// How [`to_torch_file`] converts.
 #[derive(Clone, Debug)]
@@ -72,10 +75,11 @@ impl ToTorch {
     }
 }
 
-/// Converts a store to a `.pt` file that torch loads with `weights_only=True`, streaming.
+/// Converts a store to a `.pt` file, streaming.
 ///
-/// A store that came from a checkpoint gives an equal object back; any other gives a dict of its
-/// arrays. The file appears whole or not at all.
+/// A store that came from a checkpoint gives an equal object back, which torch loads with
+/// `weights_only=True` if it could the first; any other gives a dict of its arrays, which it can.
+/// The file appears whole or not at all.
 ///
 /// # Errors
 /// A store that cannot be read, a name that is not there, an output that may not be replaced or
@@ -94,7 +98,7 @@ pub fn to_torch_file(
     progress: &mut dyn Progress,
 ) -> Result<Report> {
     let (input, output) = (input.as_ref(), output.as_ref());
-    check_output(output, options.existing)?;
+    let output = &check_output(input, output, options.existing)?;
     let mut source = StoreTree::new(Store::open(input)?)?;
     if let Some(names) = &options.array_names {
         select(&mut source.tree, names).map_err(|e| Error::name(input, e))?;
@@ -103,6 +107,8 @@ pub fn to_torch_file(
     let bytes = written.iter().filter_map(|&id| source.tree.storage(id).nbytes()).sum();
     let mut data = Data {
         source: &source,
+        order: &written,
+        opened: VecDeque::new(),
         meter: Meter::new(progress, bytes),
         buffer: vec![0; buffer_size(options.chunk_size)],
         failure: None,
@@ -119,13 +125,28 @@ pub fn to_torch_file(
     }
 }
 
-fn check_output(output: &Path, existing: Existing) -> Result<()> {
+/// The file to write: the output, or what it links to.
+fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathBuf> {
     let exists = |what| Err(Error::Exists { path: output.to_owned(), what });
-    match output.symlink_metadata() {
-        Err(_) => Ok(()),
-        Ok(_) if output.is_dir() => exists("a folder"),
+    let folder = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = folder.canonicalize().map_err(|e| Error::io(folder, "write to", e))?;
+    if input.canonicalize().is_ok_and(|store| folder.starts_with(store)) {
+        return Err(Error::Parameter(format!(
+            "{}: the output lies inside the store it is made from; choose another folder",
+            output.display()
+        )));
+    }
+    match output.metadata() {
+        Ok(found) if found.is_dir() => exists("a folder"),
+        Ok(found) if !found.is_file() => exists("something that is no file"),
         Ok(_) if existing != Existing::Replace => exists("a file"),
-        Ok(_) => Ok(()),
+        // Through a link it is the file behind it that is replaced.
+        Ok(_) => output.canonicalize().map_err(|e| Error::io(output, "write to", e)),
+        Err(_) if output.is_symlink() => exists("a link to nothing"),
+        Err(_) => Ok(output.to_owned()),
     }
 }
 
@@ -155,6 +176,10 @@ fn select(tree: &mut Tree, names: &[String]) -> torch_pickle::Result<()> {
 /// Supplies the arrays as storages.
 struct Data<'a, 'p> {
     source: &'a StoreTree,
+    /// The order in which storages are asked for, as far as they were not yet.
+    order: &'a [StorageId],
+    /// Arrays opened ahead of that.
+    opened: VecDeque<(StorageId, Array)>,
     meter: Meter<'p>,
     buffer: Vec<u8>,
     failure: Option<Error>,
@@ -176,8 +201,24 @@ impl StorageData for Data<'_, '_> {
 }
 
 impl Data<'_, '_> {
+    /// The array of a storage, opened together with those that come next.
+    fn open(&mut self, id: StorageId) -> Result<Array> {
+        if self.opened.is_empty() {
+            let (next, rest) = self.order.split_at(self.order.len().min(AHEAD));
+            self.order = rest;
+            let names: Vec<&str> =
+                next.iter().map(|id| self.source.arrays[id.0 as usize].as_str()).collect();
+            let arrays = self.source.store.arrays_by_name(&names)?;
+            self.opened = next.iter().copied().zip(arrays).collect();
+        }
+        match self.opened.pop_front() {
+            Some((at, array)) if at == id => Ok(array),
+            _ => Ok(self.source.store.array(&self.source.arrays[id.0 as usize])?),
+        }
+    }
+
     fn copy(&mut self, id: StorageId, sink: &mut StorageSink<'_, '_>) -> Result<()> {
-        let array = self.source.store.array(&self.source.arrays[id.0 as usize])?;
+        let array = self.open(id)?;
         let path = self.source.store.path();
         let len = sink.remaining();
         if let Some((file, offset, _)) = array.plain_file().filter(|_| len > SMALL) {

@@ -97,7 +97,10 @@ impl<'a> ArrayWriter<'a> {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let written = disk::try_write_at(file, bytes, self.at, self.writer.new_files_path());
+        // A forked child shares the file with its parent.
+        let ours = self.writer.check_process().map_err(io::Error::other);
+        let written = ours
+            .and_then(|()| disk::try_write_at(file, bytes, self.at, self.writer.new_files_path()));
         self.failed |= written.is_err();
         self.at += bytes.len() as u64;
         written
@@ -208,7 +211,26 @@ impl Drop for ArrayWriter<'_> {
         self.buffer.clear();
         self.writer.buffer = std::mem::take(&mut self.buffer);
         if let Some(record) = self.record.take() {
-            self.writer.abandon(&record.data_file, &self.staged, self.claimed);
+            self.writer.abandon(&record, &self.staged, self.claimed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn a_forked_child_writes_nothing() {
+        let t = tempfile::tempdir().unwrap();
+        let mut w = Writer::create(t.path().join("s.npk")).unwrap();
+        let mut array = w.begin_array("a", DType::U8, &[2]).unwrap();
+        array.write_all(&[1]).unwrap();
+        array.writer.pretend_forked();
+        assert!(array.flush().is_err() && array.write_all(&[2]).is_err());
+        assert_eq!(std::fs::metadata(array.writer_path()).unwrap().len(), 0);
+        array.writer.pretend_forked();
+        drop(array);
     }
 }

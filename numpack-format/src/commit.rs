@@ -1,12 +1,15 @@
 //! Changing a store that is there: one record decides, and is then carried out.
 
-use crate::disk::{self, Dir, Kind};
-use crate::error::{Error, Result};
+use crate::disk::{self, Dir, Kind, not_plain};
+use crate::error::{Error, Result, format};
 use crate::limits::Limits;
 use crate::metadata;
 use crate::redo::{self, Redo, sha256};
 use crate::store::Loaded;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// How the names of staged files end.
 pub(crate) const NEW: &str = ".new";
@@ -14,13 +17,21 @@ pub(crate) const NEW: &str = ".new";
 /// Makes a change durable. Once this returns, or if `published` was set, the change is decided.
 ///
 /// The staged files must have been synced, and the folder they are in.
-pub(crate) fn publish(dir: &Dir, redo: &Redo, published: &mut bool) -> Result<()> {
+pub(crate) fn publish(dir: &Dir, redo: &Redo, limits: &Limits, published: &mut bool) -> Result<()> {
+    check_room(dir, redo)?;
     let path = dir.join(redo::TEMPORARY);
+    let bytes = redo.encode();
+    within(&path, "the size of the redo record", bytes.len(), limits.max_redo_bytes)?;
     // Only a record that never became visible can be in the way.
     dir.remove_file(redo::TEMPORARY)?;
     let file = dir.create_new(redo::TEMPORARY)?;
-    let written = disk::write_at(&file, &redo.encode(), 0, &path)
-        .and_then(|()| disk::sync_file(&file, &path));
+    let written = disk::write_at(&file, &bytes, 0, &path)
+        .and_then(|()| disk::sync_file(&file, &path))
+        // The syncs so far may have taken long.
+        .and_then(|()| match metadata_hash(dir, limits)? {
+            hash if hash == redo.old => Ok(()),
+            _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
+        });
     drop(file);
     if let Err(e) = written {
         let _ = dir.remove_file(redo::TEMPORARY);
@@ -31,57 +42,147 @@ pub(crate) fn publish(dir: &Dir, redo: &Redo, published: &mut bool) -> Result<()
     dir.sync()
 }
 
-/// Carries out a published change. It may have been begun before; doing it twice does no harm.
-pub(crate) fn apply(dir: &Dir, redo: &Redo) -> Result<()> {
+/// Refuses to write more than a reader with these limits takes.
+pub(crate) fn within(
+    file: &std::path::Path,
+    what: &'static str,
+    value: usize,
+    limit: u64,
+) -> Result<()> {
+    let value = value as u64;
+    if value <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit { file: file.to_owned(), array: None, what, value, limit })
+}
+
+/// Refuses a change that could be decided, but not carried out: what it moves, writes and removes
+/// are regular files, or not there.
+fn check_room(dir: &Dir, redo: &Redo) -> Result<()> {
+    let targets = redo.renames.iter().map(|r| &r.target);
+    let bitmaps = redo.bitmaps.iter().map(|(name, _)| name).chain(&redo.stale_bitmaps);
+    for file in targets.chain(bitmaps).chain(&redo.removals) {
+        if dir.kind(file)?.is_some_and(|kind| kind != Kind::File) {
+            return Err(not_plain(
+                dir.join(file),
+                "is no regular file, and is to be replaced or removed",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Carries out a published change, and says what was worth a warning. It may have been begun
+/// before; doing it twice does no harm.
+pub(crate) fn apply(dir: &Dir, redo: &Redo, limits: &Limits) -> Result<Vec<String>> {
+    let new = sha256(&redo.metadata);
+    // Somebody who does not know of the record may have written.
+    let is_new = |dir: &Dir| match metadata_hash(dir, limits)? {
+        hash if hash == new => Ok(true),
+        hash if hash == redo.old => Ok(false),
+        _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
+    };
+    is_new(dir)?;
+    let stage = dir.open_dir(redo::STAGE)?;
+    check_staged(dir, stage.as_ref(), redo)?;
     for (name, bytes) in &redo.bitmaps {
         dir.replace_file(redo::BITMAP_TEMPORARY, name, bytes)?;
     }
     for name in &redo.stale_bitmaps {
         dir.remove_file(name)?;
     }
-    let stage = dir.open_dir(redo::STAGE)?;
     if let Some(stage) = &stage {
-        for (from, to) in &redo.renames {
-            match stage.try_rename(from, dir, &to[..]) {
+        for r in &redo.renames {
+            match stage.try_rename(&r.staged, dir, &r.target[..]) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("rename", stage.join(from))(e));
+                    return Err(Error::io("rename", stage.join(&r.staged))(e));
                 }
                 _ => {}
             }
         }
     }
-    let on_disk = dir.read(metadata::FILE, "the size of the metadata", u64::MAX)?;
-    if on_disk.is_none_or(|(_, bytes)| bytes != redo.metadata) {
+    if !is_new(dir)? {
         dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, &redo.metadata)?;
     }
+    let mut warnings = Vec::new();
     for name in &redo.removals {
-        dir.remove_file(name)?;
+        leave(dir.remove_file(name), &mut warnings)?;
     }
     for name in &redo.folders {
-        dir.remove_dir(name)?;
+        leave(dir.remove_dir(name), &mut warnings)?;
     }
+    // A file must not be gone from the stage before it is in its place for good.
+    dir.sync()?;
     if let Some(stage) = stage {
         stage.sync()?;
         dir.remove_dir(redo::STAGE)?;
     }
-    dir.sync()?;
     dir.remove_file(redo::FILE)?;
-    dir.sync()
+    dir.sync()?;
+    Ok(warnings)
+}
+
+/// What is to go and is not what it was when that was decided stays: the store is sound with it.
+fn leave<T>(removed: Result<T>, warnings: &mut Vec<String>) -> Result<()> {
+    let mut other = vec![Errno::ISDIR, Errno::NOTDIR, Errno::LOOP];
+    if cfg!(not(target_os = "linux")) {
+        // What other systems say of a folder.
+        other.push(Errno::PERM);
+    }
+    match removed {
+        Err(Error::Io { file, source, .. }) if disk::is_errno(&source, &other) => {
+            warnings.push(format!(
+                "{} is no longer needed, but has become something else and is left: {source}",
+                file.display()
+            ));
+            Ok(())
+        }
+        Err(e) => Err(e),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Each staged file is the one that was committed, or stands in its place already.
+fn check_staged(dir: &Dir, stage: Option<&Dir>, redo: &Redo) -> Result<()> {
+    for r in &redo.renames {
+        let inspect = |d: &Dir, name: &str| d.id(name).map_err(Error::io("inspect", d.join(name)));
+        let staged = stage.map(|s| inspect(s, &r.staged)).transpose()?.flatten();
+        let problem = match staged {
+            Some(id) if id.len() == r.len => continue,
+            Some(id) => format!(
+                "the new file {:?} has {} bytes, {} were committed",
+                r.staged,
+                id.len(),
+                r.len
+            ),
+            None if inspect(dir, &r.target)?.is_some_and(|id| id.len() >= r.len) => continue,
+            None => {
+                format!("the new file {:?} of {} bytes is missing", r.staged, r.len)
+            }
+        };
+        return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
+    }
+    Ok(())
 }
 
 /// Finishes or discards what an earlier writer left behind, and says what was worth a warning.
 /// The caller has the lock.
 pub(crate) fn recover(dir: &Dir, limits: &Limits) -> Result<Vec<String>> {
     let loaded = Loaded::read(dir, limits)?;
+    let mut warnings = loaded.warnings;
     if let Some(redo) = &loaded.redo {
-        apply(dir, redo)?;
+        warnings.extend(apply(dir, redo, limits)?);
     }
     if loaded.ignored {
         dir.remove_file(redo::FILE)?;
+    }
+    if loaded.redo.is_none() {
+        // Whoever removed the last record may not have lived to sync that. Should it come back
+        // after a power loss, it must not find a later writer's state.
         dir.sync()?;
     }
     clear_leftovers(dir)?;
-    Ok(loaded.warnings)
+    Ok(warnings)
 }
 
 /// Removes what a writer that died before its commit left.
@@ -91,14 +192,16 @@ fn clear_leftovers(dir: &Dir) -> Result<()> {
             dir.remove_file(name)?;
         }
     }
-    clear_stage(dir)
+    clear_stage(dir, "")
 }
 
-/// Removes the staged files and their folder, if nothing else is in it.
-pub(crate) fn clear_stage(dir: &Dir) -> Result<()> {
+/// Removes the staged files whose names begin so, and their folder, if nothing else is in it.
+pub(crate) fn clear_stage(dir: &Dir, prefix: &str) -> Result<()> {
     let Some(stage) = dir.open_dir(redo::STAGE)? else { return Ok(()) };
     for (name, kind) in stage.entries()? {
-        if let Some(name) = name.filter(|n| kind == Kind::File && n.ends_with(NEW)) {
+        if let Some(name) =
+            name.filter(|n| kind == Kind::File && n.starts_with(prefix) && n.ends_with(NEW))
+        {
             stage.remove_file(&name)?;
         }
     }
@@ -106,10 +209,82 @@ pub(crate) fn clear_stage(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
+/// Makes the folder of staged files, for the same users as the store's own.
+pub(crate) fn make_stage(dir: &Dir) -> Result<Dir> {
+    let made = dir.make_dir(redo::STAGE, 0o777)?;
+    let Some(mut stage) = dir.open_dir(redo::STAGE)? else {
+        return Err(Error::Changed { file: dir.join(redo::STAGE) });
+    };
+    if made {
+        stage.give_access(dir.access()?)?;
+    }
+    stage.like = dir.like;
+    Ok(stage)
+}
+
 /// The hash of the metadata as it is on disk now.
-pub(crate) fn metadata_hash(dir: &Dir) -> Result<[u8; 32]> {
-    match dir.read(metadata::FILE, "the size of the metadata", u64::MAX)? {
-        Some((_, bytes)) => Ok(sha256(&bytes)),
-        None => Err(Error::Changed { file: dir.join(metadata::FILE) }),
+pub(crate) fn metadata_hash(dir: &Dir, limits: &Limits) -> Result<[u8; 32]> {
+    let path = dir.join(metadata::FILE);
+    let Some((file, id)) = dir.open_file(metadata::FILE)? else {
+        return Err(Error::Changed { file: path });
+    };
+    let len = id.len();
+    let (what, limit) = ("the size of the metadata", limits.max_metadata_bytes);
+    if len > limit {
+        return Err(Error::Limit { file: path, array: None, what, value: len, limit });
+    }
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; len.min(1 << 20) as usize];
+    let mut at = 0;
+    while at < len {
+        let n = (len - at).min(buffer.len() as u64) as usize;
+        file.read_exact_at(&mut buffer[..n], at).map_err(Error::io("read", &path))?;
+        hash.update(&buffer[..n]);
+        at += n as u64;
+    }
+    Ok(hash.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_else_wrote() {
+        let t = tempfile::tempdir().unwrap();
+        let dir = Dir::open(t.path()).unwrap();
+        let limits = Limits::default();
+        std::fs::write(t.path().join(metadata::FILE), "foreign").unwrap();
+        std::fs::write(t.path().join("data_x.npkd"), "x").unwrap();
+        let redo = Redo {
+            old: sha256(b"old"),
+            metadata: b"new".to_vec(),
+            removals: vec!["data_x.npkd".into()],
+            ..Redo::default()
+        };
+        let mut published = false;
+        let refused = publish(&dir, &redo, &limits, &mut published);
+        assert!(matches!(refused, Err(Error::Changed { .. })) && !published);
+        assert!(matches!(apply(&dir, &redo, &limits), Err(Error::Changed { .. })));
+        assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"foreign");
+        assert_eq!(std::fs::read_dir(t.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_became_a_folder_is_left() {
+        let t = tempfile::tempdir().unwrap();
+        let dir = Dir::open(t.path()).unwrap();
+        std::fs::write(t.path().join(metadata::FILE), "old").unwrap();
+        std::fs::create_dir(t.path().join("data_x.npkd")).unwrap();
+        std::os::unix::fs::symlink(t.path(), t.path().join("data_y_segments")).unwrap();
+        let redo = Redo {
+            old: sha256(b"old"),
+            metadata: b"new".to_vec(),
+            removals: vec!["data_x.npkd".into(), "data_y_segments/metadata.npkm".into()],
+            folders: vec!["data_y_segments".into()],
+            ..Redo::default()
+        };
+        assert_eq!(apply(&dir, &redo, &Limits::default()).unwrap().len(), 3);
+        assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"new");
     }
 }

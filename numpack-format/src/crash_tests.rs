@@ -108,7 +108,12 @@ fn state(path: &Path) -> Option<State> {
         (info.name.clone(), (info.dtype, info.shape.clone(), data))
     });
     let arrays = arrays.collect();
-    Some((arrays, store.side().cloned()))
+    // The times differ from run to run.
+    let side = store.side().cloned().map(|mut side| {
+        side.arrays.iter_mut().for_each(|n| n.modified = None);
+        side
+    });
+    Some((arrays, side))
 }
 
 fn run(scenario: &str, path: &Path, step: usize, action: &str, log: Option<&Path>) -> Option<i32> {
@@ -267,5 +272,65 @@ fn a_forked_child_leaves_everything_alone() {
     assert!(matches!(w.begin_array("x", DType::U8, &[1]), Err(Error::Forked { .. })));
     assert!(matches!(w.remove_array("kept"), Err(Error::Forked { .. })));
     assert!(matches!(w.commit(), Err(Error::Forked { .. })));
-    assert!(path.join(crate::redo::STAGE).join("1.new").exists());
+    assert_eq!(std::fs::read_dir(path.join(crate::redo::STAGE)).unwrap().count(), 1);
+}
+
+#[test]
+fn new_files_are_in_their_place_before_they_leave_the_stage() {
+    let (log, ..) = steps("merge");
+    let moved = log.iter().rposition(|s| s.contains(" rename ") && s.contains("-1.new")).unwrap();
+    let syncs: Vec<bool> = log[moved..]
+        .iter()
+        .filter(|s| s.contains(" syncdir "))
+        .map(|s| s.contains(crate::redo::STAGE))
+        .collect();
+    assert_eq!(syncs, [false, true, false]);
+}
+
+#[test]
+fn a_huge_file_in_the_place_of_the_metadata_is_refused() {
+    let (_dir, path) = fresh("replace-by-record");
+    let file = std::fs::File::options().write(true).open(path.join("metadata.npkm")).unwrap();
+    file.set_len(15 << 40).unwrap();
+    assert_eq!(run("replace-by-record", &path, 0, "", None), Some(3));
+    assert_eq!(file.metadata().unwrap().len(), 15 << 40);
+}
+
+#[test]
+fn a_change_that_could_not_be_carried_out_is_refused() {
+    for scenario in ["merge", "replace-by-record"] {
+        let names: &[&str] = if scenario == "merge" {
+            &["data_changed.npkd", "data_dropped.npkd", "deleted_changed.npkb"]
+        } else {
+            &["data_changed.npkd"]
+        };
+        for name in names {
+            let (_dir, path) = fresh(scenario);
+            std::fs::remove_file(path.join(name)).unwrap();
+            std::fs::create_dir(path.join(name)).unwrap();
+            let metadata = std::fs::read(path.join("metadata.npkm")).unwrap();
+            assert_eq!(run(scenario, &path, 0, "", None), Some(3), "{scenario} {name}");
+            assert_eq!(std::fs::read(path.join("metadata.npkm")).unwrap(), metadata);
+            assert!(
+                !path.join(crate::redo::FILE).exists() && !path.join(crate::redo::STAGE).exists()
+            );
+            std::fs::remove_dir(path.join(name)).unwrap();
+            assert_eq!(run(scenario, &path, 0, "", None), Some(0), "{scenario} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_replacement_that_fails_leaves_what_was_decided_before() {
+    let (log, before, after) = steps("merge");
+    let decided = log.iter().rposition(|s| s.contains("libnumpack.redo.tmp")).unwrap();
+    let (_dir, path) = fresh("merge");
+    assert_eq!(run("merge", &path, decided + 2, "abort", None), None);
+    // For a while, it cannot be finished.
+    let file = path.join("data_changed.npkd");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(run("replace-by-record", &path, 0, "", None), Some(3));
+    std::fs::remove_dir(&file).unwrap();
+    assert!(check(&path, &before, &after, "a replacement that failed"));
 }

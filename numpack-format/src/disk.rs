@@ -52,6 +52,52 @@ impl FileId {
     }
 }
 
+/// Who may use a file or folder: what one that takes the place of another gets from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Access {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Access {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the types differ between systems"
+    )]
+    fn new(s: &fs::Stat) -> Access {
+        let mode = u32::from(s.st_mode) & 0o7777;
+        Access { mode, owner: s.st_uid, group: s.st_gid }
+    }
+
+    /// Gives a new file or folder this access.
+    fn give(self, to: &File) -> io::Result<()> {
+        let now = Access::new(&fs::fstat(to)?);
+        if (now.owner, now.group) != (self.owner, self.group) {
+            // Only some may give files away; the group alone may be possible.
+            let given = |r: io::Result<()>| match r {
+                Err(e) if is_errno(&e, &[Errno::PERM, Errno::INVAL]) => Ok(false),
+                other => other.map(|()| true),
+            };
+            let unix = std::os::unix::fs::fchown::<&File>;
+            if !given(unix(to, Some(self.owner), Some(self.group)))? {
+                given(unix(to, None, Some(self.group)))?;
+            }
+        }
+        // After the change of owner, which may take bits away.
+        if Access::new(&fs::fstat(to)?).mode != self.mode {
+            fs::fchmod(to, Mode::from_raw_mode(self.mode as fs::RawMode))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is one of these.
+pub(crate) fn is_errno(e: &io::Error, which: &[Errno]) -> bool {
+    which.iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
+}
+
 /// What an entry of a folder is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -60,11 +106,23 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    fn new(kind: FileType) -> Kind {
+        match kind {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Folder,
+            _ => Kind::Other,
+        }
+    }
+}
+
 /// An open folder.
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: File,
     path: PathBuf,
+    /// What new files in it get; if absent, what the process gives all its files.
+    pub(crate) like: Option<Access>,
 }
 
 impl Dir {
@@ -78,14 +136,14 @@ impl Dir {
                 Mode::empty(),
             )
         })?;
-        Ok(Dir { fd: fd.into(), path: path.to_owned() })
+        Ok(Dir { fd: fd.into(), path: path.to_owned(), like: None })
     }
 
     /// Opens a folder of this folder, `None` if it is not there.
     pub(crate) fn open_dir(&self, name: &str) -> Result<Option<Dir>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
-            Ok(fd) => Ok(Some(Dir { fd: fd.into(), path: self.join(name) })),
+            Ok(fd) => Ok(Some(Dir { fd: fd.into(), path: self.join(name), like: None })),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(Error::io("open", self.join(name))(e.into())),
         }
@@ -102,12 +160,17 @@ impl Dir {
     }
 
     /// Whether the path still leads to this folder.
-    pub(crate) fn still_there(&self) -> io::Result<bool> {
+    fn still_there(&self) -> io::Result<bool> {
         match fs::statat(CWD, &self.path, AtFlags::empty()) {
             Ok(s) => Ok(FileId::new(&s).same_file(&FileId::of(&self.fd)?)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Whether the path, called so in messages, still leads to this folder.
+    pub(crate) fn is_here(&self, path: &Path) -> Result<bool> {
+        self.still_there().map_err(Error::io("inspect", path))
     }
 
     /// The identity of what a name stands for, `None` if nothing.
@@ -119,8 +182,55 @@ impl Dir {
         }
     }
 
+    /// Who may use the folder.
+    pub(crate) fn access(&self) -> Result<Access> {
+        let stat = fs::fstat(&self.fd).map_err(|e| Error::io("inspect", &self.path)(e.into()))?;
+        Ok(Access::new(&stat))
+    }
+
+    /// Who may use a file of the folder; `None` if there is no regular file of that name.
+    pub(crate) fn access_of(&self, name: &str) -> Result<Option<Access>> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(s) if FileType::from_raw_mode(s.st_mode) == FileType::RegularFile => {
+                let access = Access::new(&s);
+                Ok(Some(Access { mode: access.mode & 0o777, ..access }))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(Error::io("inspect", self.join(name))(e.into())),
+        }
+    }
+
+    /// Makes the folder one that the same may use as another.
+    pub(crate) fn give_access(&self, access: Access) -> Result<()> {
+        self.step("chmod", "")
+            .and_then(|_| access.give(&self.fd))
+            .map_err(Error::io("change the permissions of", &self.path))
+    }
+
+    /// What stands at a checked relative path, `None` if nothing. What is reached through
+    /// anything but folders is [`Kind::Other`].
+    pub(crate) fn kind(&self, relative: &str) -> Result<Option<Kind>> {
+        if let Some((folder, rest)) = relative.split_once('/') {
+            return match self.open_dir(folder) {
+                Ok(Some(dir)) => dir.kind(rest),
+                Ok(None) => Ok(None),
+                Err(Error::Io { source, .. })
+                    if is_errno(&source, &[Errno::LOOP, Errno::NOTDIR]) =>
+                {
+                    Ok(Some(Kind::Other))
+                }
+                Err(e) => Err(e),
+            };
+        }
+        match fs::statat(&self.fd, relative, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(s) => Ok(Some(Kind::new(FileType::from_raw_mode(s.st_mode)))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(Error::io("inspect", self.join(relative))(e.into())),
+        }
+    }
+
     /// Opens a regular file for reading by a checked relative path; `None` if it is not there.
-    pub(crate) fn open_file(&self, relative: &str) -> Result<Option<File>> {
+    pub(crate) fn open_file(&self, relative: &str) -> Result<Option<(File, FileId)>> {
         let file = || self.join(relative);
         let dirs = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut at: Option<std::os::fd::OwnedFd> = None;
@@ -154,7 +264,7 @@ impl Dir {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_plain(file(), "is not a regular file"));
         }
-        Ok(Some(fd))
+        Ok(Some((fd, FileId::new(&stat))))
     }
 
     /// Reads a small file whole, `None` if it is not there.
@@ -164,14 +274,19 @@ impl Dir {
         what: &'static str,
         limit: u64,
     ) -> Result<Option<(File, Vec<u8>)>> {
-        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        let Some((file, id)) = self.open_file(relative)? else { return Ok(None) };
         let path = || self.join(relative);
-        let len = file.metadata().map_err(Error::io("inspect", path()))?.len();
+        let len = id.len();
         if len > limit {
             return Err(Error::Limit { file: path(), array: None, what, value: len, limit });
         }
         let mut bytes = vec![0; len as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", path()))?;
+        let read = file.read_exact_at(&mut bytes, 0);
+        // Written in place meanwhile, it may be part old and part new.
+        if FileId::of(&file).map_err(Error::io("inspect", path()))? != id {
+            return Err(Error::Changed { file: path() });
+        }
+        read.map_err(Error::io("read", path()))?;
         Ok(Some((file, bytes)))
     }
 
@@ -199,12 +314,7 @@ impl Dir {
             {
                 kind = FileType::from_raw_mode(s.st_mode);
             }
-            let kind = match kind {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Folder,
-                _ => Kind::Other,
-            };
-            out.push((name.to_str().ok().map(str::to_owned), kind));
+            out.push((name.to_str().ok().map(str::to_owned), Kind::new(kind)));
         }
         Ok(out)
     }
@@ -215,26 +325,50 @@ impl Dir {
 
     /// Creates a file that must not be there yet.
     pub(crate) fn create_new(&self, name: &str) -> Result<File> {
-        self.create_with(name, OFlags::EXCL).map_err(Error::io("create", self.join(name)))
+        self.create_as(name, self.like).map_err(Error::io("create", self.join(name)))
     }
 
-    fn create_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+    fn create_as(&self, name: &str, like: Option<Access>) -> io::Result<File> {
         self.step("create", name)?;
+        let file = self.open_new(name, OFlags::EXCL, if like.is_some() { 0o600 } else { 0o666 })?;
+        if let Some(like) = like {
+            like.give(&file)?;
+        }
+        Ok(file)
+    }
+
+    fn open_new(&self, name: &str, flags: OFlags, mode: fs::RawMode) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | flags;
-        let fd = retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o666)))?;
-        Ok(fd.into())
+        let mode = Mode::from_raw_mode(mode);
+        Ok(retry_on_intr(|| fs::openat(&self.fd, name, flags, mode))?.into())
     }
 
     /// Opens a lock file, and makes it if need be.
     pub(crate) fn open_lock(&self, name: &str) -> Result<File> {
-        self.create_with(name, OFlags::empty()).map_err(Error::io("open", self.join(name)))
+        let open = || {
+            self.step("create", name)?;
+            let file = self.open_new(name, OFlags::empty(), 0o666)?;
+            if let Some(like) = self.like {
+                like.give(&file)?;
+            }
+            Ok(file)
+        };
+        open().map_err(Error::io("open", self.join(name)))
     }
 
     /// Replaces a small file at once: written under another name, synced, renamed.
     pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.join(temporary);
-        let file =
-            self.create_with(temporary, OFlags::TRUNC).map_err(Error::io("create", &path))?;
+        let like = self.access_of(name)?.or(self.like);
+        let file = match self.create_as(temporary, like) {
+            // It goes, and is not written to: it may be a link to anything.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(temporary)?;
+                self.create_as(temporary, like)
+            }
+            file => file,
+        };
+        let file = file.map_err(Error::io("create", &path))?;
         write_at(&file, bytes, 0, &path)?;
         sync_file(&file, &path)?;
         drop(file);
@@ -315,9 +449,9 @@ impl Dir {
     }
 
     /// Makes a folder; `false` if there is something of that name.
-    pub(crate) fn make_dir(&self, name: &str) -> Result<bool> {
+    pub(crate) fn make_dir(&self, name: &str, mode: fs::RawMode) -> Result<bool> {
         self.step("mkdir", name).map_err(Error::io("create", self.join(name)))?;
-        match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+        match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(e) => Err(Error::io("create", self.join(name))(e.into())),
@@ -330,20 +464,22 @@ impl Dir {
         self.fd.sync_all().map_err(Error::io("sync", &self.path))
     }
 
-    /// Makes everything on the file system durable; `false` where that cannot be relied on.
+    /// Makes everything on the file system durable; `false` where that cannot be relied on, or
+    /// would not tell of a write that failed.
     pub(crate) fn sync_file_system(&self) -> Result<bool> {
         #[cfg(target_os = "linux")]
         {
-            /// File systems in user space hear of no such request.
-            const FUSE: u64 = 0x6573_5546;
+            /// ext2 to ext4, XFS, Btrfs, F2FS, tmpfs. What stacks on others, or goes over a wire,
+            /// may not hear of such a request, or not of its errors.
+            const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
             let fail = |e: Errno| Error::io("sync the file system of", &self.path)(e.into());
             #[allow(
                 clippy::unnecessary_cast,
                 clippy::cast_lossless,
                 reason = "the type differs between systems"
             )]
-            let kind = fs::fstatfs(&self.fd).map_err(fail)?.f_type as u64;
-            if kind & 0xffff_ffff == FUSE {
+            let kind = fs::fstatfs(&self.fd).map_err(fail)?.f_type as u64 & 0xffff_ffff;
+            if !LOCAL.contains(&kind) || !syncfs_tells_errors() {
                 return Ok(false);
             }
             self.step("syncfs", "").map_err(Error::io("sync the file system of", &self.path))?;
@@ -360,11 +496,21 @@ impl Dir {
     }
 
     fn try_dup(&self) -> io::Result<Dir> {
-        Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone() })
+        Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone(), like: self.like })
     }
 }
 
-fn not_plain(file: PathBuf, problem: &str) -> Error {
+/// Before Linux 5.8, `syncfs` succeeded whatever became of the data.
+#[cfg(target_os = "linux")]
+fn syncfs_tells_errors() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    (major, minor.unwrap_or(0)) >= (Some(5), 8)
+}
+
+pub(crate) fn not_plain(file: PathBuf, problem: &str) -> Error {
     let hint = "a store holds regular files only; copy the file into its place";
     Error::Format { file, array: None, offset: None, problem: problem.to_owned(), hint }
 }

@@ -43,7 +43,7 @@
 //!   deleted_<name>.npkb        which rows are live, if any has been dropped
 //!   libnumpack.lock            locked by the writer; stays
 //!   libnumpack.redo            a committed change that is not applied yet
-//!   libnumpack.stage/<n>.new   data files of a change that is being written
+//!   libnumpack.stage/….new     data files of a change that is being written
 //! ```
 //!
 //! All integers are little-endian; a *text* is a `u32` length in bytes and UTF-8. Files are read
@@ -127,8 +127,13 @@
 //! system cannot exchange, the old store is changed by a redo record. A hidden folder whose lock
 //! is free is what a dead writer left, and the next writer for that place removes it.
 //!
-//! A **change of a store** puts new data files into `libnumpack.stage`, syncs them, and is then
-//! decided by one record, which is written beside, synced and renamed to `libnumpack.redo`:
+//! Only its owner can enter the hidden folder. Before it becomes the store it gets the permissions,
+//! and as far as the system lets it the owner, of the folder it replaces, and its files have those
+//! of the old `metadata.npkm`. Where nothing is replaced, they are what the process gives all files.
+//!
+//! A **change of a store** puts new data files into `libnumpack.stage`, under names that no two
+//! writers share (`<pid>-<random>-<n>.new`), syncs them, and is then decided by one record, which
+//! is written beside, synced and renamed to `libnumpack.redo`:
 //!
 //! ```text
 //!      0     8  "NPKREDO\0"
@@ -142,20 +147,27 @@
 //!   32 bytes  SHA-256 of the metadata.npkm that is replaced
 //!   u32       bitmaps to write; each: text file name, u64 length, bytes
 //!   u32       bitmaps to remove; each: text file name
-//!   u32       new data files; each: text name in libnumpack.stage, text final path
+//!   u32       new data files; each: text name in libnumpack.stage, text final name, u64 length
 //!   u64       length of the new metadata.npkm, and its bytes
 //!   u32       files to remove; each: text path
 //!   u32       folders to remove if empty; each: text path
 //! ```
 //!
+//! Names are those of files in the folder itself: bitmaps `deleted_*.npkb`, new data files ones
+//! that the new metadata names. Files to remove may also be in a folder `data_*_segments`, and only
+//! such folders are removed; what lay elsewhere is left. A record with anything else is damaged.
+//! Before a change is decided, all that it moves, writes or removes is found to be a regular file
+//! or absent, and the metadata to be the one that is replaced.
+//!
 //! It is then carried out in this order, everything is synced, and the record removed. A reader
 //! that finds the record applies it in memory, looking for a data file in the stage first. The
-//! next writer carries it out again from the start, which does no harm. If `metadata.npkm` is
-//! neither the file that is replaced nor the new one, another program wrote: the record is
-//! ignored with a warning, and the next writer discards it. A damaged record is an error.
+//! next writer carries it out again from the start, which does no harm: it first sees that each
+//! new file has its length, in the stage or already in its place. If `metadata.npkm` is neither
+//! the file that is replaced nor the new one, another program wrote: the record is ignored with a
+//! warning, and the next writer discards it. A damaged record is an error.
 //!
-//! A reader looks at the identity of `metadata.npkm` and `libnumpack.redo` before and after, and
-//! starts again if it changed. Public readers see the old state until the record is carried out.
+//! A reader looks at the identity of `libnumpack.redo` and then of `metadata.npkm` before and
+//! after, and starts again if it changed. Public readers see the old state until the record is carried out.
 //!
 //! # Side information
 //!
@@ -163,10 +175,15 @@
 //! part of, is JSON in an ordinary 1-D `uint8` array named `__libnumpack__`, which this crate keeps
 //! out of its lists: `{"libnumpack": 1, "arrays": […], "nodes": […], "root": 0}`. See [`side`].
 //!
+//! Notes are referred to by their place in `arrays`, so one whose array is dropped stays, and says
+//! so. Each has the array's time of change as of when it was written: [`Store::verify`] tells of
+//! an array that another program has changed since.
+//!
 //! # Limits
 //!
 //! No count in a file is believed beyond what the file can hold; all arithmetic is checked; nothing
-//! recurses by what is read. [`Limits`] bounds what may be allocated. Sizes are below 2^64 bytes,
+//! recurses by what is read. [`Limits`] bounds what may be allocated, and nothing is written that
+//! the writer's own limits would refuse to read. Sizes are below 2^64 bytes,
 //! a name below 2^32, a store below 2^32 arrays.
 #![deny(unsafe_code)]
 
@@ -193,6 +210,7 @@ mod merge;
 mod metadata;
 mod names;
 mod new_store;
+mod overlay;
 mod plan;
 mod redo;
 mod segments;

@@ -34,11 +34,18 @@ impl StoreLock {
                 },
                 _ => Error::io("open", path)(e),
             })?;
-            let Some(lock) = StoreLock::in_dir(&dir, wait)? else {
-                return Err(Error::Locked { path: path.to_owned() });
+            let lock = match StoreLock::in_dir(&dir, wait) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => return Err(Error::Locked { path: path.to_owned() }),
+                // No file can be made in a folder that was removed since it was opened.
+                Err(e) => {
+                    if is_gone(&e) && !dir.is_here(path)? {
+                        continue;
+                    }
+                    return Err(e);
+                }
             };
-            let here = dir.still_there().map_err(Error::io("inspect", path))?;
-            if here && lock.is_in(&dir)? {
+            if dir.is_here(path)? && lock.is_in(&dir)? {
                 return Ok((dir, lock));
             }
         }
@@ -73,6 +80,11 @@ impl StoreLock {
         let ours = FileId::of(&self.file).map_err(fail())?;
         Ok(dir.id(FILE).map_err(fail())?.is_some_and(|id| id.same_file(&ours)))
     }
+}
+
+/// Whether an error says that something is not there.
+pub(crate) fn is_gone(e: &Error) -> bool {
+    matches!(e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 impl Drop for StoreLock {

@@ -1,13 +1,14 @@
 //! A store that is there, while a change of it is prepared.
 
-use crate::disk::{self, Dir, Kind};
+use crate::commit;
+use crate::disk::{self, Dir};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::StoreLock;
 use crate::metadata::{self, Record};
 use crate::plan::Plan;
 use crate::redo::{self, Redo};
-use crate::{names, segments};
+use crate::{names, new_store, segments};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub(crate) fn sync_new_files(unsynced: &mut Unsynced, dir: &Dir, plan: &Plan) ->
     for (staged, record) in plan.staged() {
         let path = dir.join(staged);
         let missing = || Error::Changed { file: path.clone() };
-        let file =
+        let (file, _) =
             dir.open_file(staged)?.ok_or_else(missing).map_err(|e| e.in_array(&record.name))?;
         disk::sync_file(&file, &path)?;
     }
@@ -74,35 +75,41 @@ impl Merge {
     /// The folder of new files, made when it is first asked for.
     pub(crate) fn stage(&mut self) -> Result<&Dir> {
         if self.stage.is_none() {
-            self.dir.make_dir(redo::STAGE)?;
-            self.stage = self.dir.open_dir(redo::STAGE)?;
+            self.stage = Some(commit::make_stage(&self.dir)?);
         }
         self.stage.as_ref().ok_or_else(|| Error::Changed { file: self.dir.join(redo::STAGE) })
     }
 
-    /// The change that makes the store on disk the one in the plan.
-    pub(crate) fn redo(&self, plan: &Plan, limits: &Limits) -> Result<Redo> {
-        let mut redo = Redo {
-            old: self.metadata,
-            metadata: metadata::encode(plan.records())?,
-            ..Redo::default()
-        };
-        redo.renames =
-            plan.staged().map(|(staged, r)| (staged.to_owned(), r.data_file.clone())).collect();
-        let there: HashMap<String, Kind> =
-            self.dir.entries()?.into_iter().filter_map(|(n, k)| Some((n?, k))).collect();
+    /// The change that makes the store on disk the one in the plan, and what the caller should be
+    /// told.
+    pub(crate) fn redo(&self, plan: &Plan, limits: &Limits) -> Result<(Redo, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let metadata = metadata::encode(plan.records())?;
+        commit::within(
+            &self.dir.join(metadata::FILE),
+            "the size of the metadata",
+            metadata.len(),
+            limits.max_metadata_bytes,
+        )?;
+        let mut redo = Redo { old: self.metadata, metadata, ..Redo::default() };
+        if let Some(stage) = &self.stage {
+            let renames = plan
+                .staged()
+                .map(|(staged, r)| new_store::stage_rename(stage, staged.to_owned(), &r.data_file));
+            redo.renames = renames.collect::<Result<_>>()?;
+        }
+        let there: HashSet<String> =
+            self.dir.entries()?.into_iter().filter_map(|(name, _)| name).collect();
         for name in plan.touched() {
-            redo.stale_bitmaps.extend(
-                names::bitmap_file(name)
-                    .filter(|f| there.get(f).is_some_and(|k| *k != Kind::Folder)),
-            );
+            redo.stale_bitmaps.extend(names::bitmap_file(name).filter(|f| there.contains(f)));
         }
         // A file that any array of the new state uses stays, whatever else names it.
-        let mut needed: HashSet<String> = HashSet::new();
+        let mut needed: HashMap<String, Vec<String>> = HashMap::new();
+        let mut need = |file: String| needed.entry(names::fold(&file)).or_default().push(file);
         for r in plan.records() {
-            needed.insert(names::fold(&r.data_file));
+            need(r.data_file.clone());
             if r.data_file.ends_with(segments::SUFFIX) {
-                needed.extend(self.segments(&r.data_file, limits)?.iter().map(|f| names::fold(f)));
+                self.segments(&r.data_file, limits)?.into_iter().for_each(&mut need);
             }
         }
         let bitmaps: HashSet<String> = plan
@@ -123,7 +130,15 @@ impl Merge {
             }
             for file in old {
                 let folded = names::fold(&file);
-                if needed.contains(&folded) || bitmaps.contains(&folded) {
+                let kept = new_store::names_one_of(&self.dir, &file, needed.get(&folded))?;
+                if kept || bitmaps.contains(&folded) {
+                    continue;
+                }
+                if !redo::is_removable(&file) {
+                    warnings.push(format!(
+                        "{} is no longer needed, but lies where no other program puts one, and is left",
+                        self.dir.join(&file).display()
+                    ));
                     continue;
                 }
                 if let Some((folder, _)) = file.split_once('/') {
@@ -136,7 +151,7 @@ impl Merge {
         redo.removals.dedup();
         redo.folders = folders.into_iter().collect();
         redo.folders.sort();
-        Ok(redo)
+        Ok((redo, warnings))
     }
 
     fn segments(&self, list: &str, limits: &Limits) -> Result<Vec<String>> {

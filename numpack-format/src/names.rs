@@ -63,6 +63,25 @@ pub(crate) fn data_file(name: &str, n: u32) -> String {
     if n == 0 { format!("data_{base}.npkd") } else { format!("data_{base}~{n}.npkd") }
 }
 
+/// Which choice of a data file for an array a file is, `None` if it is none.
+pub(crate) fn choice(name: &str, file: &str) -> Option<u32> {
+    if file == data_file(name, 0) {
+        return Some(0);
+    }
+    let n = file.strip_suffix(".npkd")?.rsplit_once('~')?.1.parse().ok()?;
+    (n > 0 && file == data_file(name, n)).then_some(n)
+}
+
+/// Whether a file may be the bitmap of an array.
+pub(crate) fn is_bitmap_file(file: &str) -> bool {
+    file.starts_with("deleted_") && file.ends_with(".npkb") && !file.contains('/')
+}
+
+/// Whether a folder holds the segments of an array.
+pub(crate) fn is_segment_folder(folder: &str) -> bool {
+    folder.starts_with("data_") && folder.ends_with("_segments") && !folder.contains('/')
+}
+
 /// The bitmap of an array's dropped rows, or `None` if its name has no such file.
 pub(crate) fn bitmap_file(name: &str) -> Option<String> {
     let fits = !name.contains(['/', '\0']) && name.len() + "deleted_.npkb".len() <= MAX_COMPONENT;

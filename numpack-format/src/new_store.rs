@@ -6,12 +6,17 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::{self, StoreLock};
 use crate::metadata::{self, Record};
-use crate::redo::{self, Redo};
+use crate::redo::{self, Redo, Rename};
+use crate::writer::WriterOptions;
 use crate::{names, segments};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// A folder that is made to see what access a folder gets, and removed.
+const PROBE: &str = "libnumpack.probe";
 
 /// What stands at the place of a new store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,19 +40,34 @@ pub(crate) struct NewStore {
 }
 
 impl NewStore {
-    /// Makes an empty folder beside the target.
+    /// Makes an empty folder beside the target, for nobody else to see. Files in it get the access
+    /// that those of the store it is to replace have.
     pub(crate) fn begin(target: &Path) -> Result<NewStore> {
         let (parent, name) = split(target)?;
         let prefix = sibling_prefix(&name);
+        let like = match Dir::open(target) {
+            Ok(old) => old.access_of(metadata::FILE)?,
+            Err(_) => None,
+        };
         loop {
-            let random = std::hash::RandomState::new().build_hasher().finish();
-            let sibling = format!("{prefix}{}-{random:016x}", std::process::id());
-            if !parent.make_dir(&sibling)? {
+            let sibling = format!("{prefix}{}-{:016x}", std::process::id(), random());
+            if !parent.make_dir(&sibling, 0o700)? {
                 continue;
             }
-            let Some(dir) = parent.open_dir(&sibling)? else { continue };
-            // Another writer that clears leftovers may have taken the folder for one.
-            let Some(lock) = StoreLock::in_dir(&dir, false)? else { continue };
+            let Some(mut dir) = parent.open_dir(&sibling)? else { continue };
+            dir.like = like;
+            // Another writer that clears leftovers may have taken the folder for one, and have
+            // removed it.
+            let lock = match StoreLock::in_dir(&dir, false) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => continue,
+                Err(e) => {
+                    if lock::is_gone(&e) && !dir.is_here(dir.path())? {
+                        continue;
+                    }
+                    return Err(e);
+                }
+            };
             if !lock.is_in(&dir)? {
                 continue;
             }
@@ -62,8 +82,34 @@ impl NewStore {
         }
     }
 
+    /// Gives the folder the access of the one it replaces, or what the process gives all folders;
+    /// `false` if it has that.
+    pub(crate) fn open_up(&self) -> Result<bool> {
+        let wanted = match Dir::open(&self.target) {
+            Ok(old) => old.access()?,
+            Err(_) => {
+                // The file mode mask cannot be asked for without setting it.
+                self.dir.make_dir(PROBE, 0o777)?;
+                let probe = self.dir.open_dir(PROBE)?.map(|d| d.access()).transpose()?;
+                self.dir.remove_dir(PROBE)?;
+                probe.ok_or_else(|| Error::Changed { file: self.dir.join(PROBE) })?
+            }
+        };
+        if self.dir.access()? == wanted {
+            return Ok(false);
+        }
+        self.dir.give_access(wanted)?;
+        Ok(true)
+    }
+
+    /// The same, and makes it durable.
+    fn open_up_for_good(&self) -> Result<()> {
+        if self.open_up()? { self.dir.sync() } else { Ok(()) }
+    }
+
     /// Puts the store where nothing, or an empty folder, is.
     pub(crate) fn publish(&self, published: &mut bool) -> Result<()> {
+        self.open_up_for_good()?;
         match self.parent.try_rename(&self.sibling, &self.parent, &*self.name) {
             Ok(()) => *published = true,
             Err(e) => {
@@ -88,7 +134,7 @@ impl NewStore {
         &self,
         records: &[&Record],
         metadata: &[u8],
-        wait: bool,
+        options: &WriterOptions,
         published: &mut bool,
     ) -> Result<Vec<String>> {
         loop {
@@ -101,27 +147,47 @@ impl NewStore {
                     return Err(Error::NotAStore { path: self.target.clone(), problem });
                 }
                 Place::Store => {
-                    let (old, _lock) = StoreLock::acquire(&self.target, wait)?;
+                    let (old, _lock) = match StoreLock::acquire(&self.target, options.wait) {
+                        // What is there now is looked at again.
+                        Err(Error::NotAStore { .. }) => continue,
+                        locked => locked?,
+                    };
                     if place(&self.target)? != Place::Store {
                         continue;
                     }
+                    self.open_up_for_good()?;
                     let exchanged = self
                         .parent
                         .exchange(&self.sibling, &*self.name)
                         .map_err(Error::io("exchange", &self.target))?;
                     if !exchanged {
-                        return self.merge_into(&old, records, metadata, published);
+                        return self.merge_into(old, records, metadata, &options.limits, published);
                     }
                     *published = true;
                     self.parent.sync()?;
-                    let mut left = clear_store(&old, &Limits::default())?;
-                    if left.is_empty() && !self.parent.remove_dir(&self.sibling)? {
+                    let mut left = clear_store(&old, &options.limits)?;
+                    if left.is_empty() && !self.remove_folder(&old)? {
                         left.push("a file that has just been made".to_owned());
                     }
                     return Ok(self.say_left(&left));
                 }
             }
         }
+    }
+
+    /// Removes the old store's folder, now that it is empty. A writer that waited for the old
+    /// store may make a lock file in it before it notices.
+    fn remove_folder(&self, old: &Dir) -> Result<bool> {
+        for _ in 0..100 {
+            if self.parent.remove_dir(&self.sibling)? {
+                return Ok(true);
+            }
+            if old.entries()?.iter().any(|(name, _)| name.as_deref() != Some(lock::FILE)) {
+                return Ok(false);
+            }
+            old.remove_file(lock::FILE)?;
+        }
+        Ok(true)
     }
 
     fn say_left(&self, left: &[String]) -> Vec<String> {
@@ -139,17 +205,21 @@ impl NewStore {
     /// Where folders cannot be exchanged: the old store is changed into the new one.
     fn merge_into(
         &self,
-        old: &Dir,
+        mut old: Dir,
         records: &[&Record],
         metadata: &[u8],
+        limits: &Limits,
         published: &mut bool,
     ) -> Result<Vec<String>> {
-        let merged = self.try_merge(old, records, metadata, published);
+        old.like = old.access_of(metadata::FILE)?;
+        let prefix = format!("{}-{:016x}-", std::process::id(), random());
+        let merged = self.try_merge(&old, records, metadata, limits, &prefix, published);
         if merged.is_err() && !*published {
-            // What cannot be removed now, the next writer removes.
-            let _ = commit::clear_stage(old);
+            // What cannot be removed now, the next writer removes. Other files may be those of a
+            // change that was decided before and could not be finished.
+            let _ = commit::clear_stage(&old, &prefix);
         }
-        merged.map(|()| Vec::new())
+        merged
     }
 
     fn try_merge(
@@ -157,45 +227,50 @@ impl NewStore {
         old: &Dir,
         records: &[&Record],
         metadata: &[u8],
+        limits: &Limits,
+        prefix: &str,
         published: &mut bool,
-    ) -> Result<()> {
-        match commit::recover(old, &Limits::default()) {
+    ) -> Result<Vec<String>> {
+        match commit::recover(old, limits) {
             // A damaged store has nothing that could be finished.
             Ok(_) | Err(Error::Format { .. } | Error::Unsupported { .. } | Error::Limit { .. }) => {
             }
             Err(e) => return Err(e),
         }
-        old.make_dir(redo::STAGE)?;
-        let Some(stage) = old.open_dir(redo::STAGE)? else {
-            return Err(Error::Changed { file: old.join(redo::STAGE) });
-        };
+        let stage = commit::make_stage(old)?;
         let mut redo = Redo {
-            old: commit::metadata_hash(old)?,
+            old: commit::metadata_hash(old, limits)?,
             metadata: metadata.to_vec(),
             ..Redo::default()
         };
         for (i, r) in records.iter().enumerate() {
-            let staged = format!("r{}-{i}{}", std::process::id(), commit::NEW);
+            let staged = format!("{prefix}{i}{}", commit::NEW);
             self.dir.rename(&r.data_file, &stage, &staged)?;
-            redo.renames.push((staged, r.data_file.clone()));
+            redo.renames.push(stage_rename(&stage, staged, &r.data_file)?);
         }
-        let known = known_files(old, &Limits::default())?;
-        let finals: std::collections::HashSet<String> =
-            records.iter().map(|r| names::fold(&r.data_file)).collect();
+        let known = known_files(old, limits)?;
+        let mut finals: HashMap<String, Vec<&str>> = HashMap::new();
+        for r in records {
+            finals.entry(names::fold(&r.data_file)).or_default().push(&r.data_file);
+        }
         for file in known.files {
-            if file.starts_with("deleted_") && file.ends_with(".npkb") {
+            if names::is_bitmap_file(&file) {
                 redo.stale_bitmaps.push(file);
-            } else if !finals.contains(&names::fold(&file)) && names::check_relative(&file).is_ok()
+            } else if redo::is_removable(&file)
+                && names::check_relative(&file).is_ok()
+                && !names_one_of(old, &file, finals.get(&names::fold(&file)))?
             {
                 redo.removals.push(file);
             }
         }
-        redo.folders = known.folders.into_iter().filter(|f| f != redo::STAGE).collect();
+        redo.folders = known.folders.into_iter().filter(|f| names::is_segment_folder(f)).collect();
         stage.sync()?;
         old.sync()?;
-        commit::publish(old, &redo, published)?;
-        commit::apply(old, &redo)?;
-        self.remove()
+        commit::publish(old, &redo, limits, published)?;
+        let warnings = commit::apply(old, &redo, limits)?;
+        // The change stands; an empty folder that stays is cleared by the next writer.
+        let _ = self.remove();
+        Ok(warnings)
     }
 
     /// Takes the folder away, with all that is in it.
@@ -206,24 +281,66 @@ impl NewStore {
     }
 }
 
+/// A number that no other writer comes by.
+pub(crate) fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// The move of a staged file to its place.
+pub(crate) fn stage_rename(stage: &Dir, staged: String, target: &str) -> Result<Rename> {
+    let id = stage.id(&staged).map_err(Error::io("inspect", stage.join(&staged)))?;
+    let len = id.ok_or_else(|| Error::Changed { file: stage.join(&staged) })?.len();
+    Ok(Rename { staged, target: target.to_owned(), len })
+}
+
+/// Whether a file is one of these, whose names differ from it by case at most: by its name, or
+/// because the file system sees no difference.
+pub(crate) fn names_one_of<T: AsRef<str>>(
+    dir: &Dir,
+    file: &str,
+    others: Option<&Vec<T>>,
+) -> Result<bool> {
+    let Some(others) = others else { return Ok(false) };
+    if others.iter().any(|o| o.as_ref() == file) {
+        return Ok(true);
+    }
+    let id = |f: &str| dir.id(f).map_err(Error::io("inspect", dir.join(f)));
+    let Some(own) = id(file)? else { return Ok(false) };
+    for other in others {
+        if id(other.as_ref())?.is_some_and(|id| id.same_file(&own)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What stands at a path.
 pub(crate) fn place(target: &Path) -> Result<Place> {
-    match std::fs::symlink_metadata(target) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Nothing),
-        Err(e) => return Err(Error::io("inspect", target)(e)),
-        Ok(m) if !m.is_dir() => return Ok(Place::Other("it is a file, not a folder")),
-        Ok(_) => {}
+    loop {
+        match std::fs::symlink_metadata(target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Nothing),
+            Err(e) => return Err(Error::io("inspect", target)(e)),
+            Ok(m) if !m.is_dir() => return Ok(Place::Other("it is a file, not a folder")),
+            Ok(_) => {}
+        }
+        let dir = match Dir::open(target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::Nothing),
+            dir => dir.map_err(Error::io("open", target))?,
+        };
+        if dir.id(metadata::FILE).map_err(Error::io("inspect", target))?.is_some() {
+            return Ok(Place::Store);
+        }
+        let empty = dir.entries()?.is_empty();
+        // An old store that was replaced meanwhile loses its files.
+        if !dir.is_here(target)? {
+            continue;
+        }
+        return Ok(if empty {
+            Place::EmptyFolder
+        } else {
+            Place::Other("it is a folder that holds other files, and no metadata.npkm")
+        });
     }
-    let dir = Dir::open(target).map_err(Error::io("open", target))?;
-    if dir.id(metadata::FILE).map_err(Error::io("inspect", target))?.is_some() {
-        return Ok(Place::Store);
-    }
-    let empty = std::fs::read_dir(target).map_err(Error::io("list", target))?.next().is_none();
-    Ok(if empty {
-        Place::EmptyFolder
-    } else {
-        Place::Other("it is a folder that holds other files, and no metadata.npkm")
-    })
 }
 
 /// The path without symbolic links, so that what they lead to is replaced and not they.
@@ -292,8 +409,10 @@ fn clear_sibling(parent: &Dir, entry: &str) -> Result<()> {
     let Some(dir) = parent.open_dir(entry)? else { return Ok(()) };
     let Some(lock) = StoreLock::in_dir(&dir, false)? else { return Ok(()) };
     // It may have become the store between our opening and our locking it.
-    let here = dir.still_there().map_err(Error::io("inspect", dir.path()))?;
-    if here && lock.is_in(&dir)? && clear_store(&dir, &Limits::default())?.is_empty() {
+    if dir.is_here(dir.path())?
+        && lock.is_in(&dir)?
+        && clear_store(&dir, &Limits::default())?.is_empty()
+    {
         parent.remove_dir(entry)?;
     }
     Ok(())
@@ -320,7 +439,6 @@ fn known_files(dir: &Dir, limits: &Limits) -> Result<Known> {
             known.foreign.push("a name that is not UTF-8".to_owned());
             continue;
         };
-        let segment_folder = name.starts_with("data_") && name.ends_with("_segments");
         match kind {
             Kind::File if name == metadata::FILE || name == lock::FILE => {}
             Kind::File
@@ -330,7 +448,9 @@ fn known_files(dir: &Dir, limits: &Limits) -> Result<Known> {
             {
                 known.files.push(name);
             }
-            Kind::Folder if segment_folder || name == redo::STAGE => {
+            Kind::Folder
+                if names::is_segment_folder(&name) || [redo::STAGE, PROBE].contains(&&name[..]) =>
+            {
                 let Some(inner) = dir.open_dir(&name)? else { continue };
                 for (file, kind) in inner.entries()? {
                     match file {

@@ -91,10 +91,15 @@ impl Plan {
     /// Makes the notes of side information say what this plan changes: 0-d arrays get theirs, and
     /// a note on an array that was saved again, or dropped, is about the old one.
     ///
-    /// Places in the list stay, for the nodes refer to them; only without nodes may notes go.
+    /// Places in the list stay, for the nodes refer to them; only without nodes may notes go. A
+    /// note on a dropped array says so, until an array of its name is saved.
     pub(crate) fn update_notes(&self, side: &mut SideInfo) {
-        let mut places: HashMap<String, usize> =
-            side.arrays.iter().enumerate().map(|(i, n)| (n.name.clone(), i)).collect();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (i, n) in side.arrays.iter().enumerate() {
+            if !n.dropped || !places.contains_key(&n.name) {
+                places.insert(n.name.clone(), i);
+            }
+        }
         let mut gone = HashSet::new();
         for name in self.touched().filter(|n| *n != side::ARRAY_NAME) {
             let entry = self.get(name);
@@ -113,6 +118,10 @@ impl Plan {
                 (None, Some(&i)) if side.nodes.is_empty() => {
                     gone.insert(i);
                 }
+                (None, Some(&i)) => {
+                    side.arrays[i].dropped = true;
+                    side.arrays[i].modified = None;
+                }
                 _ => {}
             }
         }
@@ -123,11 +132,21 @@ impl Plan {
         });
     }
 
+    /// Notes when each array that a note fits was last changed.
+    pub(crate) fn date_notes(&self, side: &mut SideInfo) {
+        for n in &mut side.arrays {
+            let entry = self.get(&n.name).map(|e| &e.record);
+            n.modified = entry
+                .filter(|r| !n.dropped && side_codec::misfit(n, r.dtype, &r.shape).is_none())
+                .map(|r| r.modified_micros);
+        }
+    }
+
     /// Adds what 0-d arrays need to side information that the caller wrote.
     pub(crate) fn add_scalars(&self, side: &mut SideInfo) {
         let mut scalars: HashMap<&str, &Entry> =
             self.entries().filter(|e| e.scalar).map(|e| (&e.record.name[..], e)).collect();
-        for n in &mut side.arrays {
+        for n in side.arrays.iter_mut().filter(|n| !n.dropped) {
             n.scalar |= scalars.remove(&n.name[..]).is_some();
         }
         // In the plan's order, so that the same calls give the same bytes.
@@ -137,7 +156,7 @@ impl Plan {
 
     /// Why the first note that fits no array does not: its array, and the reason.
     pub(crate) fn misfit<'a>(&self, side: &'a SideInfo) -> Option<(&'a str, String)> {
-        side.arrays.iter().find_map(|n| {
+        side.arrays.iter().filter(|n| !n.dropped).find_map(|n| {
             let problem = match self.get(&n.name) {
                 None => Some("the store will hold no such array".to_owned()),
                 Some(e) => side_codec::misfit(n, e.record.dtype, &e.record.shape),
@@ -153,8 +172,8 @@ fn note(e: &Entry) -> ArrayNote {
         name: e.record.name.clone(),
         stored: e.record.dtype.code(),
         trailing: e.record.shape.get(1..).unwrap_or_default().to_vec(),
-        dtype: None,
         scalar: e.scalar,
-        hidden: false,
+        modified: Some(e.record.modified_micros),
+        ..ArrayNote::default()
     }
 }

@@ -1,9 +1,11 @@
 //! `libnumpack.redo`: a committed change that may not have been applied yet.
 
 use crate::cursor::{Cursor, put_str};
-use crate::error::{Error, Result, UPGRADE};
+use crate::error::{Error, Result, UPGRADE, format};
+use crate::metadata::Record;
 use crate::names;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// The record's name in the store.
@@ -30,14 +32,23 @@ pub(crate) struct Redo {
     pub(crate) bitmaps: Vec<(String, Vec<u8>)>,
     /// Bitmaps to remove, by file name.
     pub(crate) stale_bitmaps: Vec<String>,
-    /// Data files to move: staged name (in the stage folder), final name (in the store).
-    pub(crate) renames: Vec<(String, String)>,
+    /// Data files to move.
+    pub(crate) renames: Vec<Rename>,
     /// The whole new metadata file.
     pub(crate) metadata: Vec<u8>,
     /// Files to remove afterwards.
     pub(crate) removals: Vec<String>,
     /// Folders to remove afterwards, if they are empty then.
     pub(crate) folders: Vec<String>,
+}
+
+/// A new data file, moved from the stage folder to its place in the store.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Rename {
+    pub(crate) staged: String,
+    pub(crate) target: String,
+    /// The file's length, by which it is known again.
+    pub(crate) len: u64,
 }
 
 /// The SHA-256 of some bytes.
@@ -59,9 +70,10 @@ impl Redo {
             out.extend_from_slice(bytes);
         });
         put_list(&mut out, &self.stale_bitmaps, |out, file| put_str(out, file));
-        put_list(&mut out, &self.renames, |out, (from, to)| {
-            put_str(out, from);
-            put_str(out, to);
+        put_list(&mut out, &self.renames, |out, r| {
+            put_str(out, &r.staged);
+            put_str(out, &r.target);
+            out.extend_from_slice(&r.len.to_le_bytes());
         });
         out.extend_from_slice(&(self.metadata.len() as u64).to_le_bytes());
         out.extend_from_slice(&self.metadata);
@@ -76,12 +88,23 @@ impl Redo {
 
     /// Reads and checks a record.
     pub(crate) fn parse(bytes: &[u8], file: &Path) -> Result<Redo> {
-        Redo::parse_checked(bytes, file).map_err(|mut e| {
-            if let Error::Format { hint, .. } = &mut e {
-                *hint = "it holds a change that was committed; restore the store from a copy, or delete this file and run verify";
+        Redo::parse_checked(bytes, file).map_err(with_hint)
+    }
+
+    /// Every data file that is moved must become one of an array: `records` is what the new
+    /// metadata holds.
+    pub(crate) fn check_targets(&self, records: &[Record], file: &Path) -> Result<()> {
+        if self.renames.is_empty() {
+            return Ok(());
+        }
+        let known: HashSet<&str> = records.iter().map(|r| &r.data_file[..]).collect();
+        match self.renames.iter().find(|r| !known.contains(&r.target[..])) {
+            Some(r) => {
+                let problem = format!("it moves a file to {:?}, which no array uses", r.target);
+                Err(with_hint(format(file, None, problem)))
             }
-            e
-        })
+            None => Ok(()),
+        }
     }
 
     fn parse_checked(bytes: &[u8], file: &Path) -> Result<Redo> {
@@ -117,25 +140,20 @@ impl Redo {
         }
         let mut redo = Redo { old: c.digest("old metadata hash")?, ..Redo::default() };
         for _ in 0..c.count(12, "the number of bitmaps")? {
-            let name = local(&mut c)?;
+            let name = local(&mut c, names::is_bitmap_file)?;
             let len = c.u64("bitmap length")?;
             redo.bitmaps.push((name, c.take(len, "bitmap")?.to_vec()));
         }
-        redo.stale_bitmaps = list(&mut c, "the number of old bitmaps")?;
-        for _ in 0..c.count(8, "the number of new files")? {
-            let at = c.at();
-            let from = c.string("staged name")?.to_owned();
-            if names::check_relative(&from).is_err() || from.contains('/') {
-                return Err(
-                    c.error(at, format!("the staged name {from:?} is not a plain file name"))
-                );
-            }
-            redo.renames.push((from, local(&mut c)?));
+        redo.stale_bitmaps = list(&mut c, "the number of old bitmaps", names::is_bitmap_file)?;
+        for _ in 0..c.count(16, "the number of new files")? {
+            let staged = local(&mut c, is_plain)?;
+            let target = local(&mut c, is_plain)?;
+            redo.renames.push(Rename { staged, target, len: c.u64("length of a new file")? });
         }
         let len = c.u64("metadata length")?;
         redo.metadata = c.take(len, "metadata")?.to_vec();
-        redo.removals = list(&mut c, "the number of old files")?;
-        redo.folders = list(&mut c, "the number of old folders")?;
+        redo.removals = list(&mut c, "the number of old files", is_removable)?;
+        redo.folders = list(&mut c, "the number of old folders", names::is_segment_folder)?;
         let left = c.left();
         if left != 32 {
             return Err(c.error(c.at(), format!("expected the checksum, {left} bytes are left")));
@@ -151,18 +169,39 @@ fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     }
 }
 
-fn list(c: &mut Cursor<'_>, what: &str) -> Result<Vec<String>> {
-    (0..c.count(4, what)?).map(|_| local(c)).collect()
+fn list(c: &mut Cursor<'_>, what: &str, allowed: fn(&str) -> bool) -> Result<Vec<String>> {
+    (0..c.count(4, what)?).map(|_| local(c, allowed)).collect()
 }
 
-/// A path inside the store.
-fn local(c: &mut Cursor<'_>) -> Result<String> {
+/// A path inside the store, of a kind that this crate writes: no record may reach further.
+fn local(c: &mut Cursor<'_>, allowed: fn(&str) -> bool) -> Result<String> {
     let at = c.at();
     let path = c.string("path")?;
     match names::check_relative(path) {
-        Ok(()) => Ok(path.to_owned()),
+        Ok(()) if allowed(path) => Ok(path.to_owned()),
+        Ok(()) => {
+            Err(c.error(at, format!("the path {path:?} is none that such a record may change")))
+        }
         Err(problem) => Err(c.error(at, format!("the path {path:?} {problem}"))),
     }
+}
+
+/// Whether a path has one component.
+pub(crate) fn is_plain(path: &str) -> bool {
+    !path.contains('/')
+}
+
+/// Whether a record may remove a file: one in the store's folder itself, or a segment.
+pub(crate) fn is_removable(path: &str) -> bool {
+    path.split_once('/')
+        .is_none_or(|(folder, file)| names::is_segment_folder(folder) && is_plain(file))
+}
+
+pub(crate) fn with_hint(mut e: Error) -> Error {
+    if let Error::Format { hint, .. } = &mut e {
+        *hint = "it holds a change that was committed; restore the store from a copy, or delete this file and run verify";
+    }
+    e
 }
 
 #[cfg(test)]
@@ -175,7 +214,7 @@ mod tests {
             old: [7; 32],
             bitmaps: vec![("deleted_a.npkb".into(), vec![1, 2, 3])],
             stale_bitmaps: vec!["deleted_b.npkb".into()],
-            renames: vec![("0.new".into(), "data_a.npkd".into())],
+            renames: vec![Rename { staged: "0.new".into(), target: "data_a.npkd".into(), len: 4 }],
             metadata: vec![9; 40],
             removals: vec!["data_x_segments/seg_000000.npkd".into()],
             folders: vec!["data_x_segments".into()],
@@ -193,9 +232,23 @@ mod tests {
 
     #[test]
     fn paths_are_checked() {
-        for bad in ["../x", "/x", "metadata.npkm"] {
-            let redo = Redo { removals: vec![bad.into()], ..Redo::default() };
-            assert!(Redo::parse(&redo.encode(), Path::new("r")).is_err(), "{bad}");
+        let refused = |redo: Redo| Redo::parse(&redo.encode(), Path::new("r")).is_err();
+        let to =
+            |target: &str| vec![Rename { staged: "1.new".into(), target: target.into(), len: 0 }];
+        for bad in ["../x", "/x", "metadata.npkm", "link/x", "x_segments/x", "data_a_segments/x/y"]
+        {
+            assert!(refused(Redo { removals: vec![bad.into()], ..Redo::default() }), "{bad}");
+            assert!(refused(Redo { renames: to(bad), ..Redo::default() }), "{bad}");
         }
+        for bad in ["deleted_a/b.npkb", "data_a.npkd", "deleted_a", "x.npkb"] {
+            assert!(refused(Redo { stale_bitmaps: vec![bad.into()], ..Redo::default() }), "{bad}");
+            assert!(refused(Redo { bitmaps: vec![(bad.into(), vec![])], ..Redo::default() }));
+        }
+        for bad in ["a", "data_a_segments/b", "link/data_a_segments"] {
+            assert!(refused(Redo { folders: vec![bad.into()], ..Redo::default() }), "{bad}");
+        }
+        let unknown = Redo { renames: to("data_a.npkd"), ..Redo::default() };
+        assert!(!refused(unknown.clone()));
+        assert!(unknown.check_targets(&[], Path::new("r")).is_err());
     }
 }

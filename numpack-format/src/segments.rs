@@ -27,7 +27,7 @@ pub(crate) struct Segment {
 /// Reads a segment list and checks it against the array's rows and their size in bytes.
 pub(crate) fn parse(bytes: &[u8], file: &Path, rows: u64, row_size: u64) -> Result<Vec<Segment>> {
     let list = parse_unchecked(bytes, file)?;
-    let mut sum = 0u64;
+    let mut sum = Some(0u64);
     let mut files = HashSet::with_capacity(list.len());
     for (i, s) in list.iter().enumerate() {
         if s.rows.checked_mul(row_size) != Some(s.bytes) {
@@ -44,9 +44,10 @@ pub(crate) fn parse(bytes: &[u8], file: &Path, rows: u64, row_size: u64) -> Resu
                 format!("segment {i} has the file {:?} of an earlier one", s.file),
             ));
         }
-        sum = sum.saturating_add(s.rows);
+        sum = sum.and_then(|sum| sum.checked_add(s.rows));
     }
-    if sum != rows {
+    if sum != Some(rows) {
+        let sum = sum.map_or_else(|| "2^64 or more".to_owned(), |sum| sum.to_string());
         return Err(format(
             file,
             None,
@@ -80,4 +81,15 @@ pub(crate) fn parse_unchecked(bytes: &[u8], file: &Path) -> Result<Vec<Segment>>
         }
     }
     Ok(list.segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_added_up_checked() {
+        let list = br#"{"version":1,"segments":[{"file":"a","rows":18446744073709551615,"bytes":0},{"file":"b","rows":1,"bytes":0}]}"#;
+        assert!(parse(list, Path::new("l"), u64::MAX, 0).is_err());
+    }
 }

@@ -40,7 +40,7 @@ pub struct SideInfo {
 /// element type or other trailing dimensions, no longer fits and is dropped with a warning.
 /// Appended rows change only the first dimension, which is not compared (but for a 0-d array,
 /// whose stored shape stays `[1]`).
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArrayNote {
     /// The array's name in the metadata.
@@ -59,6 +59,14 @@ pub struct ArrayNote {
     /// an object) that has no name of its own in the object.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hidden: bool,
+    /// Whether the array was taken out of the store. The note keeps its place, for the object
+    /// refers to notes by index, and fits nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dropped: bool,
+    /// When the array was last changed, in microseconds since 1970, as of when the note was
+    /// written. The commit fills it in; if the array says otherwise, another program changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
 }
 
 /// One value of the object.

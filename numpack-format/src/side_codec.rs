@@ -146,7 +146,8 @@ pub(crate) fn misfit(note: &ArrayNote, dtype: DType, stored: &[u64]) -> Option<S
 /// Checks every index, in one pass.
 fn check(side: &SideInfo) -> Result<(), String> {
     let mut names = HashSet::with_capacity(side.arrays.len());
-    if let Some(twin) = side.arrays.iter().find(|n| !names.insert(&n.name)) {
+    let mut there = side.arrays.iter().filter(|n| !n.dropped);
+    if let Some(twin) = there.find(|n| !names.insert(&n.name)) {
         return Err(format!("array {:?} has two notes", twin.name));
     }
     let nodes = side.nodes.len();
@@ -333,8 +334,9 @@ mod tests {
                 stored: 2,
                 trailing: vec![3],
                 dtype: Some("bfloat16".into()),
-                scalar: false,
                 hidden: true,
+                modified: Some(-1),
+                ..ArrayNote::default()
             }],
             nodes: vec![
                 Node::None,

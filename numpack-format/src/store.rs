@@ -2,16 +2,17 @@
 
 use crate::array::{Array, ArrayInfo, Part};
 use crate::bitmap::Bitmap;
-use crate::disk::{Dir, FileId, Kind};
+use crate::disk::{Dir, FileId};
 use crate::dtype::{DType, row_size};
 use crate::error::{Error, Result, format};
 use crate::limits::Limits;
 use crate::metadata::{self, Record};
-use crate::names::{self, NameIndex};
+use crate::names::NameIndex;
+use crate::overlay::Overlay;
 use crate::redo::{self, Redo, sha256};
 use crate::side::{self, SideInfo};
 use crate::{segments, side_codec};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a reader starts again because a writer committed meanwhile.
-const MAX_TRIES: u32 = 1000;
-/// Up to so many arrays, each bitmap is looked for by itself; beyond, the folder is listed.
-const FEW: usize = 16;
+pub(crate) const MAX_TRIES: u32 = 1000;
 
 /// A store, open for reading: one state of it, whole.
 ///
@@ -72,14 +71,17 @@ struct OnDisk {
 }
 
 #[derive(PartialEq, Debug)]
-struct Generation {
+pub(crate) struct Generation {
     metadata: Option<FileId>,
     redo: Option<FileId>,
 }
 
 impl Generation {
-    fn of(dir: &Dir) -> io::Result<Generation> {
-        Ok(Generation { metadata: dir.id(metadata::FILE)?, redo: dir.id(redo::FILE)? })
+    pub(crate) fn of(dir: &Dir) -> io::Result<Generation> {
+        // In this order: a change puts its record there, moves data files, changes the metadata and
+        // takes the record away. The old metadata after no record means that none has been moved.
+        let redo = dir.id(redo::FILE)?;
+        Ok(Generation { metadata: dir.id(metadata::FILE)?, redo })
     }
 }
 
@@ -117,7 +119,7 @@ impl Store {
                 Err(e) => {
                     let dir = open_folder(path)?;
                     let now = Generation::of(&dir).map_err(Error::io("inspect", path))?;
-                    if now == before {
+                    if now == before && dir.is_here(path)? {
                         return Err(e);
                     }
                 }
@@ -165,7 +167,8 @@ impl Store {
         self.side.as_ref()
     }
 
-    /// Whether note `i` of the side information fits the array it is about.
+    /// Whether note `i` of the side information fits the array it is about. One on an array that
+    /// was taken out of the store fits none.
     pub fn note_fits(&self, i: usize) -> bool {
         self.fits.get(i).copied().unwrap_or(false)
     }
@@ -205,6 +208,26 @@ impl Store {
             }
         }
         Err(Error::Changed { file: self.path.clone() })
+    }
+
+    /// Opens several arrays, for less than opening them one by one: whether the store was changed
+    /// meanwhile is asked once for all of them. Each has a file open.
+    pub fn arrays_by_name(&self, names: &[&str]) -> Result<Vec<Array>> {
+        let opened = match &self.disk {
+            Some(disk) => {
+                let opened: Result<Option<Vec<Array>>> = names
+                    .iter()
+                    .map(|name| self.find(name).map(|i| self.open_array(disk, i)).transpose())
+                    .collect();
+                // An array that fails or is not there is told of by the way that asks again.
+                opened.ok().flatten().filter(|_| disk.is_current().unwrap_or(false))
+            }
+            None => None,
+        };
+        match opened {
+            Some(arrays) => Ok(arrays),
+            None => names.iter().map(|name| self.array(name)).collect(),
+        }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -272,10 +295,12 @@ pub(crate) fn open_parts(
     };
     let list = segments::parse(&list, &dir.join(data_file), rows, row)?;
     let mut parts = Vec::with_capacity(list.len());
-    let mut start = 0;
+    let mut start = 0u64;
     for s in list {
         parts.push(open_part(dir, None, &s.file, start, s.bytes)?);
-        start += s.bytes;
+        start = start.checked_add(s.bytes).ok_or_else(|| {
+            format(&dir.join(data_file), None, "the segments have 2^64 bytes or more")
+        })?;
     }
     Ok(parts)
 }
@@ -284,15 +309,14 @@ fn open_part(dir: &Dir, staged: Option<&String>, name: &str, start: u64, len: u6
     let mut found = None;
     if let Some(staged) = staged {
         let name = format!("{}/{staged}", redo::STAGE);
-        found = dir.open_file(&name)?.map(|f| (f, dir.join(&name)));
+        found = dir.open_file(&name)?.map(|(f, id)| (f, id.len(), dir.join(&name)));
     }
     if found.is_none() {
-        found = dir.open_file(name)?.map(|f| (f, dir.join(name)));
+        found = dir.open_file(name)?.map(|(f, id)| (f, id.len(), dir.join(name)));
     }
-    let Some((file, path)) = found else {
+    let Some((file, size, path)) = found else {
         return Err(format(&dir.join(name), None, "the data file is missing"));
     };
-    let size = file.metadata().map_err(Error::io("inspect", &path))?.len();
     if size < len {
         return Err(format(
             &path,
@@ -310,8 +334,8 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
     /// Whether a redo record was found that no longer applies.
     pub(crate) ignored: bool,
-    /// The hash of the metadata file itself.
-    pub(crate) on_disk: [u8; 32],
+    /// The metadata file itself, or its hash.
+    on_disk: Result<Vec<u8>, [u8; 32]>,
     files: (File, Option<File>),
     generation: Generation,
 }
@@ -333,11 +357,13 @@ impl Loaded {
             metadata: Some(id(&file)?),
             redo: record.as_ref().map(|(f, _)| id(f)).transpose()?,
         };
-        let on_disk = sha256(&bytes);
         let (mut redo, mut redo_file, mut warnings, mut ignored) = (None, None, Vec::new(), false);
+        let mut hash = None;
         if let Some((f, record)) = record {
             redo_file = Some(f);
             let r = Redo::parse(&record, &dir.join(redo::FILE))?;
+            let on_disk = sha256(&bytes);
+            hash = Some(on_disk);
             if r.old == on_disk || r.metadata == bytes {
                 bytes.clone_from(&r.metadata);
                 redo = Some(r);
@@ -347,15 +373,23 @@ impl Loaded {
             }
         }
         let records = metadata::parse(&bytes, &path, limits)?;
+        if let Some(redo) = &redo {
+            redo.check_targets(&records, &dir.join(redo::FILE))?;
+        }
         Ok(Loaded {
             records,
             redo,
             warnings,
             ignored,
-            on_disk,
+            on_disk: hash.map_or(Ok(bytes), Err),
             files: (file, redo_file),
             generation,
         })
+    }
+
+    /// The hash of the metadata file itself.
+    pub(crate) fn on_disk(&self) -> [u8; 32] {
+        self.on_disk.as_ref().map_or_else(|hash| *hash, |bytes| sha256(bytes))
     }
 
     fn into_store(self, path: &Path, dir: Dir, limits: &Limits) -> Result<Store> {
@@ -387,6 +421,8 @@ impl Loaded {
         if let Some(record) = side_record {
             match read_side(&dir, &overlay.staged, &record, limits) {
                 Ok(info) => side = Some(info),
+                // It may be sound, and must not pass for damaged.
+                Err(e @ (Error::Io { .. } | Error::Changed { .. })) => return Err(e),
                 Err(e) => {
                     warnings.push(format!("the side information is left out: {e}"));
                     side_error = Some(e);
@@ -418,6 +454,10 @@ impl Store {
     fn judge_notes(&mut self) {
         let Some(side) = &self.side else { return };
         for note in &side.arrays {
+            if note.dropped {
+                self.fits.push(false);
+                continue;
+            }
             let at = self.index.find(&note.name, |i| &self.infos[i].name);
             let problem = match at {
                 None => Some("the array is gone".to_owned()),
@@ -504,90 +544,4 @@ pub(crate) fn read_side(
     let mut bytes = vec![0; record.size_bytes as usize];
     Array::new(info, parts, None).read_into(&mut bytes)?;
     side_codec::decode(&bytes, &file)
-}
-
-/// What a committed change puts in the place of files.
-pub(crate) struct Overlay<'a> {
-    pub(crate) staged: HashMap<String, String>,
-    written: HashMap<&'a str, &'a [u8]>,
-    removed: HashSet<&'a str>,
-    /// Files that go when the change is applied.
-    pub(crate) leaving: HashSet<&'a str>,
-}
-
-impl<'a> Overlay<'a> {
-    pub(crate) fn new(redo: Option<&'a Redo>) -> Overlay<'a> {
-        let mut overlay = Overlay {
-            staged: HashMap::new(),
-            written: HashMap::new(),
-            removed: HashSet::new(),
-            leaving: HashSet::new(),
-        };
-        if let Some(redo) = redo {
-            overlay.staged =
-                redo.renames.iter().map(|(from, to)| (to.clone(), from.clone())).collect();
-            overlay.written =
-                redo.bitmaps.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
-            overlay.removed = redo.stale_bitmaps.iter().map(|n| &n[..]).collect();
-            overlay.leaving =
-                redo.removals.iter().chain(&redo.stale_bitmaps).map(|n| &n[..]).collect();
-        }
-        overlay
-    }
-
-    /// The bitmap of an array, `None` if it has none.
-    pub(crate) fn bitmap(
-        &self,
-        dir: &Dir,
-        record: &Record,
-        limits: &Limits,
-    ) -> Result<Option<Bitmap>> {
-        let (Some(&rows), Some(file)) = (record.shape.first(), names::bitmap_file(&record.name))
-        else {
-            return Ok(None);
-        };
-        if let Some(bytes) = self.written.get(&file[..]) {
-            return Bitmap::parse(bytes, rows, &dir.join(&file)).map(Some);
-        }
-        if self.removed.contains(&file[..]) {
-            return Ok(None);
-        }
-        let Some((_, bytes)) =
-            dir.read(&file, "the size of the bitmap", limits.max_bitmap_bytes)?
-        else {
-            return Ok(None);
-        };
-        Bitmap::parse(&bytes, rows, &dir.join(&file)).map(Some)
-    }
-
-    fn bitmaps(
-        &self,
-        dir: &Dir,
-        records: &[Record],
-        limits: &Limits,
-    ) -> Result<HashMap<usize, Arc<Bitmap>>> {
-        let mut out = HashMap::new();
-        let mut listed: Option<HashSet<String>> = None;
-        if records.len() > FEW {
-            let bitmaps = dir.entries_where(|name| name.ends_with(b".npkb"))?.into_iter();
-            let names =
-                bitmaps.filter(|(_, kind)| *kind != Kind::Folder).filter_map(|(name, _)| name);
-            listed = Some(names.chain(self.written.keys().map(|k| (*k).to_owned())).collect());
-            if listed.as_ref().is_some_and(HashSet::is_empty) {
-                return Ok(out);
-            }
-        }
-        for (i, r) in records.iter().enumerate() {
-            let there = listed
-                .as_ref()
-                .is_none_or(|l| names::bitmap_file(&r.name).is_some_and(|f| l.contains(&f)));
-            if there
-                && let Some(bitmap) =
-                    self.bitmap(dir, r, limits).map_err(|e| e.in_array(&r.name))?
-            {
-                out.insert(i, Arc::new(bitmap));
-            }
-        }
-        Ok(out)
-    }
 }

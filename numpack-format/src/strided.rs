@@ -42,12 +42,12 @@ impl<'a> Strided<'a> {
         let (mut low, mut high) = (start as i128, start as i128 + item as i128);
         let mut dims: Vec<(usize, isize)> = Vec::with_capacity(shape.len() + 2);
         for (&len, &stride) in shape.iter().zip(strides) {
+            // Below 2^127 in size.
             let reach = i128::from(len - 1) * stride as i128;
-            if reach < 0 {
-                low += reach;
-            } else {
-                high += reach;
-            }
+            let bound = if reach < 0 { &mut low } else { &mut high };
+            *bound = bound
+                .checked_add(reach)
+                .ok_or_else(|| "its elements span more bytes than can be counted".to_owned())?;
             let len = usize::try_from(len)
                 .map_err(|_| format!("a dimension of {len} does not fit the memory"))?;
             match dims.last_mut() {
@@ -247,6 +247,13 @@ mod tests {
             let data: Vec<u8> = (0..600u32).map(|i| (i * 7 % 251) as u8).collect();
             let (shape, strides): (Vec<u64>, Vec<isize>) = dims.into_iter().unzip();
             prop_assert_eq!(gather(&data, item, &shape, &strides, start).ok(), plain(&data, item, &shape, &strides, start));
+        }
+    }
+
+    #[test]
+    fn spans_are_added_up_checked() {
+        for stride in [isize::MAX, isize::MIN] {
+            assert!(Strided::new(&[], 1, &[u64::MAX; 4], &[stride; 4], 0).is_err());
         }
     }
 

@@ -5,11 +5,13 @@ use crate::disk::{Dir, Kind};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::metadata::{self, Record};
-use crate::store::{self, Loaded, Overlay, Store};
+use crate::overlay::Overlay;
+use crate::store::{self, Generation, Loaded, MAX_TRIES, Store};
 use crate::{lock, names, redo, segments, side, side_codec};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a fault is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,6 +35,9 @@ pub enum FaultKind {
     Leftover,
     /// A notice: a data file has bytes past the array's end, which are ignored.
     Surplus,
+    /// A notice: another program changed an array since the note on it was written, and the note
+    /// still fits.
+    Modified,
 }
 
 /// Something that [`Store::verify`] found.
@@ -52,7 +57,7 @@ pub struct Fault {
 impl Fault {
     /// Whether it is only a notice: no data is wrong or lost.
     pub fn is_notice(&self) -> bool {
-        matches!(self.kind, FaultKind::Leftover | FaultKind::Surplus)
+        matches!(self.kind, FaultKind::Leftover | FaultKind::Surplus | FaultKind::Modified)
     }
 }
 
@@ -72,8 +77,8 @@ impl Store {
     /// Everything that is wrong with the store at a path, and nothing is written. An empty list
     /// means: sound.
     ///
-    /// An error means that the path holds no store, or could not be looked at. Nobody should write
-    /// the store meanwhile.
+    /// An error means that the path holds no store, or could not be looked at. If the store is
+    /// changed meanwhile, this starts again, and after many times is [`Error::Changed`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -86,11 +91,29 @@ impl Store {
     /// ```
     pub fn verify(path: impl AsRef<Path>) -> Result<Vec<Fault>> {
         let path = path.as_ref();
-        let dir = store::open_folder(path)?;
-        let mut check = Check { dir: &dir, limits: Limits::default(), faults: Vec::new() };
-        match Loaded::read(&dir, &check.limits) {
+        for attempt in 0..MAX_TRIES {
+            let dir = store::open_folder(path)?;
+            let state = || Generation::of(&dir).map_err(Error::io("inspect", path));
+            let before = state()?;
+            let faults = Check::all(&dir);
+            if state()? == before && dir.is_here(path)? {
+                return faults;
+            }
+            std::thread::sleep(Duration::from_micros(u64::from(attempt.min(50)) * 20));
+        }
+        Err(Error::Changed { file: path.to_owned() })
+    }
+}
+
+impl Check<'_> {
+    /// Everything that is wrong in a folder, if nobody changes it.
+    fn all(dir: &Dir) -> Result<Vec<Fault>> {
+        let mut check = Check { dir, limits: Limits::default(), faults: Vec::new() };
+        match Loaded::read(dir, &check.limits) {
             Ok(loaded) => check.loaded(loaded)?,
-            Err(e @ (Error::Io { .. } | Error::NotAStore { .. })) => return Err(e),
+            Err(e @ (Error::Io { .. } | Error::NotAStore { .. } | Error::Changed { .. })) => {
+                return Err(e);
+            }
             Err(e) => {
                 let about_redo = matches!(&e, Error::Format { file, .. } | Error::Unsupported { file, .. } | Error::Limit { file, .. } if file.ends_with(redo::FILE));
                 let (kind, file) = if about_redo {
@@ -103,9 +126,7 @@ impl Store {
         }
         Ok(check.faults)
     }
-}
 
-impl Check<'_> {
     fn add(&mut self, kind: FaultKind, file: &str, array: Option<&str>, message: String) {
         self.faults.push(Fault {
             kind,
@@ -162,7 +183,7 @@ impl Check<'_> {
             }
             bitmaps.extend(names::bitmap_file(&r.name));
         }
-        self.side(&loaded.records, &overlay);
+        self.side(&loaded.records, &overlay)?;
         self.entries(&used, &bitmaps, &overlay)
     }
 
@@ -228,28 +249,41 @@ impl Check<'_> {
         }
     }
 
-    fn side(&mut self, records: &[Record], overlay: &Overlay<'_>) {
-        let Some(record) = records.iter().find(|r| r.name == side::ARRAY_NAME) else { return };
+    fn side(&mut self, records: &[Record], overlay: &Overlay<'_>) -> Result<()> {
+        let Some(record) = records.iter().find(|r| r.name == side::ARRAY_NAME) else {
+            return Ok(());
+        };
         let name = Some(side::ARRAY_NAME);
         let side = match store::read_side(self.dir, &overlay.staged, record, &self.limits) {
             Ok(side) => side,
-            Err(e) => return self.add(FaultKind::Side, &record.data_file, name, e.to_string()),
+            Err(e @ (Error::Io { .. } | Error::Changed { .. })) => return Err(e),
+            Err(e) => {
+                self.add(FaultKind::Side, &record.data_file, name, e.to_string());
+                return Ok(());
+            }
         };
         let by_name: HashMap<&str, &Record> = records.iter().map(|r| (&r.name[..], r)).collect();
-        for note in &side.arrays {
-            let problem = match by_name.get(&note.name[..]) {
-                None => Some("the array is gone".to_owned()),
-                Some(r) => side_codec::misfit(note, r.dtype, &r.shape),
+        for note in side.arrays.iter().filter(|n| !n.dropped) {
+            let r = by_name.get(&note.name[..]);
+            let (kind, problem) = match r.map(|r| side_codec::misfit(note, r.dtype, &r.shape)) {
+                None => {
+                    (FaultKind::Side, "the note on it no longer fits: the array is gone".to_owned())
+                }
+                Some(Some(p)) => (FaultKind::Side, format!("the note on it no longer fits: {p}")),
+                Some(None)
+                    if note.modified.is_some_and(|m| r.is_some_and(|r| r.modified_micros != m)) =>
+                {
+                    (
+                        FaultKind::Modified,
+                        "changed by another program since the side information was written"
+                            .to_owned(),
+                    )
+                }
+                Some(None) => continue,
             };
-            if let Some(problem) = problem {
-                self.say(
-                    FaultKind::Side,
-                    &record.data_file,
-                    Some(&note.name),
-                    &format!("the note on it no longer fits: {problem}"),
-                );
-            }
+            self.say(kind, &record.data_file, Some(&note.name), &problem);
         }
+        Ok(())
     }
 
     /// Looks for files that nothing uses.
@@ -284,7 +318,7 @@ impl Check<'_> {
                         self.leftover(&name);
                     }
                 }
-                Kind::Folder if name.starts_with("data_") && name.ends_with("_segments") => {
+                Kind::Folder if names::is_segment_folder(&name) => {
                     let inner =
                         self.dir.open_dir(&name)?.map_or(Ok(Vec::new()), |d| d.entries())?;
                     for file in

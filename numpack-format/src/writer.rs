@@ -2,25 +2,27 @@
 
 use crate::array_writer::ArrayWriter;
 use crate::commit;
-use crate::disk::{self, Dir};
+use crate::disk::Dir;
 use crate::dtype::{DType, byte_size};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::StoreLock;
-use crate::merge::{Merge, Unsynced, sync_new_files};
+use crate::merge::{Merge, Unsynced};
 use crate::metadata::{self, Record};
+use crate::names;
 use crate::new_store::{self, NewStore, Place};
 use crate::plan::{Entry, Plan};
 use crate::redo;
 use crate::side::{self, SideInfo};
 use crate::store::{self, Loaded, Store};
 use crate::strided::Strided;
-use crate::{names, side_codec};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+mod finish;
 
 /// How a writer behaves.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ pub struct WriterOptions {
     /// Whether to wait for another writer of the same store. If not, it is
     /// [`Error::Locked`]. Default: wait.
     pub wait: bool,
-    /// Bounds on what an existing store may ask for.
+    /// Bounds on what an existing store may ask for, and on what is written.
     pub limits: Limits,
 }
 
@@ -80,6 +82,10 @@ pub struct Writer {
     /// New files that could not be removed at once.
     discarded: Vec<String>,
     serial: u64,
+    /// Tells this writer's staged files from those of any other.
+    random: u64,
+    /// The next choice of a file name to try, by the first one without regard to case.
+    choices: HashMap<String, u32>,
     warnings: Vec<String>,
     /// Whether the commit is decided: what is on disk then belongs to the store.
     published: bool,
@@ -154,19 +160,27 @@ impl Writer {
     pub fn open_with(path: impl AsRef<Path>, options: &WriterOptions) -> Result<Writer> {
         let path = path.as_ref();
         // Before the lock file is made: a folder that is no store gets none.
-        let dir = store::open_folder(path)?;
-        if dir.id(metadata::FILE).map_err(Error::io("inspect", path))?.is_none() {
-            return Err(Error::NotAStore {
-                path: path.to_owned(),
-                problem: "it holds no metadata.npkm",
-            });
+        loop {
+            let dir = store::open_folder(path)?;
+            if dir.id(metadata::FILE).map_err(Error::io("inspect", path))?.is_some() {
+                break;
+            }
+            // An old store that was replaced meanwhile loses its files.
+            if dir.is_here(path)? {
+                return Err(Error::NotAStore {
+                    path: path.to_owned(),
+                    problem: "it holds no metadata.npkm",
+                });
+            }
         }
         let target = new_store::resolve(path)?;
         new_store::clear_siblings(&target);
-        let (dir, lock) = StoreLock::acquire(&target, options.wait)?;
+        let (mut dir, lock) = StoreLock::acquire(&target, options.wait)?;
+        dir.like = dir.access_of(metadata::FILE)?;
         let warnings = commit::recover(&dir, &options.limits)?;
         let mut store = Store::open_with(&target, &options.limits)?;
-        if let Some(e @ Error::Unsupported { .. }) = store.side_error() {
+        // What could be read with other limits, or by a newer version, is not to be lost.
+        if let Some(e @ (Error::Unsupported { .. } | Error::Limit { .. })) = store.side_error() {
             return Err(e);
         }
         let loaded = Loaded::read(&dir, &options.limits)?;
@@ -191,7 +205,7 @@ impl Writer {
             dir,
             base,
             shared,
-            metadata: loaded.on_disk,
+            metadata: loaded.on_disk(),
             _lock: lock,
         };
         let plan = Plan::keep(loaded.records.iter().cloned());
@@ -220,6 +234,8 @@ impl Writer {
             unsynced: Unsynced::default(),
             discarded: Vec::new(),
             serial: 0,
+            random: new_store::random(),
+            choices: HashMap::new(),
             warnings: Vec::new(),
             published: false,
             buffer: Vec::new(),
@@ -288,7 +304,8 @@ impl Writer {
             Mode::New { new, .. } => (&new.dir, data_file.clone()),
             Mode::Merge(merge) => {
                 self.serial += 1;
-                (merge.stage()?, format!("{}{}", self.serial, commit::NEW))
+                let (pid, random, n) = (self.pid, self.random, self.serial);
+                (merge.stage()?, format!("{pid}-{random:016x}-{n}{}", commit::NEW))
             }
         };
         let file = dir.create_new(&staged).map_err(|e| e.in_array(name))?;
@@ -320,23 +337,45 @@ impl Writer {
     }
 
     /// A data file for an array, and whether its name was free rather than the array's own.
-    fn choose_file(&self, name: &str) -> (String, bool) {
+    fn choose_file(&mut self, name: &str) -> (String, bool) {
         let own = match &self.mode {
             Mode::New { .. } => None,
             Mode::Merge(merge) => {
                 merge.base.get(name).map(|r| &r.data_file).filter(|f| !merge.shared.contains(*f))
             }
         };
-        let mut n = 0;
+        let own = own.and_then(|f| names::choice(name, f));
+        let first = names::data_file(name, 0);
+        // The first is free as a rule; else all up to the last one given are taken.
+        if own != Some(0) && !self.taken.contains(&names::fold(&first)) {
+            return (first, true);
+        }
+        let key = names::fold(&first);
+        let mut n = self.choices.get(&key).copied().unwrap_or(0);
+        if let Some(own) = own.filter(|&own| own <= n) {
+            return (names::data_file(name, own), false);
+        }
         loop {
             let file = names::data_file(name, n);
-            if own == Some(&file) {
+            if own == Some(n) {
                 return (file, false);
             }
             if !self.taken.contains(&names::fold(&file)) {
+                self.choices.insert(key, n + 1);
                 return (file, true);
             }
             n += 1;
+        }
+    }
+
+    /// The name of an array's data file is free again.
+    fn release(&mut self, name: &str, data_file: &str) {
+        self.taken.remove(&names::fold(data_file));
+        if let (Some(n), Some(next)) = (
+            names::choice(name, data_file),
+            self.choices.get_mut(&names::fold(&names::data_file(name, 0))),
+        ) {
+            *next = n.min(*next);
         }
     }
 
@@ -369,7 +408,8 @@ impl Writer {
         array.finish()
     }
 
-    /// Takes an array out of the store.
+    /// Takes an array out of the store. A note on it that an object refers to stays in its place,
+    /// and says so.
     pub fn remove_array(&mut self, name: &str) -> Result<()> {
         self.check_process()?;
         let missing =
@@ -406,119 +446,13 @@ impl Writer {
                 .get(&entry.record.name)
                 .is_some_and(|r| r.data_file == entry.record.data_file),
         };
-        self.abandon(&entry.record.data_file, &staged, !own);
+        self.abandon(&entry.record, &staged, !own);
     }
 
     /// Gives the whole side information, in place of what there is; `None` and an empty one remove
     /// it. The commit checks it against the arrays.
     pub fn set_side(&mut self, side: Option<SideInfo>) {
         self.side = Some(side);
-    }
-
-    /// Makes the change durable and visible. After an error the store is as it was, unless the
-    /// change had been decided already, which the next reader sees and the next writer completes.
-    pub fn commit(self) -> Result<()> {
-        self.commit_with_warnings().map(|_| ())
-    }
-
-    /// The same, and says what the caller should be told.
-    pub fn commit_with_warnings(mut self) -> Result<Vec<String>> {
-        self.check_process()?;
-        self.write_side()?;
-        for staged in std::mem::take(&mut self.discarded) {
-            self.new_files().map_or(Ok(()), |d| d.remove_file(&staged))?;
-        }
-        let more = match self.mode {
-            Mode::New { .. } => self.commit_new()?,
-            Mode::Merge(_) => self.commit_merge()?,
-        };
-        self.warnings.extend(more);
-        Ok(std::mem::take(&mut self.warnings))
-    }
-
-    /// Writes the side information as an array, where it changes.
-    fn write_side(&mut self) -> Result<()> {
-        let changed = match self.side.take() {
-            Some(given) => {
-                let mut given = given.unwrap_or_default();
-                self.plan.add_scalars(&mut given);
-                if let Some((array, problem)) = self.plan.misfit(&given) {
-                    return Err(Error::parameter(
-                        Some(array),
-                        format!("the side information does not fit: {problem}"),
-                    ));
-                }
-                given
-            }
-            None => {
-                let old = self.store.side().cloned();
-                if old.is_none() && self.plan.get(side::ARRAY_NAME).is_some() {
-                    // It cannot be read, so it cannot be brought up to date; only 0-d arrays need that.
-                    if self.plan.entries().any(|e| e.scalar) {
-                        let problem = "the side information is damaged, so a 0-d array cannot be noted; set it anew, or save the array with shape [1]";
-                        return Err(Error::parameter(None, problem));
-                    }
-                    return Ok(());
-                }
-                let old = old.unwrap_or_default();
-                let mut new = old.clone();
-                self.plan.update_notes(&mut new);
-                if new == old {
-                    return Ok(());
-                }
-                new
-            }
-        };
-        if changed.is_empty() {
-            if let Some(entry) = self.plan.remove(side::ARRAY_NAME) {
-                self.discard(entry);
-            }
-            return Ok(());
-        }
-        let bytes = side_codec::encode(&changed)?;
-        let mut array = self.begin(side::ARRAY_NAME, DType::U8, &[bytes.len() as u64], false)?;
-        let file = array.writer_path();
-        array.write_all(&bytes).map_err(Error::io("write", file))?;
-        array.finish()
-    }
-
-    fn commit_new(&mut self) -> Result<Vec<String>> {
-        let metadata = metadata::encode(self.plan.records())?;
-        let Mode::New { new, replace } = &self.mode else { return Ok(Vec::new()) };
-        let file = new.dir.create_new(metadata::FILE)?;
-        let path = new.dir.join(metadata::FILE);
-        disk::write_at(&file, &metadata, 0, &path)?;
-        if !sync_new_files(&mut self.unsynced, &new.dir, &self.plan)? {
-            disk::sync_file(&file, &path)?;
-            new.dir.sync()?;
-        }
-        if *replace {
-            let records: Vec<&Record> = self.plan.records().collect();
-            new.publish_over(&records, &metadata, self.options.wait, &mut self.published)
-        } else {
-            new.publish(&mut self.published).map(|()| Vec::new())
-        }
-    }
-
-    fn commit_merge(&mut self) -> Result<Vec<String>> {
-        if self.plan.is_unchanged() {
-            return Ok(Vec::new());
-        }
-        let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
-        let here = merge.dir.still_there().map_err(Error::io("inspect", &self.target))?;
-        if !here || commit::metadata_hash(&merge.dir)? != merge.metadata {
-            return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
-        }
-        let redo = merge.redo(&self.plan, &self.options.limits)?;
-        if let Some(stage) = &merge.stage
-            && !sync_new_files(&mut self.unsynced, stage, &self.plan)?
-        {
-            stage.sync()?;
-            merge.dir.sync()?;
-        }
-        commit::publish(&merge.dir, &redo, &mut self.published)?;
-        commit::apply(&merge.dir, &redo)?;
-        Ok(Vec::new())
     }
 
     /// The folder of new files, if it is there.
@@ -572,12 +506,12 @@ impl Writer {
             match placed {
                 Ok(name) => staged = name.unwrap_or(staged),
                 Err(e) => {
-                    self.abandon(&record.data_file, &staged, record.data_file != data_file);
+                    self.abandon(&record, &staged, record.data_file != data_file);
                     return Err(e);
                 }
             }
             if record.data_file != data_file {
-                self.taken.remove(&names::fold(&record.data_file));
+                self.release(&record.name, &record.data_file);
                 record.data_file = data_file;
             }
         }
@@ -588,7 +522,7 @@ impl Writer {
     }
 
     /// Removes the file of an array that came to nothing.
-    pub(crate) fn abandon(&mut self, data_file: &str, staged: &str, claimed: bool) {
+    pub(crate) fn abandon(&mut self, record: &Record, staged: &str, claimed: bool) {
         if self.pid != std::process::id() {
             return;
         }
@@ -596,7 +530,7 @@ impl Writer {
             // Its name stays taken; the commit tries again.
             self.discarded.push(staged.to_owned());
         } else if claimed {
-            self.taken.remove(&names::fold(data_file));
+            self.release(&record.name, &record.data_file);
         }
     }
 }
@@ -617,7 +551,7 @@ impl Drop for Writer {
         // What cannot be removed now, the next writer removes.
         let _ = match &self.mode {
             Mode::New { new, .. } => new.remove(),
-            Mode::Merge(merge) if merge.stage.is_some() => commit::clear_stage(&merge.dir),
+            Mode::Merge(merge) if merge.stage.is_some() => commit::clear_stage(&merge.dir, ""),
             Mode::Merge(_) => Ok(()),
         };
     }

@@ -191,3 +191,58 @@ fn creators_of_one_path() {
     std::fs::remove_dir(foreign).unwrap();
     assert_eq!(common::names(t.path()), ["s.npk"]);
 }
+
+/// Runs writers of both kinds, readers and checkers beside each other for two seconds, in memory
+/// where there is a place for that, where everything goes faster.
+#[test]
+fn everybody_beside_everybody() {
+    let memory = Path::new("/dev/shm");
+    let t = tempfile::Builder::new();
+    let t = if memory.is_dir() { t.tempdir_in(memory) } else { t.tempdir() }.unwrap();
+    let path = t.path().join("s.npk");
+    let mut w = Writer::create(&path).unwrap();
+    fill(&mut w, 0);
+    w.commit().unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(2);
+    let (path, rounds) = (&path, &AtomicU32::new(0));
+    std::thread::scope(|s| {
+        let run = |f: &'static (dyn Fn(&Path, u8) + Sync)| {
+            s.spawn(move || {
+                let mut n = 0u8;
+                while std::time::Instant::now() < end {
+                    n = n.wrapping_add(1);
+                    f(path, n);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        };
+        for _ in 0..4 {
+            run(&|path, n| {
+                let mut w = Writer::replace(path).unwrap();
+                fill(&mut w, n);
+                assert_eq!(w.commit_with_warnings().unwrap(), [""; 0]);
+            });
+        }
+        for _ in 0..2 {
+            run(&|path, n| {
+                let mut w = Writer::open(path).unwrap();
+                fill(&mut w, n);
+                assert_eq!(w.commit_with_warnings().unwrap(), [""; 0]);
+            });
+        }
+        run(&|path, _| {
+            whole_state(path);
+        });
+        run(&|path, _| match Store::verify(path) {
+            Ok(faults) => {
+                assert!(faults.iter().all(numpack_format::Fault::is_notice), "{faults:?}");
+            }
+            Err(e) => assert!(matches!(e, Error::Changed { .. }), "{e}"),
+        });
+    });
+    assert!(rounds.load(Ordering::Relaxed) > 20);
+    assert_eq!(Store::verify(path).unwrap(), []);
+    // A folder that one writer was clearing when the test ended goes with the next.
+    Writer::replace(path).unwrap().commit().unwrap();
+    assert_eq!(common::names(t.path()), ["s.npk"]);
+}

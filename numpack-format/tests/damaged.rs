@@ -226,6 +226,7 @@ fn every_flip_and_cut_of_a_redo_record() {
     body.extend(0u32.to_le_bytes());
     body.extend([&1u32.to_le_bytes()[..], &text("deleted_a.npkb")].concat());
     body.extend([&1u32.to_le_bytes()[..], &text("1.new"), &text("data_a.npkd")].concat());
+    body.extend(4u64.to_le_bytes());
     body.extend([&(new.len() as u64).to_le_bytes()[..], &new].concat());
     body.extend([&1u32.to_le_bytes()[..], &text("data_old.npkd")].concat());
     body.extend(0u32.to_le_bytes());
@@ -515,4 +516,40 @@ fn a_foreign_write_in_between_stops_the_commit() {
     assert!(matches!(w.commit(), Err(Error::Changed { .. })));
     assert_eq!(try_all(&path).unwrap(), [b"x"]);
     assert_eq!(common::names(&path), ["data_x.npkd", "libnumpack.lock", "metadata.npkm"]);
+}
+
+#[test]
+fn names_that_differ_by_case_have_files_of_their_own() {
+    let (_t, path) = place();
+    let twins = Raw {
+        arrays: vec![
+            ("a".into(), 1, vec![1], "data_a.npkd".into()),
+            ("A".into(), 1, vec![1], "data_A.npkd".into()),
+        ],
+    }
+    .metadata();
+    put(&path, &[("metadata.npkm", &twins), ("data_a.npkd", b"x"), ("data_A.npkd", b"y")]);
+    let mut w = Writer::open(&path).unwrap();
+    w.remove_array("a").unwrap();
+    w.commit().unwrap();
+    assert_eq!(Store::verify(&path).unwrap(), []);
+    assert_eq!(try_all(&path).unwrap(), [b"y"]);
+    // New files get numbers; a number that is given up is given again, and a file keeps its own.
+    let mut w = Writer::replace(&path).unwrap();
+    let cases = ["xy", "Xy", "xY", "XY"];
+    for name in cases {
+        save(&mut w, name, DType::U8, &[1], &name.as_bytes()[..1]);
+    }
+    w.remove_array("Xy").unwrap();
+    save(&mut w, "Xy", DType::U8, &[1], b"X");
+    w.commit().unwrap();
+    let files = ["data_XY~3.npkd", "data_Xy~1.npkd", "data_xY~2.npkd", "data_xy.npkd"];
+    assert_eq!(common::names(&path)[..4], files);
+    let mut w = Writer::open(&path).unwrap();
+    for name in cases.iter().rev() {
+        save(&mut w, name, DType::U8, &[1], &name.as_bytes()[..1]);
+    }
+    w.commit().unwrap();
+    assert_eq!(common::names(&path)[..4], files);
+    assert_eq!(Store::verify(&path).unwrap(), []);
 }

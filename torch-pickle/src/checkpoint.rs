@@ -3,13 +3,20 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::archive::{Archive, ByteOrder};
 use crate::error::{Error, Part, Result};
 use crate::record::{self, Record};
-use crate::{Options, StorageId, StorageType, Tree, pickle};
+use crate::{Limits, Options, StorageId, StorageType, Tree, pickle};
 
+/// What a compressed `data.pkl` may inflate to in any file, and for each byte of the file. Pickles
+/// of torch shrink to a tenth, and their storages have headers in the same file.
+const INFLATED_LEAST: u64 = 64 << 20;
+const INFLATED_TIMES: u64 = 64;
+/// The nodes that a compressed `data.pkl` may have in any file, besides one for each byte of the
+/// file: what is not compressed cannot have more than that either.
+const INFLATED_NODES: u64 = 1 << 20;
 /// Most warnings kept.
 const MAX_WARNINGS: usize = 100;
 
@@ -45,6 +52,16 @@ struct Inner {
     tree: Tree,
     storages: Vec<Place>,
     warnings: Mutex<Vec<String>>,
+    /// For each storage how the tensors that show it swap bytes; only for a big-endian archive.
+    shown: OnceLock<Vec<Shown>>,
+}
+
+/// The numbers that the tensors of one storage swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shown {
+    Nowhere,
+    As(usize),
+    Mixed,
 }
 
 /// What is known about the record of a storage.
@@ -84,7 +101,7 @@ impl Checkpoint {
         }
         let mut archive = Archive::open(&file, path, metadata.len(), options.crc)?;
         let mut warnings = std::mem::take(&mut archive.warnings);
-        let tree = read_object(&file, path, &archive, options, &mut warnings)?;
+        let tree = read_object(&file, metadata.len(), path, &archive, options, &mut warnings)?;
         let storages = find_storages(path, &archive, &tree)?;
         if archive.byte_order() == ByteOrder::Big
             && tree.storages().iter().any(|s| s.dtype == StorageType::Untyped)
@@ -95,7 +112,8 @@ impl Checkpoint {
             ));
         }
         let (path, options, warnings) = (path.to_owned(), *options, Mutex::new(warnings));
-        let inner = Inner { path, file, archive, options, tree, storages, warnings };
+        let shown = OnceLock::new();
+        let inner = Inner { path, file, archive, options, tree, storages, warnings, shown };
         Ok(Checkpoint { inner: Arc::new(inner) })
     }
 
@@ -166,6 +184,20 @@ impl Checkpoint {
         }
     }
 
+    /// How the tensors that show a storage swap bytes.
+    pub(crate) fn shown(&self, id: StorageId) -> Shown {
+        let all = self.inner.shown.get_or_init(|| {
+            let mut all = vec![Shown::Nowhere; self.tree().storages().len()];
+            for tensor in self.tree().tensors() {
+                let place = &mut all[tensor.storage.0 as usize];
+                let own = Shown::As(tensor.dtype.swap_size());
+                *place = if *place == Shown::Nowhere || *place == own { own } else { Shown::Mixed };
+            }
+            all
+        });
+        all[id.0 as usize]
+    }
+
     /// The name of the record of a storage.
     pub(crate) fn record_name(&self, id: StorageId) -> &str {
         self.inner.archive.entry(self.inner.storages[id.0 as usize].entry).name
@@ -182,6 +214,7 @@ impl Checkpoint {
 
 fn read_object(
     file: &File,
+    file_len: u64,
     path: &Path,
     archive: &Archive,
     options: &Options,
@@ -191,30 +224,46 @@ fn read_object(
     let index = archive.find("data.pkl").ok_or_else(missing)?;
     let record = archive.record(file, path, index)?;
     let name = archive.entry(index).name;
-    let most = options.limits.max_pickle_bytes;
+    let limits = allowed(options, &record, file_len);
+    let most = limits.max_pickle_bytes;
     if record.len > most {
         let part = Part::Record(name.into());
         return Err(Error::limit(path, part, "max_pickle_bytes", record.len, most, "bytes"));
     }
     let (bytes, warning) = record::read_all(file, path, name, &record, options.crc)?;
     warnings.extend(warning);
-    pickle::load(&bytes, &options.limits, path, name)
+    pickle::load(&bytes, &limits, path, name)
+}
+
+/// The limits for a `data.pkl`: a compressed one may cost what its file justifies, where the caller
+/// has not chosen otherwise.
+fn allowed(options: &Options, record: &Record, file_len: u64) -> Limits {
+    let (mut limits, defaults) = (options.limits, Limits::default());
+    if record.compressed && limits.max_pickle_bytes == defaults.max_pickle_bytes {
+        let most = INFLATED_TIMES.saturating_mul(file_len).saturating_add(INFLATED_LEAST);
+        limits.max_pickle_bytes = limits.max_pickle_bytes.min(most);
+    }
+    if record.compressed && limits.max_nodes == defaults.max_nodes {
+        limits.max_nodes = limits.max_nodes.min(file_len.saturating_add(INFLATED_NODES));
+    }
+    limits
 }
 
 /// Finds the record of each storage and compares its length.
 fn find_storages(path: &Path, archive: &Archive, tree: &Tree) -> Result<Vec<Place>> {
     let mut hint = 0;
+    let mut scratch = Vec::new();
     let mut places = Vec::with_capacity(tree.storages().len());
     for storage in tree.storages() {
         let key = &storage.key;
-        let Some(entry) = archive.find_storage(key, hint) else {
+        let Some(entry) = archive.find_storage(key, hint, &mut scratch) else {
             let problem =
                 format!("no record {}/data/{key}, which a tensor shows", archive.prefix());
             return Err(Error::format(path, Part::File, None, problem));
         };
         hint = entry + 1;
-        let found = archive.entry(entry);
-        if storage.nbytes() != Some(found.len) {
+        if storage.nbytes() != Some(archive.extent(entry).len) {
+            let found = archive.entry(entry);
             let expected = match storage.nbytes() {
                 Some(n) => format!("{n} bytes"),
                 None => "more bytes than 64 bits count".into(),

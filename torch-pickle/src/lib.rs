@@ -96,4 +96,4 @@ pub use special::{Kind, NdArray, NumpyDtype, NumpyScalar, Sparse};
 pub use tree::*;
 pub use view::{ReadAt, stream_view};
 pub use walk::TensorNames;
-pub use write::{StorageData, StorageSink, WriteOptions, write};
+pub use write::{StorageData, StorageSink, WriteOptions, check, write};

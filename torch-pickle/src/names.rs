@@ -7,8 +7,12 @@ use crate::{Node, NodeId, Tree};
 
 /// Longest text of a key that is no plain string; what is beyond is cut.
 const LONGEST: usize = 1024;
-/// Longest integer written in decimal.
-const MAX_DECIMAL_BYTES: usize = 512;
+/// Longest integer written in decimal; of a longer one the first bytes are.
+const MAX_DECIMAL_BYTES: usize = 32;
+const FIRST_BYTES: usize = 16;
+/// How far down a negative integer is looked through for the carry of its first bytes, which only
+/// a power of two has.
+const CARRY_BYTES: usize = 4096;
 
 /// Appends a key as it stands in a path: a string as it is, anything else as Python's `str()`.
 pub(crate) fn push_key(tree: &Tree, id: NodeId, out: &mut String) {
@@ -20,23 +24,36 @@ pub(crate) fn push_key(tree: &Tree, id: NodeId, out: &mut String) {
 }
 
 /// What is still to be written.
-enum Todo {
+enum Todo<'t> {
     Node(NodeId),
+    /// Items, from one of them on.
+    Items(&'t [NodeId], usize),
     Text(&'static str),
 }
 
-/// Appends Python's `repr()`, with a list of what is left to do instead of recursion.
+/// Appends Python's `repr()`, with a list of what is left to do instead of recursion. Each turn
+/// appends something, so that the length of the text bounds the work.
 fn push_repr(tree: &Tree, id: NodeId, out: &mut String) {
-    let end = out.len() + LONGEST;
+    let start = out.len();
     let mut todo = vec![Todo::Node(id)];
     while let Some(next) = todo.pop() {
-        if out.len() > end {
+        if out.len() > start + LONGEST {
+            let end = (start..=start + LONGEST).rev().find(|&i| out.is_char_boundary(i));
+            out.truncate(end.unwrap_or(start));
             out.push('…');
             return;
         }
         let id = match next {
             Todo::Text(text) => {
                 out.push_str(text);
+                continue;
+            }
+            Todo::Items(items, i) => {
+                let Some(&item) = items.get(i) else { continue };
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                todo.extend([Todo::Items(items, i + 1), Todo::Node(item)]);
                 continue;
             }
             Todo::Node(id) => id,
@@ -49,7 +66,11 @@ fn push_repr(tree: &Tree, id: NodeId, out: &mut String) {
             Node::BigInt(bytes) => push_big(bytes, out),
             Node::Float(f) => push_float(*f, out),
             Node::Str(text) => push_quoted(text.chars(), out),
-            Node::SurrogateStr(bytes) => push_quoted(String::from_utf8_lossy(bytes).chars(), out),
+            Node::SurrogateStr(bytes) => {
+                // A character has four bytes at the most.
+                let shown = &bytes[..bytes.len().min(4 * LONGEST)];
+                push_quoted(String::from_utf8_lossy(shown).chars(), out);
+            }
             Node::Bytes(bytes) => {
                 out.push('b');
                 let escaped = bytes.iter().take(LONGEST).map(|&b| char::from(b));
@@ -57,29 +78,23 @@ fn push_repr(tree: &Tree, id: NodeId, out: &mut String) {
             }
             Node::Tuple(items) => {
                 todo.push(Todo::Text(if items.len() == 1 { ",)" } else { ")" }));
-                push_items(items, &mut todo);
+                todo.push(Todo::Items(items, 0));
                 out.push('(');
             }
             Node::FrozenSet(items) if items.is_empty() => out.push_str("frozenset()"),
             Node::FrozenSet(items) => {
                 todo.push(Todo::Text("})"));
-                push_items(items, &mut todo);
+                todo.push(Todo::Items(items, 0));
                 out.push_str("frozenset({");
             }
-            Node::Global(global) => push_display(out, global),
+            Node::Global(global) => {
+                out.extend(global.module.chars().take(LONGEST));
+                out.push('.');
+                out.extend(global.name.chars().take(LONGEST));
+            }
             _ => {
                 let _ = write!(out, "<object {}>", id.0);
             }
-        }
-    }
-}
-
-fn push_items(items: &[NodeId], todo: &mut Vec<Todo>) {
-    // More than this cannot be shown anyway.
-    for (i, &item) in items.iter().take(LONGEST).enumerate().rev() {
-        todo.push(Todo::Node(item));
-        if i > 0 {
-            todo.push(Todo::Text(", "));
         }
     }
 }
@@ -132,18 +147,25 @@ pub(crate) fn push_float(f: f64, out: &mut String) {
     }
 }
 
-/// An integer beyond 64 bits: decimal, or hexadecimal where that would take long.
+/// An integer beyond 64 bits: decimal, or the first digits in hexadecimal where that would take
+/// long.
 fn push_big(bytes: &[u8], out: &mut String) {
-    let mut magnitude = bytes.to_vec();
-    if bytes.last().is_some_and(|&b| b & 0x80 != 0) {
-        out.push('-');
-        negate(&mut magnitude);
-    }
-    if magnitude.len() > MAX_DECIMAL_BYTES {
-        out.push_str("0x");
-        let top = magnitude.iter().rev().skip_while(|b| **b == 0).take(LONGEST / 2);
-        top.for_each(|b| push_display(out, &format_args!("{b:02x}")));
+    let negative = bytes.last().is_some_and(|&b| b & 0x80 != 0);
+    let sign = if negative { "-" } else { "" };
+    if bytes.len() > MAX_DECIMAL_BYTES {
+        let (rest, first) = bytes.split_at(bytes.len() - FIRST_BYTES);
+        let mut first: [u8; FIRST_BYTES] = first.try_into().unwrap_or_default();
+        if negative {
+            let carries = rest.iter().rev().take(CARRY_BYTES).all(|&b| b == 0);
+            first = (!u128::from_le_bytes(first)).wrapping_add(carries.into()).to_le_bytes();
+        }
+        push_display(out, &format_args!("int({sign}0x{:x}…)", u128::from_le_bytes(first)));
         return;
+    }
+    out.push_str(sign);
+    let mut magnitude = bytes.to_vec();
+    if negative {
+        negate(&mut magnitude);
     }
     let mut digits = Vec::new();
     while magnitude.iter().any(|&b| b != 0) {
@@ -191,6 +213,9 @@ mod tests {
             text(Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0, 0xFF].into())),
             "-18446744073709551616"
         );
+        let long = |first: u8| Node::BigInt([&[0; 40][..], &[0, first]].concat().into());
+        assert_eq!(text(long(1)), "int(0x1000000000000000000000000000000…)");
+        assert_eq!(text(long(0xFF)), "int(-0x1000000000000000000000000000000…)");
         let mut tree = Tree::new();
         let one = tree.add(Node::Int(1));
         let a = tree.add(Node::Str("a".into()));

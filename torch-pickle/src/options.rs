@@ -41,6 +41,10 @@ impl Options {
 /// Bounds on what a file may make the reader do. Reaching one is an [`Error::Limit`], never a
 /// crash.
 ///
+/// Where they are left at their defaults, the first two are lower for a `data.pkl` that is
+/// compressed, which torch never does: 64 MiB and 64 bytes for each byte of the file, and 1,048,576
+/// nodes and one for each byte of the file. Otherwise a file of kilobytes could take gigabytes.
+///
 /// [`Error::Limit`]: crate::Error::Limit
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {

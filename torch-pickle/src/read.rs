@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::archive::ByteOrder;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Shown};
 use crate::error::{Error, Part, Result};
 use crate::io::read_exact_at;
 use crate::record::{self, Record};
@@ -299,10 +299,10 @@ impl Checkpoint {
         if let StorageType::Typed(dtype) = self.tree().storage(id).dtype {
             return Ok(dtype.swap_size());
         }
-        let mut views = self.tree().tensors().iter().filter(|t| t.storage == id);
-        let Some(first) = views.next().map(|t| t.dtype.swap_size()) else { return Ok(1) };
-        if views.all(|t| t.dtype.swap_size() == first) {
-            return Ok(first);
+        match self.shown(id) {
+            Shown::Nowhere => return Ok(1),
+            Shown::As(size) => return Ok(size),
+            Shown::Mixed => {}
         }
         Err(Error::unsupported(
             self.path(),

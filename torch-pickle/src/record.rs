@@ -257,15 +257,31 @@ pub(crate) fn read_all(
     let mut out = Vec::new();
     if record.compressed {
         let warning = pass(file, path, name, record, policy, STEP, &mut |piece| {
-            out.try_reserve(piece.len()).map_err(memory)?;
+            // Doubled as it fills, but never past the length on record.
+            if out.capacity() - out.len() < piece.len() {
+                let more = out.capacity().max(piece.len()).min(len - out.len());
+                out.try_reserve_exact(more.max(piece.len())).map_err(memory)?;
+            }
             out.extend_from_slice(piece);
             Ok(())
         })?;
         return Ok((out, warning));
     }
     out.try_reserve_exact(len).map_err(memory)?;
-    out.resize(len, 0);
-    let warning = read_into(file, path, name, record, policy, &mut out)?;
+    let mut contents = Contents::new(file, path, name, record)?;
+    let mut crc = crc32fast::Hasher::new();
+    let check = policy != CrcPolicy::Off && record.crc.is_some();
+    // In steps, so that reading and the checksum find the bytes in the cache.
+    while out.len() < len {
+        let from = out.len();
+        out.resize(len.min(from + STEP), 0);
+        contents.fill(&mut out[from..])?;
+        if check {
+            crc.update(&out[from..]);
+        }
+    }
+    contents.finish()?;
+    let warning = verdict(path, name, record, policy, crc)?;
     Ok((out, warning))
 }
 

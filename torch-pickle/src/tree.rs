@@ -319,6 +319,14 @@ impl Tree {
         Tree::default()
     }
 
+    /// Makes room for as many tensors, each of its own storage and with a name. Where memory does
+    /// not suffice the tables grow as they are filled.
+    pub(crate) fn reserve(&mut self, tensors: usize) {
+        let _ = self.nodes.try_reserve_exact(tensors.saturating_mul(2).saturating_add(16));
+        let _ = self.tensors.try_reserve_exact(tensors);
+        let _ = self.storages.try_reserve_exact(tensors);
+    }
+
     /// Adds a node.
     ///
     /// # Panics

@@ -1,12 +1,13 @@
 //! Finding tensors in an object, and naming them by the way that leads there.
 
-use std::collections::HashSet;
+mod runs;
+
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, Part, Result};
-use crate::names::push_key;
-use crate::special::Kind;
 use crate::{Node, NodeId, Tree};
+use runs::{Label, Run, Runs, leading_to_tensors};
 
 /// Bytes of names allowed for each name: deep nesting makes long paths.
 const BYTES_PER_NAME: usize = 128;
@@ -15,181 +16,63 @@ const LEAST_BYTES: usize = 1 << 20;
 /// Bytes of names after which [`Tree::first_names`] gives numbers instead of paths.
 const FIRST_BYTES: usize = 128 << 20;
 
-/// One step of a path.
-#[derive(Clone, Copy, Debug)]
-enum Label {
-    /// A key or the name of an attribute.
-    Key(NodeId),
-    Index(usize),
-    Name(&'static str),
-}
-
-impl Label {
-    fn push(self, tree: &Tree, out: &mut String) {
-        match self {
-            Label::Key(key) => push_key(tree, key, out),
-            Label::Index(i) => {
-                use std::fmt::Write;
-                // Writing to a string cannot fail.
-                let _ = write!(out, "{i}");
-            }
-            Label::Name(name) => out.push_str(name),
-        }
-    }
-}
-
-type Child = (Label, NodeId);
-
-/// Appends what a path can lead on to.
-fn children(tree: &Tree, id: NodeId, out: &mut Vec<Child>) {
-    match tree.node(id) {
-        Node::Tuple(items) | Node::List(items) | Node::Set(items) | Node::FrozenSet(items) => {
-            indexed(items, out);
-        }
-        Node::Dict(dict) => {
-            keyed(&dict.items, out);
-            if let Some(attributes) = dict.attributes {
-                state(tree, attributes, out);
-            }
-        }
-        Node::Tensor(tensor) => {
-            if let Some(attributes) = tree.tensor(*tensor).state {
-                state(tree, attributes, out);
-            }
-        }
-        Node::Object(object) => {
-            if let Kind::Sparse(sparse) = tree.kind_of(id) {
-                out.extend(sparse.components.iter().map(|&(name, c)| (Label::Name(name), c)));
-                return;
-            }
-            if let Some(module) = tree.module_parts(object) {
-                let none = |&&(_, v): &&(NodeId, NodeId)| *tree.node(v) != Node::None;
-                let parts = module.parameters.items.iter().filter(none);
-                out.extend(parts.map(|&(k, v)| (Label::Key(k), v)));
-                let hidden: std::collections::HashSet<&str> =
-                    module.hidden.iter().filter_map(|&h| text(tree, h)).collect();
-                let buffers = module.buffers.items.iter().filter(none);
-                let saved =
-                    buffers.filter(|(k, _)| text(tree, *k).is_none_or(|k| !hidden.contains(k)));
-                out.extend(saved.map(|&(k, v)| (Label::Key(k), v)));
-                let modules = module.modules.items.iter().filter(none);
-                out.extend(modules.map(|&(k, v)| (Label::Key(k), v)));
-                return;
-            }
-            if let Node::Tuple(args) = tree.node(object.args) {
-                indexed(args, out);
-            }
-            if let Some(kwargs) = object.kwargs {
-                state(tree, kwargs, out);
-            }
-            if let Some(attributes) = object.state {
-                state(tree, attributes, out);
-            }
-            indexed(&object.appended, out);
-            keyed(&object.items, out);
-        }
-        _ => {}
-    }
-}
-
-/// The attributes an object was given. With `__slots__` they are a pair of dicts, each of which may
-/// be `None`.
-fn state(tree: &Tree, id: NodeId, out: &mut Vec<Child>) {
-    match tree.node(id) {
-        Node::Dict(dict) => keyed(&dict.items, out),
-        Node::Tuple(items) => {
-            let slots = |&i: &NodeId| matches!(tree.node(i), Node::None | Node::Dict(_));
-            if items.len() != 2 || !items.iter().all(slots) {
-                return indexed(items, out);
-            }
-            for &part in items {
-                if let Node::Dict(dict) = tree.node(part) {
-                    keyed(&dict.items, out);
-                }
-            }
-        }
-        Node::List(items) => indexed(items, out),
-        Node::Tensor(_) | Node::Object(_) => out.push((Label::Name("state"), id)),
-        _ => {}
-    }
-}
-
-fn indexed(items: &[NodeId], out: &mut Vec<Child>) {
-    out.extend(items.iter().enumerate().map(|(i, &item)| (Label::Index(i), item)));
-}
-
-fn keyed(items: &[(NodeId, NodeId)], out: &mut Vec<Child>) {
-    out.extend(items.iter().map(|&(key, value)| (Label::Key(key), value)));
-}
-
-fn text(tree: &Tree, id: NodeId) -> Option<&str> {
-    match tree.node(id) {
-        Node::Str(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn is_leaf(node: &Node) -> bool {
-    !matches!(
-        node,
-        Node::Tuple(_)
-            | Node::List(_)
-            | Node::Set(_)
-            | Node::FrozenSet(_)
-            | Node::Dict(_)
-            | Node::Tensor(_)
-            | Node::Object(_)
-    )
-}
-
-/// For each node whether a tensor can be reached from it.
-fn leading_to_tensors(tree: &Tree) -> Vec<bool> {
-    let count = tree.nodes().len();
-    let mut leads = vec![false; count];
-    // Edges from child to parent.
-    let mut edges: Vec<(u32, u32)> = Vec::new();
-    let mut todo = Vec::new();
-    let mut found = Vec::new();
-    for id in (0..count as u32).map(NodeId) {
-        if is_leaf(tree.node(id)) {
-            continue;
-        }
-        if matches!(tree.node(id), Node::Tensor(_)) {
-            todo.push(id.0);
-        }
-        children(tree, id, &mut found);
-        let inner = found.drain(..).filter(|(_, child)| !is_leaf(tree.node(*child)));
-        edges.extend(inner.map(|(_, child)| (child.0, id.0)));
-    }
-    edges.sort_unstable();
-    edges.dedup();
-    while let Some(id) = todo.pop() {
-        if std::mem::replace(&mut leads[id as usize], true) {
-            continue;
-        }
-        let from = edges.partition_point(|&(child, _)| child < id);
-        let parents = edges[from..].iter().take_while(|&&(child, _)| child == id);
-        todo.extend(parents.map(|&(_, parent)| parent).filter(|&p| !leads[p as usize]));
-    }
-    leads
-}
-
 /// A node on the way, and which of its children are still to be visited.
 struct Frame {
     node: NodeId,
-    /// The end of its part of the list of children; it starts where that of its parent ends.
-    end: usize,
+    /// Where its runs start in the list of runs; they end where those of the next frame start.
+    first: usize,
+    /// Its next run.
+    run: usize,
+    /// The run before that, which of its children is next, and where they end.
+    current: Run,
     next: usize,
+    end: usize,
     /// The length of its path.
     len: usize,
 }
 
+/// Those children of a run that lead to tensors.
+#[derive(Clone, Copy)]
+struct Kept {
+    start: usize,
+    end: usize,
+    /// The last walk that went through them.
+    met: u32,
+}
+
+/// What is found out once about a tree and serves all walks.
+struct Known<'t> {
+    shape: Runs<'t>,
+    leads: Vec<bool>,
+    /// The number of the last walk that met each node.
+    passed: Vec<u32>,
+    runs: HashMap<Run, Kept>,
+    /// Their places in the runs.
+    kept: Vec<u32>,
+    walks: u32,
+}
+
+impl Known<'_> {
+    fn kept(&mut self, run: Run) -> &mut Kept {
+        let Known { shape, leads, runs, kept, .. } = self;
+        runs.entry(run).or_insert_with(|| {
+            let start = kept.len();
+            for i in 0..shape.len(run) {
+                let child = shape.at(run, i);
+                if leads[child.1.0 as usize] && shape.shows(run, child) {
+                    kept.push(i as u32);
+                }
+            }
+            Kept { start, end: kept.len(), met: 0 }
+        })
+    }
+}
+
 /// Goes from the root along every path, or the first to each node, to the tensors.
-struct Walk<'t> {
+struct Walk<'a, 't> {
     tree: &'t Tree,
-    leads: &'t [bool],
-    /// On the current path; with `once`, met before: whether it holds the number of this walk.
-    passed: &'t mut [u32],
+    /// A node is passed while it is on the current path; with `once`, when it was met before.
+    known: &'a mut Known<'t>,
     number: u32,
     /// Whether paths go through the attributes of tensors.
     attributes: bool,
@@ -199,62 +82,84 @@ struct Walk<'t> {
     names: Vec<(String, NodeId)>,
     bytes: usize,
     steps: usize,
+    /// Bytes of labels written, more than once where a path leads nowhere.
+    written: usize,
+    /// Whether paths are not followed any more, as they are too long.
+    nameless: bool,
 }
 
 /// What was exceeded: limit, need, allowance, unit.
 type Exceeded = (&'static str, u64, u64, &'static str);
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn run(&mut self, root: NodeId) -> std::result::Result<(), Exceeded> {
         // Each step leads to a name or into a part of a cycle, of which a hostile file may have
         // many more than names.
         let max_steps =
-            self.max_names.saturating_mul(8).saturating_add(self.tree.nodes().len() * 2);
+            self.max_names.saturating_mul(4).saturating_add(self.tree.nodes().len() * 2);
         let mut path = String::new();
-        let mut kids: Vec<Child> = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
         let mut frames: Vec<Frame> = Vec::new();
-        self.enter(root, &path, &mut kids, &mut frames)?;
+        self.enter(root, &path, &mut runs, &mut frames)?;
         while let Some(frame) = frames.last_mut() {
             if frame.next == frame.end {
-                let first = kids.len() - (frame.end - self.start_of(&frames));
-                if let Some(done) = frames.pop()
-                    && !self.once
-                {
-                    self.passed[done.node.0 as usize] = 0;
+                if let Some(&run) = runs.get(frame.run) {
+                    frame.run += 1;
+                    frame.current = run;
+                    (frame.next, frame.end) = self.open(run);
+                } else if let Some(done) = frames.pop() {
+                    if !self.once {
+                        self.known.passed[done.node.0 as usize] = 0;
+                    }
+                    runs.truncate(done.first);
                 }
-                kids.truncate(first);
                 continue;
             }
-            let (label, child) = kids[frame.next];
+            let place = self.known.kept[frame.next];
+            let (label, child) = self.known.shape.at(frame.current, place as usize);
             frame.next += 1;
-            if self.passed[child.0 as usize] == self.number {
-                continue;
-            }
-            path.truncate(frame.len);
-            if frames.len() > 1 {
-                path.push('.');
-            }
-            let at = path.len();
-            label.push(self.tree, &mut path);
-            if path.len() > self.max_bytes {
-                if !self.once {
-                    return Err(self.too_long(path.len()));
-                }
-                path.truncate(at);
-                path.push('…');
-            }
             self.steps += 1;
             if self.steps > max_steps && !self.once {
                 let needed = self.max_names as u64 + 1;
                 return Err(("max_names", needed, self.max_names as u64, "paths"));
             }
-            self.enter(child, &path, &mut kids, &mut frames)?;
+            if self.known.passed[child.0 as usize] == self.number {
+                continue;
+            }
+            path.truncate(frame.len);
+            if !self.nameless {
+                if frames.len() > 1 {
+                    path.push('.');
+                }
+                let before = path.len();
+                label.push(self.tree, &mut path);
+                self.written = self.written.saturating_add(path.len() - before);
+                let longest = path.len().max(self.written / 2);
+                if longest > self.max_bytes {
+                    if !self.once {
+                        return Err(self.too_long(longest));
+                    }
+                    self.nameless = true;
+                }
+            }
+            self.enter(child, &path, &mut runs, &mut frames)?;
         }
         Ok(())
     }
 
-    fn start_of(&self, frames: &[Frame]) -> usize {
-        frames.len().checked_sub(2).map_or(0, |i| frames[i].end)
+    /// Where the children of a run lie that are to be visited. With `once` there are none when it
+    /// was met before: whoever met it visits them.
+    fn open(&mut self, run: Run) -> (usize, usize) {
+        let number = self.number;
+        let kept = self.known.kept(run);
+        if std::mem::replace(&mut kept.met, number) == number && self.once {
+            return (0, 0);
+        }
+        let Kept { start, end, .. } = *kept;
+        // Each of these gives a name, but for cycles.
+        let more = (end - start).min(self.tree.tensors().len());
+        self.names.reserve(more.min(self.max_names.saturating_sub(self.names.len())));
+        (start, end)
     }
 
     fn too_long(&self, needed: usize) -> Exceeded {
@@ -265,41 +170,49 @@ impl Walk<'_> {
         &mut self,
         id: NodeId,
         path: &str,
-        kids: &mut Vec<Child>,
+        runs: &mut Vec<Run>,
         frames: &mut Vec<Frame>,
     ) -> std::result::Result<(), Exceeded> {
-        if !self.leads[id.0 as usize] {
+        if !self.known.leads[id.0 as usize] {
             return Ok(());
         }
+        self.known.passed[id.0 as usize] = self.number;
+        let mut goes_on = true;
         if let Node::Tensor(tensor) = self.tree.node(id) {
-            let mut name = path.to_owned();
             if self.names.len() >= self.max_names {
                 let needed = self.names.len() as u64 + 1;
                 return Err(("max_names", needed, self.max_names as u64, "names"));
             }
-            if self.bytes + name.len() > self.max_bytes {
+            let mut fits = !self.nameless;
+            if self.bytes + path.len() > self.max_bytes {
                 if !self.once {
-                    return Err(self.too_long(self.bytes + name.len()));
+                    return Err(self.too_long(self.bytes + path.len()));
                 }
-                name = format!("<tensor {}>", tensor.0);
+                fits = false;
             }
+            let name = if fits { path.to_owned() } else { format!("<tensor {}>", tensor.0) };
             self.bytes += name.len();
             self.names.push((name, id));
+            // Nearly all tensors lead to nothing else.
+            goes_on = self.attributes && self.tree.tensor(*tensor).state.is_some();
         }
-        let from = kids.len();
-        if self.attributes || !matches!(self.tree.node(id), Node::Tensor(_)) {
-            children(self.tree, id, kids);
-        }
-        let mut kept = from;
-        for i in from..kids.len() {
-            if self.leads[kids[i].1.0 as usize] {
-                kids[kept] = kids[i];
-                kept += 1;
+        if !goes_on {
+            if !self.once {
+                self.known.passed[id.0 as usize] = 0;
             }
+            return Ok(());
         }
-        kids.truncate(kept);
-        self.passed[id.0 as usize] = self.number;
-        frames.push(Frame { node: id, end: kept, next: from, len: path.len() });
+        let first = runs.len();
+        self.known.shape.push(id, runs);
+        frames.push(Frame {
+            node: id,
+            first,
+            run: first,
+            current: Run::Items(id),
+            next: 0,
+            end: 0,
+            len: path.len(),
+        });
         Ok(())
     }
 }
@@ -316,22 +229,22 @@ impl Walk<'_> {
 /// ```
 pub struct TensorNames<'t> {
     tree: &'t Tree,
-    leads: Vec<bool>,
-    /// The number of the last walk that met each node.
-    passed: Vec<u32>,
-    walks: u32,
+    known: Known<'t>,
 }
 
 impl<'t> TensorNames<'t> {
     /// Looks at all nodes once.
     pub fn of(tree: &'t Tree) -> TensorNames<'t> {
-        let leads = leading_to_tensors(tree);
-        TensorNames { tree, leads, passed: vec![0; tree.nodes().len()], walks: 0 }
+        let mut shape = Runs::of(tree);
+        let leads = leading_to_tensors(&mut shape);
+        let passed = vec![0; tree.nodes().len()];
+        let (runs, kept) = (HashMap::new(), Vec::new());
+        TensorNames { tree, known: Known { shape, leads, passed, runs, kept, walks: 0 } }
     }
 
     /// Whether a path leads from a node to a tensor.
     pub fn any_below(&self, node: NodeId) -> bool {
-        self.leads[node.0 as usize]
+        self.known.leads[node.0 as usize]
     }
 
     /// Each tensor node below `root` once, by the first path that leads to it from there; a path
@@ -357,13 +270,12 @@ impl<'t> TensorNames<'t> {
         names
     }
 
-    fn walk(&mut self, once: bool, max_names: usize, max_bytes: usize) -> Walk<'_> {
-        self.walks += 1;
+    fn walk(&mut self, once: bool, max_names: usize, max_bytes: usize) -> Walk<'_, 't> {
+        self.known.walks += 1;
         Walk {
             tree: self.tree,
-            leads: &self.leads,
-            passed: &mut self.passed,
-            number: self.walks,
+            number: self.known.walks,
+            known: &mut self.known,
             attributes: true,
             once,
             max_names,
@@ -371,6 +283,8 @@ impl<'t> TensorNames<'t> {
             names: Vec::new(),
             bytes: 0,
             steps: 0,
+            written: 0,
+            nameless: false,
         }
     }
 }
@@ -442,6 +356,7 @@ impl Tree {
         if path.is_empty() {
             return Ok(root);
         }
+        let mut shape = Runs::of(self);
         let mut todo = vec![(root, 0usize)];
         let mut seen = std::collections::HashSet::new();
         let mut kids = Vec::new();
@@ -452,15 +367,22 @@ impl Tree {
             }
             let rest = &path[at..];
             kids.clear();
-            children(self, id, &mut kids);
+            shape.children(id, &mut kids);
             // (length of the label, node); the whole rest counts as the longest.
             let mut matches: Vec<(usize, NodeId)> = Vec::new();
             for &(step, child) in &kids {
-                label.clear();
-                step.push(self, &mut label);
-                let after = rest.strip_prefix(label.as_str());
-                if after.is_some_and(|a| a.is_empty() || a.starts_with('.')) {
-                    matches.push((label.len(), child));
+                let after = match step {
+                    Label::Key(key) if let Node::Str(text) = self.node(key) => {
+                        rest.strip_prefix(&**text)
+                    }
+                    step => {
+                        label.clear();
+                        step.push(self, &mut label);
+                        rest.strip_prefix(label.as_str())
+                    }
+                };
+                if let Some(after) = after.filter(|a| a.is_empty() || a.starts_with('.')) {
+                    matches.push((rest.len() - after.len(), child));
                 }
             }
             matches.sort_by_key(|&(len, _)| len);
@@ -487,7 +409,7 @@ impl Tree {
         }
         let top: Vec<String> = {
             kids.clear();
-            children(self, root, &mut kids);
+            shape.children(root, &mut kids);
             kids.iter().take(8).map(|(step, _)| self.describe(*step)).collect()
         };
         fail(

@@ -259,6 +259,94 @@ fn deflated_records() {
     bomb.len = 2 << 30;
     good[0] = bomb;
     refused("large", &zip(&good), "max_pickle_bytes");
+    // Millions of nodes in kilobytes, and no more than a caller asked for.
+    let lists = [b"]".repeat(4 << 20), b".".to_vec()].concat();
+    good[0] = Rec::deflated("archive/data.pkl", &lists);
+    refused("lists", &zip(&good), "max_nodes");
+    let asked = Options::new().limits(Limits { max_nodes: 5 << 20, ..Limits::default() });
+    open_with(&zip(&good), &asked).unwrap();
+    let text = Pickle::new().str(&"a".repeat(80 << 20)).end();
+    good[0] = Rec::deflated("archive/data.pkl", &text);
+    drop(text);
+    refused("text", &zip(&good), "max_pickle_bytes");
+}
+
+#[test]
+fn shared_parts_are_looked_through_once() {
+    let shared = |name: &str, p: Pickle| {
+        open_and_exercise(name, &checkpoint(&p.end(), &[("0", &[1; 6])])).unwrap();
+    };
+    // Memo: 0 a tensor, 1 a class; what is shared is 2.
+    let start = || Pickle::new().tensor(&SMALL).op(b"q\x000cm\nC\nq\x010");
+    let many = 5_000;
+    let args = |p: Pickle, item: &[u8]| p.op(b"(").op(&item.repeat(many)).op(b"tq\x020");
+    let objects = |p: Pickle, one: &[u8]| p.op(b"](").op(&one.repeat(many)).op(b"e");
+    shared("lists as arguments", objects(args(start(), b"]"), b"h\x01h\x02R"));
+    let tensors = objects(args(start(), b"h\x00"), b"h\x01h\x02R");
+    let opened = open(&checkpoint(&tensors.end(), &[("0", &[1; 6])])).unwrap();
+    tamed("tensors as arguments", || assert_eq!(opened.tree().first_names().len(), 1));
+    let state = |p: Pickle, value: &[u8]| {
+        let items = (0..many as i64).fold(p.op(b"}("), |p, i| p.int(i).op(value));
+        items.op(b"uq\x020")
+    };
+    shared("state", objects(state(start(), b"]"), b"h\x01)Rh\x02b"));
+    shared("keywords", objects(state(start(), b"]"), b"h\x01)h\x02\x92"));
+    shared("slots", objects(state(start(), b"]"), b"h\x01)RNh\x02\x86b"));
+    // Modules that share their buffers, and each hides others.
+    let p = Pickle::new().str("_parameters").op(b"q\x030").str("_buffers").op(b"q\x040");
+    let p = p.str("_modules").op(b"q\x050").str("_non_persistent_buffers_set").op(b"q\x060");
+    let p = state(p.tensor(&SMALL).op(b"q\x000cm\nC\nq\x010"), b"h\x00");
+    let modules = objects(p, b"h\x01)R}(h\x03}h\x04h\x02h\x05}h\x06](h\x03h\x04eub");
+    let opened = open(&checkpoint(&modules.end(), &[("0", &[1; 6])])).unwrap();
+    tamed("modules", || assert_eq!(opened.tree().first_names().len(), 1));
+    // A long list in which one item matters, many times.
+    let p = start().op(b"](").op(&b"N".repeat(300_000)).op(b"h\x00eq\x020](");
+    shared("fan", p.op(&b"h\x02".repeat(20_000)).op(b"e"));
+}
+
+#[test]
+fn keys_of_endless_text() {
+    let keyed = |name: &str, part: Pickle, n: i64| {
+        let p = part.op(b"q\x000").tensor(&SMALL).op(b"q\x010}(");
+        let p = (0..n).fold(p, |p, i| p.op(b"h\x00").int(i).op(b"\x86h\x01"));
+        let bytes = checkpoint(&p.op(b"u").end(), &[("0", &[1; 6])]);
+        open_and_exercise(name, &bytes).unwrap();
+        let opened = open(&bytes).unwrap();
+        let longest = opened.tree().named_tensors(1_000_000).unwrap();
+        let longest = longest.iter().map(|(name, _)| name.len()).max().unwrap();
+        assert!(longest < 2000, "{longest}");
+    };
+    let deep = Pickle::new().op(&b"(".repeat(500)).op(b"N");
+    keyed("tuples", (0..500).fold(deep, |p, _| p.op(&b"N".repeat(500)).op(b"t")), 2500);
+    let big = [&b"\x8B\0\x01\0\0"[..], &[0x7F; 256]].concat();
+    keyed("integers", Pickle::new().op(&big), 20_000);
+    keyed("a class", Pickle::new().global(&"m".repeat(300_000), "C"), 20_000);
+    // One text of a megabyte, as the key of many dicts.
+    let p = Pickle::new().str(&"k".repeat(1 << 20)).op(b"q\x000").tensor(&SMALL);
+    let p = p.op(b"q\x010](").op(&b"}h\x00]h\x01as".repeat(20_000)).op(b"e");
+    open_and_exercise("a text", &checkpoint(&p.end(), &[("0", &[1; 6])])).unwrap();
+}
+
+#[test]
+fn untyped_storages_of_another_byte_order() {
+    let count = 15_000;
+    let keys: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+    let p = keys.iter().fold(Pickle::new().op(b"]("), |p, key| {
+        let p = p.global("torch._utils", "_rebuild_tensor_v3").op(b"((").str("storage");
+        let p = p.global("torch", "UntypedStorage").str(key).str("cpu").op(b"K\x04tQK\0");
+        p.op(b"K\x02\x85K\x01\x85\x89}").global("torch", "uint16").op(b"tR")
+    });
+    let storages: Vec<(&str, &[u8])> = keys.iter().map(|key| (&key[..], &b"abcd"[..])).collect();
+    let mut all = records(&p.op(b"e").end(), &storages);
+    all[1] = Rec::new("archive/byteorder", b"big");
+    let opened = open(&zip(&all)).unwrap();
+    tamed("big-endian", || {
+        for i in 0..count {
+            let mut out = [0; 4];
+            opened.read_storage_into(torch_pickle::StorageId(i), &mut out).unwrap();
+            assert_eq!(&out, b"badc");
+        }
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Pickle, SMALL, checkpoint, open};
-use torch_pickle::{Checkpoint, Construct, Error, Kind, Node};
+use torch_pickle::{Checkpoint, Construct, Error, Kind, Node, TensorNames};
 
 fn load(p: Pickle) -> Checkpoint {
     open(&checkpoint(&p.end(), &[("0", &[1; 6])])).unwrap()
@@ -45,6 +45,40 @@ fn keys_of_every_kind_are_named_as_python_writes_them() {
     let tree = opened.tree();
     assert_eq!(tree.first_names().len(), 1);
     assert!(matches!(tree.node(tree.find("a.b.1.0").unwrap()), Node::Int(1)));
+}
+
+#[test]
+fn names_from_many_roots() {
+    // Ten thousand objects, each with a tensor of its own, in as many nodes.
+    let p = Pickle::new().op(b"](");
+    let each = |p: Pickle, _| p.global("m", "C").op(b"(").tensor(&SMALL).op(b"N\x85tR");
+    let opened = load((0..10_000).fold(p, each).op(b"e"));
+    let tree = opened.tree();
+    let Node::List(objects) = tree.node(tree.root().unwrap()) else { panic!() };
+    let mut names = TensorNames::of(tree);
+    for _ in 0..2 {
+        for &object in objects {
+            let found = names.first_names(object);
+            let Node::Object(parts) = tree.node(object) else { panic!() };
+            let Node::Tuple(args) = tree.node(parts.args) else { panic!() };
+            assert_eq!(found, [("0".to_owned(), args[0])]);
+            assert!(names.any_below(object) && !names.any_below(args[1]));
+        }
+    }
+    assert_eq!(names.first_names(tree.root().unwrap()).len(), 10_000);
+}
+
+#[test]
+fn long_integers_in_keys_are_cut() {
+    let mut long = vec![0x8A, 40];
+    long.extend([0x11; 40]);
+    let p = Pickle::new().op(b"}(").op(&long).tensor(&SMALL).op(b"K\x01").op(&long).op(b"\x86");
+    let opened = load(p.op(b"Nu"));
+    let name = format!("int(0x{}…)", "11".repeat(16));
+    assert_eq!(names(&opened).concat(), name);
+    let found = opened.tree().find(&name).unwrap();
+    assert!(matches!(opened.tree().node(found), Node::Tensor(_)));
+    assert!(opened.tree().find(&format!("(1, {name})")).is_ok());
 }
 
 #[test]

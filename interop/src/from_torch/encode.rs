@@ -1,6 +1,6 @@
 //! The object of a checkpoint as a table of nodes for a store's side information.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use numpack_format::side::{self, Float, Hex, NodeRef};
 use torch_pickle::{
@@ -10,6 +10,7 @@ use torch_pickle::{
 use super::objects::{self, Fate};
 use super::plan::{Contents, HIDDEN_PREFIX, Plan, PlannedArray, Source};
 use crate::dtype::is_native;
+use crate::tensors::{MAX_NAMES, Unique, unique_names};
 
 /// Bytes longer than this become an array of their own.
 const INLINE_BYTES: usize = 1024;
@@ -34,7 +35,10 @@ pub(super) struct Choices<'a> {
 }
 
 /// Encodes the part of `tree` below `root`.
-pub(super) fn encode(tree: &Tree, root: NodeId, choices: Choices<'_>) -> Encoded {
+///
+/// The error says that the tensors of reduced objects have too many names: a file can describe far
+/// more than it holds.
+pub(super) fn encode(tree: &Tree, root: NodeId, choices: Choices<'_>) -> Result<Encoded, String> {
     let mut e = Encoder {
         tree,
         paths: TensorNames::of(tree),
@@ -46,17 +50,22 @@ pub(super) fn encode(tree: &Tree, root: NodeId, choices: Choices<'_>) -> Encoded
         blobs: Vec::new(),
         left_out: HashMap::new(),
         reduced: BTreeMap::new(),
+        names_given: 0,
+        key_names: HashMap::new(),
+        foreign: HashMap::new(),
+        foreign_keys: BTreeMap::new(),
     };
-    e.discover(root);
+    e.discover(root)?;
     let names = e.names(root);
     let mut plan = Contents {
         tree,
         tensors: std::mem::take(&mut e.tensors),
+        alone: e.storages.iter().copied().collect(),
         storages: std::mem::take(&mut e.storages),
         names,
         compact_views: choices.compact_views,
     }
-    .plan();
+    .plan()?;
     let first_blob = plan.arrays.len();
     for (i, &id) in e.blobs.iter().enumerate() {
         plan.arrays.push(PlannedArray {
@@ -73,16 +82,16 @@ pub(super) fn encode(tree: &Tree, root: NodeId, choices: Choices<'_>) -> Encoded
         e.items.iter().map(|item| e.encode_item(item, &plan, &blob_at)).collect();
     let root = e.reference(root);
     let is_plain = is_plain(&nodes, root, &plan);
-    Encoded { plan, nodes, root, is_plain, warnings: e.warnings() }
+    Ok(Encoded { plan, nodes, root, is_plain, warnings: e.warnings() })
 }
 
 /// What stands at one place of the table.
 enum Item {
     /// A node of the tree.
     Node(NodeId),
-    /// An object reduced to its tensors: places of names and tensors.
-    Reduced(Vec<(NodeRef, NodeRef)>),
-    /// A name in such a reduced object.
+    /// An object reduced to its tensors: places of their names, and the tensors.
+    Reduced(Vec<(NodeRef, NodeId)>),
+    /// A name in such a reduced object, or text that stands for a key.
     Name(String),
     /// Something that was left out.
     Nothing,
@@ -103,20 +112,29 @@ struct Encoder<'a> {
     left_out: HashMap<NodeId, bool>,
     /// By class: how many objects were not carried over, and how many tensors they held.
     reduced: BTreeMap<String, (usize, usize)>,
+    /// How many tensors reduced objects list.
+    names_given: usize,
+    /// Text that stands for a key or member that is not carried over, by container and position.
+    key_names: HashMap<(NodeId, usize), NodeRef>,
+    /// Whether a key is, or holds, an object of an unknown class.
+    foreign: HashMap<NodeId, bool>,
+    /// By class: how many keys became text.
+    foreign_keys: BTreeMap<String, usize>,
 }
 
 impl<'a> Encoder<'a> {
     /// Gives each node below `root` its place.
-    fn discover(&mut self, root: NodeId) {
+    fn discover(&mut self, root: NodeId) -> Result<(), String> {
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
             if self.index.contains_key(&id) {
                 continue;
             }
-            let place = self.items.len() as NodeRef;
-            self.index.insert(id, place);
+            self.index.insert(id, self.items.len() as NodeRef);
+            let first = stack.len();
             if self.is_unknown(id) {
-                self.reduce(id);
+                self.reduce(id, &mut stack)?;
+                stack[first..].reverse();
                 continue;
             }
             self.items.push(Item::Node(id));
@@ -126,43 +144,43 @@ impl<'a> Encoder<'a> {
                 Node::Bytes(b) if b.len() > INLINE_BYTES => self.blobs.push(id),
                 _ => {}
             }
-            let first = stack.len();
             self.push_children(id, &mut stack);
             stack[first..].reverse();
         }
+        Ok(())
     }
 
     fn is_unknown(&self, id: NodeId) -> bool {
-        !self.choices.keep_objects && objects::fate(self.tree, id) == Fate::Unknown
+        match objects::fate(self.tree, id) {
+            Fate::Keep => false,
+            Fate::Unknown => !self.choices.keep_objects,
+            Fate::Never => true,
+        }
     }
 
     /// An object of an unknown class: what is left are its tensors, under their names.
-    fn reduce(&mut self, id: NodeId) {
+    fn reduce(&mut self, id: NodeId, stack: &mut Vec<NodeId>) -> Result<(), String> {
         let place = self.items.len();
         self.items.push(Item::Nothing);
         if self.is_left_out(id) {
-            return;
+            return Ok(());
         }
-        let names = self.paths.first_names(id);
+        let names = unique_names(self.paths.first_names(id));
+        self.names_given += names.len();
+        if self.names_given > MAX_NAMES {
+            return Err(format!(
+                "objects of unknown classes name their tensors more than {MAX_NAMES} times; \
+                 select a part by its key"
+            ));
+        }
         let mut pairs = Vec::with_capacity(names.len());
         for (name, node) in names {
-            let key = self.items.len() as NodeRef;
+            pairs.push((self.items.len() as NodeRef, node));
             self.items.push(Item::Name(name));
-            let value = match self.index.get(&node) {
-                Some(&at) => at,
-                None => {
-                    let at = self.items.len() as NodeRef;
-                    self.index.insert(node, at);
-                    self.items.push(Item::Node(node));
-                    if let Node::Tensor(t) = self.tree.node(node) {
-                        self.tensors.push(*t);
-                    }
-                    at
-                }
-            };
-            pairs.push((key, value));
+            stack.push(node);
         }
         self.items[place] = Item::Reduced(pairs);
+        Ok(())
     }
 
     /// Whether nothing at all remains of a node, so that a dict drops its key too.
@@ -173,56 +191,117 @@ impl<'a> Encoder<'a> {
         if let Some(&known) = self.left_out.get(&id) {
             return known;
         }
-        let tensors = if self.paths.any_below(id) { self.paths.first_names(id).len() } else { 0 };
-        let class = match self.tree.node(id) {
+        let left_out = !self.paths.any_below(id);
+        let count = self.reduced.entry(self.class_of(id)).or_default();
+        count.0 += 1;
+        count.1 += usize::from(!left_out);
+        self.left_out.insert(id, left_out);
+        left_out
+    }
+
+    fn class_of(&self, id: NodeId) -> String {
+        match self.tree.node(id) {
             Node::Object(object) => objects::class_of(self.tree, object),
             Node::Global(global) => global.to_string(),
             _ => String::new(),
-        };
-        let count = self.reduced.entry(class).or_default();
-        count.0 += 1;
-        count.1 += tensors;
-        self.left_out.insert(id, tensors == 0);
-        tensors == 0
+        }
+    }
+
+    /// The first object of an unknown class that a key is or holds.
+    fn foreign_in(&mut self, key: NodeId) -> Option<NodeId> {
+        if self.foreign.get(&key) == Some(&false) {
+            return None;
+        }
+        let mut seen = HashSet::new();
+        let mut stack = vec![key];
+        while let Some(id) = stack.pop() {
+            if !seen.insert(id) || self.foreign.get(&id) == Some(&false) {
+                continue;
+            }
+            if self.is_unknown(id) {
+                return Some(id);
+            }
+            if let Node::Tuple(parts) | Node::FrozenSet(parts) = self.tree.node(id) {
+                stack.extend(parts);
+            }
+        }
+        self.foreign.extend(seen.into_iter().map(|id| (id, false)));
+        None
+    }
+
+    /// Gives text to the keys or members of a container that are not carried over, and pushes the
+    /// others.
+    fn push_keys(
+        &mut self,
+        container: NodeId,
+        keys: impl Iterator<Item = NodeId> + Clone,
+        stack: &mut Vec<NodeId>,
+    ) {
+        let mut unique: Option<Unique> = None;
+        for (i, key) in keys.clone().enumerate() {
+            let Some(culprit) = self.foreign_in(key) else {
+                stack.push(key);
+                continue;
+            };
+            let class = self.class_of(culprit);
+            let tree = self.tree;
+            let names = unique.get_or_insert_with(|| {
+                let mut names = Unique::default();
+                for key in keys.clone() {
+                    if let Node::Str(text) = tree.node(key) {
+                        names.take(text.to_string());
+                    }
+                }
+                names
+            });
+            let text = names.pick(format!("<{class}>"));
+            *self.foreign_keys.entry(class).or_default() += 1;
+            self.key_names.insert((container, i), self.items.len() as NodeRef);
+            self.items.push(Item::Name(text));
+        }
     }
 
     fn warnings(&self) -> Vec<String> {
-        let said = |(class, &(objects, tensors)): (&String, &(usize, usize))| match tensors {
-            0 => format!("left out {objects} of class {class}: it is not a known plain value"),
-            _ => format!(
-                "kept only the {tensors} tensors of {objects} of class {class}: it is not a known \
-                 plain value"
-            ),
-        };
-        self.reduced.iter().map(said).collect()
+        let values = self.reduced.iter().map(|(class, &(objects, holding))| {
+            let all = format!("{objects} of class {class}, which is no known plain value");
+            match holding {
+                0 => format!("left out {all}"),
+                n if n == objects => format!("kept only the tensors of {all}"),
+                n => format!("left out {all}; {n} held tensors, which were kept"),
+            }
+        });
+        let keys = self.foreign_keys.iter().map(|(class, keys)| {
+            format!("{keys} keys of class {class}, which is no known plain value, became text")
+        });
+        values.chain(keys).collect()
     }
 
     fn push_children(&mut self, id: NodeId, stack: &mut Vec<NodeId>) {
         let tree = self.tree;
         match tree.node(id) {
-            Node::Tuple(parts) | Node::List(parts) | Node::Set(parts) | Node::FrozenSet(parts) => {
-                stack.extend(parts);
+            Node::Set(parts) | Node::FrozenSet(parts) => {
+                self.push_keys(id, parts.iter().copied(), stack);
             }
             Node::Dict(dict) => {
+                let mut kept = Vec::with_capacity(dict.items.len());
                 for &(k, v) in &dict.items {
                     if !self.is_left_out(v) {
-                        stack.extend([k, v]);
+                        kept.push((k, v));
                     }
                 }
+                self.push_keys(id, kept.iter().map(|i| i.0), stack);
+                stack.extend(kept.iter().map(|i| i.1));
                 stack.extend(dict.attributes);
-            }
-            Node::Tensor(t) => {
-                let tensor = tree.tensor(*t);
-                stack.extend([tensor.quantizer, tensor.hooks, tensor.state].into_iter().flatten());
             }
             Node::Object(o) => {
                 stack.extend([o.callable, o.args]);
                 stack.extend(o.kwargs);
-                stack.extend(o.state);
                 stack.extend(&o.appended);
-                stack.extend(o.items.iter().flat_map(|&(k, v)| [k, v]));
+                self.push_keys(id, o.items.iter().map(|i| i.0), stack);
+                stack.extend(o.items.iter().map(|i| i.1));
+                stack.extend(o.state);
             }
-            _ => {}
+            _ => tree.push_children(id, stack),
         }
     }
 
@@ -253,23 +332,46 @@ impl<'a> Encoder<'a> {
     }
 
     fn reference(&self, id: NodeId) -> NodeRef {
-        // Every child of a node that has a place was given one too.
-        self.index.get(&id).copied().unwrap_or_default()
+        // Each child of a node that has a place was given one too, but for keys that became text.
+        self.index.get(&id).copied().unwrap_or(NodeRef::MAX)
+    }
+
+    /// The key or member at a position of a container.
+    fn key_reference(&self, container: NodeId, i: usize, key: NodeId) -> NodeRef {
+        match self.key_names.get(&(container, i)) {
+            Some(&name) => name,
+            None => self.reference(key),
+        }
     }
 
     fn references(&self, ids: &[NodeId]) -> Vec<NodeRef> {
         ids.iter().map(|&id| self.reference(id)).collect()
     }
 
-    fn pairs(&self, pairs: &[(NodeId, NodeId)]) -> Vec<(NodeRef, NodeRef)> {
-        pairs.iter().map(|&(k, v)| (self.reference(k), self.reference(v))).collect()
+    fn pairs<'p>(
+        &self,
+        container: NodeId,
+        pairs: impl Iterator<Item = &'p (NodeId, NodeId)>,
+    ) -> Vec<(NodeRef, NodeRef)> {
+        pairs
+            .enumerate()
+            .map(|(i, &(k, v))| (self.key_reference(container, i, k), self.reference(v)))
+            .collect()
+    }
+
+    fn members(&self, container: NodeId, members: &[NodeId]) -> Vec<NodeRef> {
+        let members = members.iter().enumerate();
+        members.map(|(i, &m)| self.key_reference(container, i, m)).collect()
     }
 
     fn encode_item(&self, item: &Item, plan: &Plan, blobs: &HashMap<NodeId, u32>) -> side::Node {
         let id = match item {
             Item::Nothing => return side::Node::None,
             Item::Name(name) => return side::Node::Str(name.clone()),
-            Item::Reduced(pairs) => return side::Node::OrderedDict(pairs.clone(), None),
+            Item::Reduced(pairs) => {
+                let pairs = pairs.iter().map(|&(name, node)| (name, self.reference(node)));
+                return side::Node::OrderedDict(pairs.collect(), None);
+            }
             Item::Node(id) => *id,
         };
         let optional = |id: Option<NodeId>| id.map(|id| self.reference(id));
@@ -288,15 +390,11 @@ impl<'a> Encoder<'a> {
             Node::ByteArray(b) => side::Node::ByteArray(Hex(b.to_vec())),
             Node::Tuple(parts) => side::Node::Tuple(self.references(parts)),
             Node::List(parts) => side::Node::List(self.references(parts)),
-            Node::Set(parts) => side::Node::Set(self.references(parts)),
-            Node::FrozenSet(parts) => side::Node::FrozenSet(self.references(parts)),
+            Node::Set(parts) => side::Node::Set(self.members(id, parts)),
+            Node::FrozenSet(parts) => side::Node::FrozenSet(self.members(id, parts)),
             Node::Dict(dict) => {
-                let kept: Vec<_> = dict
-                    .items
-                    .iter()
-                    .filter(|(_, v)| self.left_out.get(v) != Some(&true))
-                    .map(|&(k, v)| (self.reference(k), self.reference(v)))
-                    .collect();
+                let kept = dict.items.iter().filter(|(_, v)| self.left_out.get(v) != Some(&true));
+                let kept = self.pairs(id, kept);
                 if dict.ordered {
                     side::Node::OrderedDict(kept, optional(dict.attributes))
                 } else {
@@ -331,7 +429,7 @@ impl<'a> Encoder<'a> {
                 kwargs: optional(o.kwargs),
                 state: optional(o.state),
                 appended: self.references(&o.appended),
-                items: self.pairs(&o.items),
+                items: self.pairs(id, o.items.iter()),
             })),
             // A kind of node this version does not know cannot come from a reader of this version.
             _ => side::Node::None,

@@ -1,5 +1,6 @@
 //! The final names and the side information: for a new store, or merged into one that is there.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use numpack_format::Store;
@@ -8,6 +9,7 @@ use numpack_format::side::{self, ArrayNote, NodeRef, SideInfo};
 use super::encode::Encoded;
 use super::plan::{HIDDEN_PREFIX, PlannedArray};
 use crate::dtype::{is_native, stored_form};
+use crate::keys::{Classes, OfTable, Parts, Shape, number};
 use crate::tensors::Unique;
 
 /// Everything a commit changes.
@@ -80,15 +82,17 @@ pub(super) fn merged(
     let new = table.entries(new_root, root_name);
 
     let mut items = old.items;
-    let mut known: HashMap<String, usize> = HashMap::new();
+    let (mut classes, mut of_table) = (Classes::default(), OfTable::default());
+    let mut class = |key: NodeRef| classes.of(&mut of_table, key, |n| parts_of(&table.nodes, n));
+    let mut known: HashMap<u32, usize> = HashMap::new();
     for (i, &(key, _)) in items.iter().enumerate() {
-        known.insert(table.key_text(key), i);
+        known.insert(class(key), i);
     }
     for (key, value) in new.items {
-        match known.get(&table.key_text(key)) {
-            Some(&at) => items[at].1 = value,
-            None => {
-                known.insert(table.key_text(key), items.len());
+        match known.entry(class(key)) {
+            Entry::Occupied(at) => items[*at.get()].1 = value,
+            Entry::Vacant(free) => {
+                free.insert(items.len());
                 items.push((key, value));
             }
         }
@@ -138,6 +142,7 @@ fn notes(arrays: &[PlannedArray], names: &[String]) -> Vec<ArrayNote> {
                 dtype: (!is_native(array.dtype)).then(|| array.dtype.name().to_owned()),
                 scalar,
                 hidden: array.hidden,
+                ..ArrayNote::default()
             }
         })
         .collect()
@@ -210,8 +215,13 @@ impl Table {
         for node in &mut self.nodes {
             node.for_each_array_mut(|a| referenced[*a as usize] = true);
         }
-        let at: HashMap<String, usize> =
-            self.notes.iter().enumerate().map(|(i, n)| (n.name.clone(), i)).collect();
+        let at: HashMap<String, usize> = self
+            .notes
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| !n.dropped)
+            .map(|(i, n)| (n.name.clone(), i))
+            .collect();
         for info in store.arrays() {
             let array = match at.get(&info.name) {
                 Some(&i) if referenced[i] || self.notes[i].hidden => continue,
@@ -221,9 +231,8 @@ impl Table {
                         name: info.name.clone(),
                         stored: info.dtype.code(),
                         trailing: info.shape.get(1..).unwrap_or_default().to_vec(),
-                        dtype: None,
-                        scalar: false,
                         hidden: info.name.starts_with(HIDDEN_PREFIX),
+                        ..ArrayNote::default()
                     });
                     (self.notes.len() - 1) as u32
                 }
@@ -236,26 +245,6 @@ impl Table {
             entries.items.push((key, value));
         }
         entries
-    }
-
-    /// Text that is the same for equal keys. Keys that are objects are never equal.
-    fn key_text(&self, key: NodeRef) -> String {
-        let mut text = String::new();
-        let mut stack = vec![(key, 0)];
-        while let Some((at, depth)) = stack.pop() {
-            match &self.nodes[at as usize] {
-                side::Node::Tuple(parts) if depth < 16 => {
-                    text.push_str(&format!("({}", parts.len()));
-                    stack.extend(parts.iter().rev().map(|&p| (p, depth + 1)));
-                }
-                side::Node::Tuple(_)
-                | side::Node::FrozenSet(_)
-                | side::Node::Tensor(_)
-                | side::Node::Object(_) => text.push_str(&format!("#{at}")),
-                scalar => text.push_str(&format!("{scalar:?}")),
-            }
-        }
-        text
     }
 
     /// The nodes that `root` leads to, renumbered, and the notes they use.
@@ -312,4 +301,24 @@ fn renumber(
         }
     }
     SideInfo { arrays: kept, nodes, root: Some(root) }
+}
+
+/// What a key is made of.
+fn parts_of(nodes: &[side::Node], at: NodeRef) -> Parts {
+    let plain = |text: Vec<u8>| Parts::Whole(Shape::Plain(text));
+    match &nodes[at as usize] {
+        side::Node::None => plain(b"None".to_vec()),
+        side::Node::Bool(b) => Parts::Whole(number(0.0, Some(i64::from(*b)))),
+        side::Node::Int(i) => Parts::Whole(number(0.0, Some(*i))),
+        side::Node::Float(f) => Parts::Whole(number(f.0, None)),
+        side::Node::BigInt(b) => plain([b"n", &b.0[..]].concat()),
+        side::Node::Str(s) => plain([b"s", s.as_bytes()].concat()),
+        side::Node::SurrogateStr(s) => plain([b"s", &s.0[..]].concat()),
+        side::Node::Bytes(b) => plain([b"b", &b.0[..]].concat()),
+        side::Node::Global(module, name) => plain(format!("g{module}.{name}").into_bytes()),
+        side::Node::Tuple(parts) => Parts::Sequence("tuple", parts.clone()),
+        side::Node::FrozenSet(parts) => Parts::Set(parts.clone()),
+        // An object or a tensor is equal to itself alone: a word of its own for each.
+        _ => plain(format!("#{at}").into_bytes()),
+    }
 }

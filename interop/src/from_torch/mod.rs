@@ -153,7 +153,8 @@ pub fn from_torch_file(
         compact_views: options.compact_views,
         root_name: &root_name,
     };
-    let mut encoded = encode::encode(checkpoint.tree(), root, choices);
+    let mut encoded = encode::encode(checkpoint.tree(), root, choices)
+        .map_err(|message| Error::Unsupported { path: input.to_owned(), message })?;
     let mut warnings = std::mem::take(&mut encoded.warnings);
 
     let mut writer = open_output(output, options.existing)?;

@@ -4,7 +4,7 @@
 //! would need that class to be loaded again: it is left out unless the caller asks to keep it, and
 //! the tensors inside it are kept under their names.
 
-use torch_pickle::{Global, Node, NodeId, Object, Tree};
+use torch_pickle::{Construct, Global, Node, NodeId, Object, Tree};
 
 /// Classes and functions whose objects are plain values, by module.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -47,12 +47,17 @@ pub(super) enum Fate {
     Keep,
     /// It is of a class that is not known.
     Unknown,
+    /// It stands for something outside the file, which nothing can write again.
+    Never,
 }
 
 /// Decides on one node, without looking into it.
 pub(super) fn fate(tree: &Tree, id: NodeId) -> Fate {
     let known = match tree.node(id) {
         Node::Global(global) => is_known(global) || is_torch_constant(global),
+        Node::Object(object) if object.construct == Construct::PersistentId => {
+            return Fate::Never;
+        }
         Node::Object(object) => match tree.node(object.callable) {
             Node::Global(global) => is_known(global),
             _ => false,
@@ -76,8 +81,20 @@ fn is_known(global: &Global) -> bool {
     (numpy && NUMPY.contains(&name))
         || KNOWN.iter().any(|(m, names)| *m == module && names.contains(&name))
         || (module == "builtins"
-            && ["int", "float", "str", "bytes", "bool", "list", "dict", "tuple", "set"]
-                .contains(&name))
+            && [
+                "Ellipsis",
+                "NotImplemented",
+                "int",
+                "float",
+                "str",
+                "bytes",
+                "bool",
+                "list",
+                "dict",
+                "tuple",
+                "set",
+            ]
+            .contains(&name))
         || (module == "collections" && name == "OrderedDict")
 }
 

@@ -8,13 +8,16 @@
 //!
 //! Conjugated and negated tensors are resolved into arrays of their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use numpack_format::side;
 use torch_pickle::{DType, NodeId, StorageId, StorageType, Tensor, TensorId, Tree};
 
 /// The name of a hidden array starts with this.
 pub(crate) const HIDDEN_PREFIX: &str = "__libnumpack__.";
+
+/// Arrays may take so many bytes more than four times what is stored.
+const MAX_EXPANSION: u64 = 1 << 30;
 
 /// One array to be written.
 pub(crate) struct PlannedArray {
@@ -40,8 +43,8 @@ pub(crate) enum Source {
 
 impl PlannedArray {
     pub(crate) fn nbytes(&self) -> u64 {
-        // The elements exist in the file or were bounded when it was read.
-        self.shape.iter().product::<u64>() * self.dtype.size() as u64
+        let elements = self.shape.iter().fold(1u64, |n, &d| n.saturating_mul(d));
+        elements.saturating_mul(self.dtype.size() as u64)
     }
 }
 
@@ -59,7 +62,9 @@ pub(crate) struct Plan {
 pub(crate) struct Contents<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) tensors: Vec<TensorId>,
+    /// Storages that stand in the object by themselves, and the same as a set.
     pub(crate) storages: Vec<StorageId>,
+    pub(crate) alone: HashSet<StorageId>,
     /// The dotted path of each tensor.
     pub(crate) names: HashMap<TensorId, String>,
     /// Whether sharing is given up for compact copies.
@@ -67,8 +72,8 @@ pub(crate) struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// Decides on the arrays.
-    pub(crate) fn plan(&self) -> Plan {
+    /// Decides on the arrays. The error says that they would be far larger than what is stored.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
         let mut plan = Plan::default();
         let mut groups: HashMap<StorageId, Vec<TensorId>> = HashMap::new();
         let shares = |t: &Tensor| !t.conj && !t.neg;
@@ -91,7 +96,17 @@ impl Contents<'_> {
                 plan.storages.insert(id, array);
             }
         }
-        plan
+        let stored = self.tree.storages().iter().filter_map(torch_pickle::Storage::nbytes);
+        let stored = stored.fold(0, u64::saturating_add);
+        let planned = plan.arrays.iter().map(PlannedArray::nbytes);
+        let planned = planned.fold(0, u64::saturating_add);
+        if planned > stored.saturating_mul(4).saturating_add(MAX_EXPANSION) {
+            return Err(format!(
+                "its views show {planned} bytes of storages of {stored}; converting them would \
+                 write all of that"
+            ));
+        }
+        Ok(plan)
     }
 
     /// All tensors that show one storage.
@@ -106,7 +121,7 @@ impl Contents<'_> {
             }
             windows[at].push(id);
         }
-        let stands_alone = self.storages.contains(&storage);
+        let stands_alone = self.alone.contains(&storage);
         if !stands_alone && (windows.len() == 1 || self.compact_views) {
             for window in &windows {
                 self.plan_window(window, plan);

@@ -41,11 +41,6 @@ impl Entry<'_> {
         flags: 0,
     };
 
-    /// The first byte after the record if its local header has no extra field.
-    pub(super) fn least_end(&self) -> Option<u64> {
-        self.offset.checked_add(30 + self.name.len() as u64)?.checked_add(self.stored_len)
-    }
-
     /// Whether the record is of a kind that is read at all.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
         if self.flags & ENCRYPTED != 0 {
@@ -94,14 +89,13 @@ pub(super) fn parse(directory: &[u8], at: usize) -> Result<(Entry<'_>, usize), S
     let Ok(name) = std::str::from_utf8(name) else {
         return Err(format!("the name \"{}\" is not UTF-8", name.escape_ascii()));
     };
-    let method = u16_at(rest, 10);
     let disk = u16_at(rest, 34);
     if disk != 0 && disk != u16::MAX {
         return Err(format!("record {name} is said to lie in another volume"));
     }
-    let sizes = [u32_at(rest, 24), u32_at(rest, 20), u32_at(rest, 42)];
-    let [len, stored_len, offset] = widen(sizes, &rest[name_end..extra_end])
+    let Extent { offset, stored_len, len, .. } = extent(rest)
         .ok_or_else(|| format!("record {name} needs a zip64 field that is not there"))?;
+    let method = u16_at(rest, 10);
     let entry = Entry {
         name,
         offset,
@@ -113,6 +107,33 @@ pub(super) fn parse(directory: &[u8], at: usize) -> Result<(Entry<'_>, usize), S
         flags: u16_at(rest, 8),
     };
     Ok((entry, at + end))
+}
+
+/// Where the record of an entry lies: all that is asked of each entry once it was parsed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    stored_len: u64,
+    pub(crate) len: u64,
+    name_len: u64,
+}
+
+impl Extent {
+    /// The first byte after the record if its local header has no extra field.
+    pub(super) fn least_end(&self) -> Option<u64> {
+        self.offset.checked_add(30 + self.name_len)?.checked_add(self.stored_len)
+    }
+}
+
+/// Of an entry whose parts were found to lie in `entry`; `None` where a zip64 field is missing.
+pub(super) fn extent(entry: &[u8]) -> Option<Extent> {
+    let name_len = usize::from(u16_at(entry, 28));
+    let extra_len = usize::from(u16_at(entry, 30));
+    let extra_at = ENTRY_LEN as usize + name_len;
+    let sizes = [u32_at(entry, 24), u32_at(entry, 20), u32_at(entry, 42)];
+    let extra = &entry[extra_at..extra_at + extra_len];
+    let [len, stored_len, offset] = widen(sizes, extra)?;
+    Some(Extent { offset, stored_len, len, name_len: name_len as u64 })
 }
 
 /// Replaces each value that is all ones by the next one of the zip64 extra field.

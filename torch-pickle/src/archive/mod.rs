@@ -19,6 +19,7 @@ use crate::record::Record;
 use crate::table::{Hasher, IdTable};
 use end::{End, Found, u16_at, u32_at};
 pub use entry::Entry;
+use entry::Extent;
 pub(crate) use sniff::folder;
 
 /// The order of the bytes of each number in an archive.
@@ -77,13 +78,14 @@ impl Archive {
             Found::Archive(end) => end,
             Found::Nothing => return Err(sniff::not_an_archive(file, path, len)),
         };
-        let mut archive = Archive::read_directory(file, path, &end)?;
-        archive.check_layout(path)?;
+        let (mut archive, in_order) = Archive::read_directory(file, path, &end)?;
+        archive.check_layout(path, in_order)?;
         archive.check_contents(file, path, crc)?;
         Ok(archive)
     }
 
-    fn read_directory(file: &File, path: &Path, end: &End) -> Result<Archive> {
+    /// The archive, and whether its entries stand in the order of their records.
+    fn read_directory(file: &File, path: &Path, end: &End) -> Result<(Archive, bool)> {
         let bad = |at: u64, problem: String| Error::format(path, Part::Directory, at, problem);
         if end.size > u64::from(u32::MAX) {
             return Err(bad(
@@ -102,6 +104,7 @@ impl Archive {
         let mut names = IdTable::with_capacity(end.count as usize);
         let mut starts: Vec<u32> = Vec::with_capacity(end.count as usize);
         let mut at = 0usize;
+        let (mut last, mut in_order) = (0, true);
         let mut has_crc = false;
         let mut prefix: Option<String> = None;
         for index in 0..end.count as u32 {
@@ -150,6 +153,8 @@ impl Archive {
             }
             names.insert(hash, index);
             has_crc |= entry.crc != 0;
+            in_order &= last <= entry.offset;
+            last = entry.offset;
             starts.push(at as u32);
             at = next;
         }
@@ -163,7 +168,7 @@ impl Archive {
                 ),
             ));
         }
-        Ok(Archive {
+        let archive = Archive {
             directory,
             starts,
             by_offset: Vec::new(),
@@ -176,25 +181,29 @@ impl Archive {
             states_byte_order: false,
             has_crc,
             warnings: Vec::new(),
-        })
+        };
+        Ok((archive, in_order))
     }
 
     /// Puts the entries in the order of their records and checks that they fit side by side.
-    fn check_layout(&mut self, path: &Path) -> Result<()> {
-        if !self.entries().is_sorted_by_key(|e| e.offset) {
-            let mut order: Vec<u32> = (0..self.starts.len() as u32).collect();
-            order.sort_by_key(|&i| self.entry(i).offset);
+    fn check_layout(&mut self, path: &Path, in_order: bool) -> Result<()> {
+        let count = self.starts.len() as u32;
+        if !in_order {
+            let mut order: Vec<u32> = (0..count).collect();
+            order.sort_by_key(|&i| self.extent(i).offset);
             self.by_offset = order;
         }
-        let mut previous: Option<Entry<'_>> = None;
-        for i in 0..self.starts.len() {
-            let entry = self.entry(self.by_offset.get(i).copied().unwrap_or(i as u32));
+        let mut previous: Option<(u32, Extent)> = None;
+        for i in 0..count {
+            let i = self.by_offset.get(i as usize).copied().unwrap_or(i);
+            let extent = self.extent(i);
             let free_from = match &previous {
                 None => 0,
-                Some(p) => p.least_end().unwrap_or(u64::MAX),
+                Some((_, p)) => p.least_end().unwrap_or(u64::MAX),
             };
-            if entry.offset < free_from {
-                let other = previous.map_or("", |p| p.name);
+            if extent.offset < free_from {
+                let entry = self.entry(i);
+                let other = previous.map_or("", |(p, _)| self.entry(p).name);
                 return Err(Error::format(
                     path,
                     Part::Record(entry.name.into()),
@@ -202,7 +211,8 @@ impl Archive {
                     format!("it overlaps record {other}, which reaches to byte {free_from}"),
                 ));
             }
-            if previous.is_none() && entry.offset != 0 {
+            if previous.is_none() && extent.offset != 0 {
+                let entry = self.entry(i);
                 return Err(Error::Format {
                     file: path.to_owned(),
                     part: Part::Record(entry.name.into()),
@@ -211,11 +221,12 @@ impl Archive {
                     advice: "torch refuses such files too; cut the archive out of the file first",
                 });
             }
-            previous = Some(entry);
+            previous = Some((i, extent));
         }
-        if let Some(last) = previous
-            && last.least_end().is_none_or(|end| end > self.directory_offset)
+        if let Some((last, extent)) = previous
+            && extent.least_end().is_none_or(|end| end > self.directory_offset)
         {
+            let last = self.entry(last);
             return Err(Error::format(
                 path,
                 Part::Record(last.name.into()),
@@ -367,16 +378,22 @@ impl Archive {
         entry::parse(&self.directory, at).map_or(Entry::EMPTY, |(entry, _)| entry)
     }
 
+    /// Where a record lies.
+    pub(crate) fn extent(&self, index: u32) -> Extent {
+        let at = self.starts[index as usize] as usize;
+        // As in `entry`, this cannot fail.
+        entry::extent(&self.directory[at..]).unwrap_or_default()
+    }
+
     /// The index of the record `<prefix>/<rest>`.
     pub(crate) fn find(&self, rest: &str) -> Option<u32> {
         let name = [self.prefix.as_bytes(), b"/", rest.as_bytes()].concat();
-        let hash = self.hasher.hash(&name);
-        self.names.find(hash, |id| self.name(id) == name)
+        self.find_name(&name)
     }
 
     /// The index of the record of a storage. `hint` is tried first: storages stand in the order in
-    /// which the pickle meets them.
-    pub(crate) fn find_storage(&self, key: &str, hint: u32) -> Option<u32> {
+    /// which the pickle meets them. `scratch` is any memory that can be used for a name.
+    pub(crate) fn find_storage(&self, key: &str, hint: u32, scratch: &mut Vec<u8>) -> Option<u32> {
         if (hint as usize) < self.starts.len() {
             let name = self.name(hint);
             let rest = name.get(self.prefix.len()..).and_then(|r| r.strip_prefix(b"/data/"));
@@ -384,7 +401,15 @@ impl Archive {
                 return Some(hint);
             }
         }
-        self.find(&["data/", key].concat())
+        scratch.clear();
+        for part in [&self.prefix, "/data/", key] {
+            scratch.extend_from_slice(part.as_bytes());
+        }
+        self.find_name(scratch)
+    }
+
+    fn find_name(&self, name: &[u8]) -> Option<u32> {
+        self.names.find(self.hasher.hash(name), |id| self.name(id) == name)
     }
 
     fn name(&self, index: u32) -> &[u8] {
@@ -415,12 +440,12 @@ impl Archive {
         let next = if self.by_offset.is_empty() {
             Some(index + 1)
         } else {
-            let offset = self.entry(index).offset;
-            let at = self.by_offset.partition_point(|&i| self.entry(i).offset <= offset);
+            let offset = self.extent(index).offset;
+            let at = self.by_offset.partition_point(|&i| self.extent(i).offset <= offset);
             self.by_offset.get(at).copied()
         };
         match next {
-            Some(i) if (i as usize) < self.starts.len() => self.entry(i).offset,
+            Some(i) if (i as usize) < self.starts.len() => self.extent(i).offset,
             _ => self.directory_offset,
         }
     }

@@ -64,6 +64,11 @@ impl Machine<'_> {
     /// `callable(*args)`.
     pub(super) fn reduce(&mut self, callable: NodeId, args: NodeId) -> Result<NodeId, Fault> {
         let made = match self.known(callable) {
+            // The hooks of each tensor are one.
+            Some(known @ (Known::OrderedDict | Known::Dict)) if self.is_empty_tuple(args) => {
+                let ordered = known == Known::OrderedDict;
+                return self.alloc(Node::Dict(Dict { ordered, ..Dict::default() }));
+            }
             Some(known) if known.makes_tensor() => Some(self.rebuild_tensor(known, args)?),
             Some(Known::Parameter | Known::ParameterWithState) => self.rebuild_parameter(args)?,
             Some(Known::FromType) => self.rebuild_from_type(args)?,
@@ -202,6 +207,7 @@ impl Machine<'_> {
     /// BUILD: gives an object its state.
     pub(super) fn build(&mut self, target: NodeId, state: NodeId) -> Result<(), Fault> {
         let is_dict = matches!(self.tree.node(state), Node::Dict(_));
+        let is_none = matches!(self.tree.node(state), Node::None);
         let old = match self.tree.node_mut(target) {
             Node::Object(object) => {
                 if object.state.is_none() {
@@ -217,6 +223,8 @@ impl Machine<'_> {
                 }
                 dict.attributes
             }
+            // As in the arguments of a rebuild function, None is no state.
+            Node::Tensor(_) if is_none => return Ok(()),
             Node::Tensor(id) => {
                 let id = *id;
                 let tensor = self.tree.tensor_mut(id);

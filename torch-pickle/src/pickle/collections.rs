@@ -43,11 +43,8 @@ impl Machine<'_> {
             let len = members.len();
             let at = |i: usize| members[i];
             self.ensure_index(&mut table, len, at);
-            if self.keys.position(&self.tree, table.as_ref(), len, at, item).is_some() {
+            if self.keys.place(&self.tree, table.as_mut(), len, at, item).is_some() {
                 continue;
-            }
-            if let Some(table) = &mut table {
-                table.insert(self.keys.hash(&self.tree, item), len as u32);
             }
             if let Node::Set(members) = self.tree.node_mut(set) {
                 members.push(item);
@@ -95,10 +92,7 @@ impl Machine<'_> {
             let at = |i: usize| dict.items[i].0;
             let len = dict.items.len();
             self.ensure_index(&mut table, len, at);
-            let place = self.keys.position(&self.tree, table.as_ref(), len, at, key);
-            if let (None, Some(table)) = (place, &mut table) {
-                table.insert(self.keys.hash(&self.tree, key), len as u32);
-            }
+            let place = self.keys.place(&self.tree, table.as_mut(), len, at, key);
             if let Node::Dict(dict) = self.tree.node_mut(target) {
                 match place {
                     Some(i) => dict.items[i].1 = value,

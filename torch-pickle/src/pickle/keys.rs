@@ -11,7 +11,7 @@ use super::text::{integer, negate};
 use crate::table::{Hasher, IdTable};
 use crate::{Node, NodeId, Tree};
 
-/// Up to this many keys are compared one by one.
+/// Fewer keys than this are compared one by one; from here on there may be an index.
 pub(super) const FEW: usize = 8;
 
 /// What makes two keys equal.
@@ -134,20 +134,26 @@ impl Keys {
         }
     }
 
-    /// The position of an equal key among `len`; each one and `key` must have been prepared.
-    pub(super) fn position(
+    /// The position of an equal key among `len`; each one and `key` must have been prepared. Where
+    /// there is none, the table, if there is one, is told that the key will stand behind them.
+    pub(super) fn place(
         &self,
         tree: &Tree,
-        table: Option<&IdTable>,
+        table: Option<&mut IdTable>,
         len: usize,
         key_at: impl Fn(usize) -> NodeId,
         key: NodeId,
     ) -> Option<usize> {
         match table {
             None => (0..len).find(|&i| self.equal(tree, key_at(i), key)),
-            Some(table) => table
-                .find(self.hash(tree, key), |i| self.equal(tree, key_at(i as usize), key))
-                .map(|i| i as usize),
+            Some(table) => {
+                let hash = self.hash(tree, key);
+                let found = table.find(hash, |i| self.equal(tree, key_at(i as usize), key));
+                if found.is_none() {
+                    table.insert(hash, len as u32);
+                }
+                found.map(|i| i as usize)
+            }
         }
     }
 }

@@ -6,23 +6,24 @@ use super::call::Known;
 use super::keys::{FEW, Keys};
 use super::op::{Op, Reader, bad_text};
 use super::scan::{Scan, scan};
+use super::storages::StorageKeys;
 use super::text;
 use crate::error::{Fault, FaultKind};
-use crate::table::{Hasher, IdTable};
-use crate::{Construct, Dict, Global, Limits, Node, NodeId, Object, Tree};
+use crate::table::IdTable;
+use crate::{Construct, Dict, Global, Limits, Node, NodeId, Object, StorageType, Tree};
 
 /// Integers from 0 up to this have one node each.
 const SMALL: usize = 1024;
 const UNSET: NodeId = NodeId(u32::MAX);
 
 pub(super) struct Machine<'a> {
-    reader: Reader<'a>,
+    pub(super) reader: Reader<'a>,
     scan: Scan,
     /// Where the current opcode starts.
     pub(super) start: u64,
     pub(super) tree: Tree,
     max_nodes: u64,
-    stack: Vec<NodeId>,
+    pub(super) stack: Vec<NodeId>,
     /// Heights of the stack at each open MARK.
     marks: Vec<usize>,
     memo: Vec<NodeId>,
@@ -46,18 +47,25 @@ pub(super) struct Machine<'a> {
     pub(super) keys: Keys,
     /// Indexes of the keys of large dicts and sets.
     pub(super) indexes: HashMap<NodeId, IdTable>,
-    pub(super) storage_keys: IdTable,
-    pub(super) hasher: Hasher,
+    pub(super) storage_keys: StorageKeys,
+    /// Whether a tensor has hooks that were empty when it was made.
+    pub(super) unfilled_hooks: bool,
+    /// The class of storage met last, and what it means.
+    pub(super) storage_class: Option<(NodeId, StorageType)>,
 }
 
 /// Runs a pickle to its end.
 pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
     let scan = scan(bytes)?;
+    let mut tree = Tree::new();
+    // A genuine mention of a storage and the tensor around it take more bytes than this.
+    let most = usize::try_from(limits.max_nodes / 2).unwrap_or(usize::MAX);
+    tree.reserve(scan.calls.min(bytes.len() / 64).min(most));
     let mut machine = Machine {
         reader: Reader::new(bytes),
         scan,
         start: 0,
-        tree: Tree::new(),
+        tree,
         max_nodes: limits.max_nodes.min(u64::from(u32::MAX - 1)),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -77,15 +85,18 @@ pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
         copies: 4 * bytes.len() as u64 + 4096,
         keys: Keys::default(),
         indexes: HashMap::new(),
-        storage_keys: IdTable::default(),
-        hasher: Hasher::default(),
+        storage_keys: StorageKeys::default(),
+        unfilled_hooks: false,
+        storage_class: None,
     };
     loop {
-        let (start, op) = machine.reader.next()?;
-        machine.start = start;
-        if op == Op::Stop {
+        machine.run_common()?;
+        machine.start = machine.reader.at();
+        let op = machine.reader.next()?;
+        if let Op::Stop = op {
             let root = machine.pop()?;
             machine.tree.set_root(root);
+            machine.drop_empty_hooks();
             return Ok(machine.tree);
         }
         machine.step(op)?;
@@ -111,17 +122,8 @@ impl Machine<'_> {
                     self.put(index)?;
                 }
             }
-            Op::Get(index) => {
-                let found = match self.scan.is_dense(index) {
-                    true => self.memo.get(index as usize).copied().filter(|&id| id != UNSET),
-                    false => self.memo_high.get(&index).copied(),
-                };
-                match found {
-                    Some(id) => self.stack.push(id),
-                    None => return self.fail(format!("memo entry {index} was never set")),
-                }
-            }
-            Op::Mark => self.marks.push(self.stack.len()),
+            Op::Get(index) => self.get(index)?,
+            Op::Mark => self.push_mark(),
             Op::Pop => {
                 if self.stack.len() > self.base() {
                     self.stack.pop();
@@ -142,41 +144,18 @@ impl Machine<'_> {
                 let id = self.none_node()?;
                 self.stack.push(id);
             }
-            Op::Bool(b) => {
-                if self.truth[usize::from(b)] == UNSET {
-                    self.truth[usize::from(b)] = self.pinned_node(Node::Bool(b))?;
-                }
-                self.stack.push(self.truth[usize::from(b)]);
-            }
-            Op::Int(n) => {
-                let id = self.int(n)?;
-                self.stack.push(id);
-            }
-            Op::EmptyTuple => {
-                let id = self.empty_tuple()?;
-                self.stack.push(id);
-            }
+            Op::Bool(b) => self.push_bool(b)?,
+            Op::Int(n) => self.push_int(n)?,
+            Op::EmptyTuple => self.push_empty_tuple()?,
             Op::Tuple => {
                 let from = self.mark()?;
                 self.tuple_from(from)?;
             }
-            Op::TupleN(n) => {
-                let from = self.stack.len().saturating_sub(n);
-                if from < self.base() || self.stack.len() < n {
-                    return self.fail(format!("a tuple of {n} needs {n} items on the stack"));
-                }
-                self.tuple_from(from)?;
-            }
-            Op::Unicode(bytes) => match text::unicode(bytes) {
-                Some(node) => self.push(node)?,
-                None => return self.fail("a string that is not UTF-8"),
-            },
+            Op::TupleN(n) => self.short_tuple(n)?,
+            Op::Unicode(bytes) => self.push_text(text::unicode(bytes))?,
             Op::Float(f) => self.push(Node::Float(f))?,
             Op::Long(bytes) => match text::integer(bytes) {
-                Node::Int(n) => {
-                    let id = self.int(n)?;
-                    self.stack.push(id);
-                }
+                Node::Int(n) => self.push_int(n)?,
                 big => self.push(big)?,
             },
             Op::LongText(line) => match text::decimal(line) {
@@ -275,12 +254,7 @@ impl Machine<'_> {
                 let id = self.reduce(callable, args)?;
                 self.stack.push(id);
             }
-            Op::Reduce => {
-                let args = self.pop()?;
-                let callable = self.pop()?;
-                let id = self.reduce(callable, args)?;
-                self.stack.push(id);
-            }
+            Op::Reduce => self.reduce_top()?,
             Op::NewObj => {
                 let args = self.pop()?;
                 let class = self.pop()?;
@@ -308,23 +282,103 @@ impl Machine<'_> {
                 let id = self.persistent(args)?;
                 self.stack.push(id);
             }
-            Op::BinPersistentId => {
-                let args = self.pop()?;
-                let id = self.persistent(args)?;
-                self.stack.push(id);
-            }
+            Op::BinPersistentId => self.persistent_top()?,
         }
         Ok(())
     }
 
-    fn put(&mut self, index: u64) -> Result<(), Fault> {
+    #[inline]
+    pub(super) fn push_mark(&mut self) {
+        self.marks.push(self.stack.len());
+    }
+
+    #[inline]
+    pub(super) fn push_bool(&mut self, b: bool) -> Result<(), Fault> {
+        if self.truth[usize::from(b)] == UNSET {
+            self.truth[usize::from(b)] = self.pinned_node(Node::Bool(b))?;
+        }
+        self.stack.push(self.truth[usize::from(b)]);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn push_int(&mut self, n: i64) -> Result<(), Fault> {
+        let id = self.int(n)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn push_text(&mut self, text: Option<Node>) -> Result<(), Fault> {
+        match text {
+            Some(node) => self.push(node),
+            None => self.fail("a string that is not UTF-8"),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_empty_tuple(&mut self) -> Result<(), Fault> {
+        let id = self.empty_tuple()?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn short_tuple(&mut self, n: usize) -> Result<(), Fault> {
+        match self.stack.len().checked_sub(n) {
+            Some(from) if from >= self.base() => self.tuple_from(from),
+            _ => self.fail(format!("a tuple of {n} needs {n} items on the stack")),
+        }
+    }
+
+    #[inline]
+    pub(super) fn reduce_top(&mut self) -> Result<(), Fault> {
+        let args = self.pop()?;
+        let callable = self.pop()?;
+        let id = self.reduce(callable, args)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn persistent_top(&mut self) -> Result<(), Fault> {
+        let args = self.pop()?;
+        let id = self.persistent(args)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, index: u64) -> Result<(), Fault> {
+        let found = match self.scan.is_dense(index) {
+            true => self.memo.get(index as usize).copied().filter(|&id| id != UNSET),
+            false => self.memo_high.get(&index).copied(),
+        };
+        match found {
+            Some(id) => self.stack.push(id),
+            None => return self.fail(format!("memo entry {index} was never set")),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, index: u64) -> Result<(), Fault> {
         let top = self.top()?;
         if self.scan.has_memoize && self.scan.has_put {
             self.memo_seen.insert(index);
         }
-        if !self.scan.is_fetched(index) {
-            return Ok(());
+        if self.scan.is_fetched(index) {
+            self.keep(index, top);
         }
+        Ok(())
+    }
+
+    /// Whether a PUT to this memo entry does nothing.
+    pub(super) fn is_idle(&self, index: u64) -> bool {
+        !self.scan.has_memoize && !self.scan.is_fetched(index)
+    }
+
+    fn keep(&mut self, index: u64, top: NodeId) {
         self.pin(top);
         if self.scan.is_dense(index) {
             let index = index as usize;
@@ -335,15 +389,14 @@ impl Machine<'_> {
         } else {
             self.memo_high.insert(index, top);
         }
-        Ok(())
     }
 
     /// The height below which the innermost MARK hides the stack.
-    fn base(&self) -> usize {
+    pub(super) fn base(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn mark(&mut self) -> Result<usize, Fault> {
+    pub(super) fn mark(&mut self) -> Result<usize, Fault> {
         match self.marks.pop() {
             Some(height) => Ok(height),
             None => self.fail("no MARK is open"),
@@ -373,26 +426,32 @@ impl Machine<'_> {
     }
 
     /// A place for a node.
+    #[inline]
     pub(super) fn alloc(&mut self, node: Node) -> Result<NodeId, Fault> {
         if let Some(id) = self.free.pop() {
             self.keys.forget(id);
-            *self.tree.node_mut(id) = node;
+            // A free place holds nothing that would have to be dropped.
+            std::mem::forget(std::mem::replace(self.tree.node_mut(id), node));
             return Ok(id);
         }
-        let count = self.tree.nodes().len() as u64;
-        if count >= self.max_nodes {
-            return Err(Fault::new(
-                self.start,
-                FaultKind::Limit {
-                    limit: "max_nodes",
-                    needed: count + 1,
-                    allowed: self.max_nodes,
-                    unit: "nodes",
-                },
-            ));
+        if self.tree.nodes().len() as u64 >= self.max_nodes {
+            return Err(self.too_many_nodes());
         }
         self.pinned.push(false);
         Ok(self.tree.add(node))
+    }
+
+    #[cold]
+    fn too_many_nodes(&self) -> Fault {
+        Fault::new(
+            self.start,
+            FaultKind::Limit {
+                limit: "max_nodes",
+                needed: self.tree.nodes().len() as u64 + 1,
+                allowed: self.max_nodes,
+                unit: "nodes",
+            },
+        )
     }
 
     fn pinned_node(&mut self, node: Node) -> Result<NodeId, Fault> {
@@ -412,31 +471,40 @@ impl Machine<'_> {
 
     /// Frees a node taken off the stack and all it alone refers to, except `keep`.
     pub(super) fn release(&mut self, id: NodeId, keep: &[NodeId]) {
+        self.release_all(&[id], keep);
+    }
+
+    pub(super) fn release_all(&mut self, ids: &[NodeId], keep: &[NodeId]) {
         let mut work = std::mem::take(&mut self.release);
-        work.push(id);
+        work.extend(ids.iter().filter(|id| !self.pinned[id.0 as usize]));
         while let Some(id) = work.pop() {
             if self.pinned[id.0 as usize] || keep.contains(&id) {
                 continue;
             }
-            match std::mem::replace(self.tree.node_mut(id), Node::None) {
-                Node::Tuple(items)
-                | Node::List(items)
-                | Node::Set(items)
-                | Node::FrozenSet(items) => work.extend(items),
+            let node = self.tree.node_mut(id);
+            match node {
+                Node::Tuple(items) | Node::List(items) | Node::FrozenSet(items) => {
+                    work.extend_from_slice(items);
+                }
+                Node::Set(items) => {
+                    work.extend_from_slice(items);
+                    // A stale index would be taken for that of the next node in this place.
+                    if items.len() >= FEW {
+                        self.indexes.remove(&id);
+                    }
+                }
                 Node::Dict(dict) => {
                     work.extend(dict.items.iter().flat_map(|&(k, v)| [k, v]));
                     work.extend(dict.attributes);
-                    if dict.items.len() > FEW {
+                    if dict.items.len() >= FEW {
                         self.indexes.remove(&id);
                     }
                 }
                 // These stand in a table as well; nothing that is consumed holds one.
-                node @ (Node::Tensor(_) | Node::Object(_)) => {
-                    *self.tree.node_mut(id) = node;
-                    continue;
-                }
+                Node::Tensor(_) | Node::Object(_) => continue,
                 _ => {}
             }
+            *node = Node::None;
             self.free.push(id);
         }
         self.release = work;
@@ -467,6 +535,12 @@ impl Machine<'_> {
         Ok(self.empty_tuple)
     }
 
+    /// Whether it is the one that EMPTY_TUPLE gives.
+    pub(super) fn is_empty_tuple(&self, id: NodeId) -> bool {
+        id == self.empty_tuple
+    }
+
+    #[inline]
     fn int(&mut self, n: i64) -> Result<NodeId, Fault> {
         let Some(slot) = usize::try_from(n).ok().filter(|&i| i < SMALL) else {
             return self.alloc(Node::Int(n));
@@ -477,7 +551,7 @@ impl Machine<'_> {
         Ok(self.small[slot])
     }
 
-    fn tuple_from(&mut self, from: usize) -> Result<(), Fault> {
+    pub(super) fn tuple_from(&mut self, from: usize) -> Result<(), Fault> {
         if from == self.stack.len() {
             let id = self.empty_tuple()?;
             self.stack.push(id);
@@ -491,7 +565,8 @@ impl Machine<'_> {
     /// The node of a class or function; one for each name.
     fn global(&mut self, module: &[u8], name: &[u8]) -> Result<NodeId, Fault> {
         let (module, name) = later_name(module, name);
-        let raw = [module, b"\n", name].concat();
+        // STACK_GLOBAL takes any bytes, so only the length tells where the module ends.
+        let raw = [&module.len().to_le_bytes(), module, name].concat();
         if let Some(&id) = self.globals.get(raw.as_slice()) {
             return Ok(id);
         }

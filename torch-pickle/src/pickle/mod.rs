@@ -6,12 +6,14 @@
 
 mod call;
 mod collections;
+mod common;
 mod keys;
 mod machine;
 mod op;
 mod scan;
+mod storages;
 mod tensors;
-mod text;
+pub(crate) mod text;
 
 use std::path::Path;
 

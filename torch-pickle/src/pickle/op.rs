@@ -63,28 +63,6 @@ pub(super) enum Op<'a> {
     BinPersistentId,
 }
 
-/// Marks an instruction with a count of four bytes.
-const COUNTED: u8 = u8::MAX;
-
-/// The length of instructions that fetch nothing; 0 for all others.
-const PLAIN: [u8; 256] = {
-    let mut table = [0; 256];
-    let one = b"(t)RQN}us]eab\x85\x86\x87\x81\x88\x89";
-    let mut i = 0;
-    while i < one.len() {
-        table[one[i] as usize] = 1;
-        i += 1;
-    }
-    table[b'q' as usize] = 2;
-    table[b'r' as usize] = 5;
-    table[b'K' as usize] = 2;
-    table[b'M' as usize] = 3;
-    table[b'J' as usize] = 5;
-    table[b'G' as usize] = 9;
-    table[b'X' as usize] = COUNTED;
-    table
-};
-
 /// A pickle and a place in it.
 #[derive(Clone, Debug)]
 pub(super) struct Reader<'a> {
@@ -164,39 +142,29 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// Skips instructions of which only the length matters, up to the next other one. All the
-    /// common ones are among them, which makes a first pass over a pickle cheap. Says whether a PUT
-    /// was among them.
-    pub(super) fn skip_plain(&mut self) -> bool {
-        let mut puts = false;
-        while let Some(&code) = self.bytes.get(self.at) {
-            let len = match PLAIN[usize::from(code)] {
-                0 => break,
-                COUNTED => match self.bytes.get(self.at + 1..self.at + 5) {
-                    Some(&[a, b, c, d]) => 5 + u32::from_le_bytes([a, b, c, d]) as usize,
-                    _ => break,
-                },
-                len => usize::from(len),
-            };
-            // What does not fit is left for `next` to report.
-            if len > self.bytes.len() - self.at {
-                break;
-            }
-            puts |= code == b'q' || code == b'r';
-            self.at += len;
-        }
-        puts
+    /// What is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
     }
 
-    /// The next instruction, and where it starts.
-    #[inline]
-    pub(super) fn next(&mut self) -> Result<(u64, Op<'a>), Fault> {
+    /// Goes over bytes that were looked at in `rest`.
+    pub(super) fn skip(&mut self, n: usize) {
+        self.at += n.min(self.left());
+    }
+
+    /// The next instruction.
+    pub(super) fn next(&mut self) -> Result<Op<'a>, Fault> {
         let start = self.at as u64;
         let Some(&code) = self.bytes.get(self.at) else {
-            return Err(Fault::format(start, "truncated: the pickle ends without a STOP opcode"));
+            return Err(self.no_stop());
         };
         self.at += 1;
-        Ok((start, self.decode(start, code)?))
+        self.decode(start, code)
+    }
+
+    #[cold]
+    fn no_stop(&self) -> Fault {
+        Fault::format(self.at as u64, "truncated: the pickle ends without a STOP opcode")
     }
 
     #[inline]

@@ -9,6 +9,22 @@ use std::collections::HashSet;
 use super::op::{Op, Reader};
 use crate::error::Fault;
 
+/// The length of instructions of which nothing else matters here; 0 for all others.
+const PLAIN: [u8; 256] = {
+    let mut table = [0; 256];
+    let one = b"(t)RN}us]eab\x85\x86\x87\x81\x88\x89\x93";
+    let mut i = 0;
+    while i < one.len() {
+        table[one[i] as usize] = 1;
+        i += 1;
+    }
+    table[b'K' as usize] = 2;
+    table[b'M' as usize] = 3;
+    table[b'J' as usize] = 5;
+    table[b'G' as usize] = 9;
+    table
+};
+
 /// What the opcodes of a pickle refer to.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -20,6 +36,8 @@ pub(super) struct Scan {
     dense: u64,
     pub(super) has_put: bool,
     pub(super) has_memoize: bool,
+    /// How many persistent ids there are; about as many as tensors.
+    pub(super) calls: usize,
 }
 
 impl Scan {
@@ -31,6 +49,65 @@ impl Scan {
         } else {
             self.fetched_high.contains(&index)
         }
+    }
+
+    fn fetch(&mut self, index: u64) {
+        if self.is_dense(index) {
+            let word = (index / 64) as usize;
+            if word >= self.fetched.len() {
+                self.fetched.resize(word + 1, 0);
+            }
+            self.fetched[word] |= 1 << (index % 64);
+        } else {
+            self.fetched_high.insert(index);
+        }
+    }
+
+    /// Goes over instructions of which only the length or the memo entry matters, up to the next
+    /// other one, and returns their length. All the common ones are among them, which makes a first
+    /// pass over a pickle cheap.
+    fn skip_common(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while let [code, after @ ..] = rest {
+            let next = match *code {
+                b'q' => {
+                    self.has_put = true;
+                    after.get(1..)
+                }
+                b'r' => {
+                    self.has_put = true;
+                    after.get(4..)
+                }
+                b'h' => after.split_first().map(|(&index, after)| {
+                    self.fetch(index.into());
+                    after
+                }),
+                b'j' => after.split_first_chunk().map(|(&index, after)| {
+                    self.fetch(u32::from_le_bytes(index).into());
+                    after
+                }),
+                b'X' => after
+                    .split_first_chunk()
+                    .and_then(|(&n, after)| after.get(u32::from_le_bytes(n) as usize..)),
+                0x8C => after.split_first().and_then(|(&n, after)| after.get(usize::from(n)..)),
+                0x94 => {
+                    self.has_memoize = true;
+                    Some(after)
+                }
+                b'Q' => {
+                    self.calls += 1;
+                    Some(after)
+                }
+                code => match PLAIN[usize::from(code)] {
+                    0 => None,
+                    len => rest.get(usize::from(len)..),
+                },
+            };
+            // What does not fit is left for the reader to report.
+            let Some(next) = next else { break };
+            rest = next;
+        }
+        bytes.len() - rest.len()
     }
 
     /// Whether a table may have a place for this index: it is no greater than the input.
@@ -45,19 +122,10 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
     let mut scan = Scan { dense: bytes.len() as u64, ..Scan::default() };
     let mut reader = Reader::new(bytes);
     loop {
-        scan.has_put |= reader.skip_plain();
-        match reader.next()?.1 {
-            Op::Get(index) => {
-                if scan.is_dense(index) {
-                    let word = (index / 64) as usize;
-                    if word >= scan.fetched.len() {
-                        scan.fetched.resize(word + 1, 0);
-                    }
-                    scan.fetched[word] |= 1 << (index % 64);
-                } else {
-                    scan.fetched_high.insert(index);
-                }
-            }
+        let skipped = scan.skip_common(reader.rest());
+        reader.skip(skipped);
+        match reader.next()? {
+            Op::Get(index) => scan.fetch(index),
             Op::Put(_) => scan.has_put = true,
             Op::Memoize => scan.has_memoize = true,
             Op::Stop => break,

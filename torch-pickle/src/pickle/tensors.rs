@@ -3,7 +3,9 @@
 use super::call::Known;
 use super::machine::{Machine, new_object};
 use crate::error::{Fault, FaultKind};
-use crate::{Construct, DType, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass};
+use crate::{
+    Construct, DType, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId,
+};
 
 /// Arguments of a rebuild function; none has more than this many.
 const MAX_ARGS: usize = 8;
@@ -20,6 +22,50 @@ impl Args {
 }
 
 impl Machine<'_> {
+    /// What stands on the stack from `from` on, taken off it.
+    fn args_of(&mut self, from: usize) -> Args {
+        let items = &self.stack[from..];
+        let mut ids = [NodeId(0); MAX_ARGS];
+        ids[..items.len()].copy_from_slice(items);
+        let len = items.len();
+        self.stack.truncate(from);
+        Args { ids, len }
+    }
+
+    /// The storage that the persistent id from `from` on describes; `None` where it is none, with
+    /// the stack as it was.
+    pub(super) fn storage_of(&mut self, from: usize) -> Result<Option<NodeId>, Fault> {
+        let [first, _, _, _, _] = self.stack[from..] else { return Ok(None) };
+        if !self.is_storage(first) {
+            return Ok(None);
+        }
+        let args = self.args_of(from);
+        let storage = self.storage(&args, true)?;
+        self.release_all(&args.ids[..args.len], &[]);
+        self.alloc(Node::Storage(storage)).map(Some)
+    }
+
+    /// The tensor that the function below `from` makes of what stands from there on; `None` where
+    /// that is another function, with the stack as it was.
+    pub(super) fn tensor_of(&mut self, from: usize) -> Result<Option<NodeId>, Fault> {
+        let below = from.checked_sub(1).filter(|&i| i >= self.base());
+        let Some(callable) = below.map(|i| self.stack[i]) else { return Ok(None) };
+        let known = self.known(callable).filter(|k| k.makes_tensor());
+        let Some(known) = known else { return Ok(None) };
+        if !(least(known)..=MAX_ARGS).contains(&(self.stack.len() - from)) {
+            return Ok(None);
+        }
+        let args = self.args_of(from);
+        self.stack.truncate(from - 1);
+        let id = self.tensor(known, &args)?;
+        self.release_all(&args.ids[..args.len], &[]);
+        self.alloc(Node::Tensor(id)).map(Some)
+    }
+
+    fn is_storage(&self, first: NodeId) -> bool {
+        matches!(self.tree.node(first), Node::Str(s) if &**s == "storage")
+    }
+
     fn args(&self, id: NodeId, least: usize, what: &str) -> Result<Args, Fault> {
         let Node::Tuple(items) = self.tree.node(id) else {
             return self.fail(format!("the arguments of {what} must be a tuple"));
@@ -38,19 +84,26 @@ impl Machine<'_> {
     /// `persistent_load(id)`: a storage, or an object nobody here knows.
     pub(super) fn persistent(&mut self, id: NodeId) -> Result<NodeId, Fault> {
         let first = match self.tree.node(id) {
-            Node::Tuple(items) => items.first().map(|&f| self.tree.node(f)),
+            Node::Tuple(items) => items.first().copied(),
             _ => None,
         };
-        if !matches!(first, Some(Node::Str(s)) if &**s == "storage") {
+        if !first.is_some_and(|first| self.is_storage(first)) {
             let callable = self.none_node()?;
             let object = new_object(Construct::PersistentId, callable, id);
             return self.alloc(Node::Object(Box::new(object)));
         }
         let args = self.args(id, 5, "the id of a storage")?;
-        let [_, class, key, location, numel, ..] = args.ids;
         if args.len != 5 {
             return self.fail(format!("the id of a storage has 5 parts, not {}", args.len));
         }
+        let storage = self.storage(&args, self.is_owned(id))?;
+        self.release(id, &[]);
+        self.alloc(Node::Storage(storage))
+    }
+
+    /// `owned`: whether nothing but the arguments themselves refers to them.
+    fn storage(&mut self, args: &Args, owned: bool) -> Result<StorageId, Fault> {
+        let [_, class, key, location, numel, ..] = args.ids;
         let dtype = self.storage_type(class)?;
         let Node::Str(text) = self.tree.node(key) else {
             return self.fail("the key of a storage must be a string");
@@ -65,11 +118,10 @@ impl Machine<'_> {
                 return self.fail(format!("storage {text} has {shown} elements"));
             }
         };
-        let hash = self.hasher.hash(text.as_bytes());
-        let known = self.storage_keys.find(hash, |i| self.tree.storage(StorageId(i)).key == *text);
+        let known = self.storage_keys.find(self.tree.storages(), text);
         let storage = match known {
-            Some(i) => {
-                let seen = self.tree.storage(StorageId(i));
+            Some(storage) => {
+                let seen = self.tree.storage(storage);
                 if (seen.dtype, seen.numel) != (dtype, numel) {
                     return self.fail(format!(
                         "storage {text} is mentioned as {numel} elements of {}, and before as {} of {}",
@@ -78,12 +130,12 @@ impl Machine<'_> {
                         type_name(seen.dtype)
                     ));
                 }
-                StorageId(i)
+                storage
             }
             None => {
                 let location = place.clone();
                 self.charge(location.len() as u64)?;
-                let owned = self.is_owned(id) && self.is_owned(key);
+                let owned = owned && self.is_owned(key);
                 let key = match self.tree.node_mut(key) {
                     Node::Str(text) if owned => std::mem::take(text),
                     Node::Str(text) => text.clone(),
@@ -91,15 +143,26 @@ impl Machine<'_> {
                 };
                 self.charge(key.len() as u64)?;
                 let id = self.tree.add_storage(Storage { key, dtype, location, numel });
-                self.storage_keys.insert(hash, id.0);
+                self.storage_keys.added(self.tree.storages());
                 id
             }
         };
-        self.release(id, &[]);
-        self.alloc(Node::Storage(storage))
+        Ok(storage)
     }
 
-    fn storage_type(&self, class: NodeId) -> Result<StorageType, Fault> {
+    fn storage_type(&mut self, class: NodeId) -> Result<StorageType, Fault> {
+        if let Some((seen, dtype)) = self.storage_class
+            && seen == class
+        {
+            return Ok(dtype);
+        }
+        let dtype = self.named_storage_type(class)?;
+        // The node of a global stays what it is.
+        self.storage_class = Some((class, dtype));
+        Ok(dtype)
+    }
+
+    fn named_storage_type(&self, class: NodeId) -> Result<StorageType, Fault> {
         let Node::Global(global) = self.tree.node(class) else {
             return self.fail("the class of a storage must be a global");
         };
@@ -136,18 +199,18 @@ impl Machine<'_> {
             Node::Tuple(items) | Node::List(items) => items,
             _ => return self.fail(format!("the {what} of a tensor must be a tuple")),
         };
-        let dims: Result<Box<[u64]>, Fault> = items
-            .iter()
-            .map(|&d| match self.tree.node(d) {
-                Node::Int(n) if *n >= 0 => Ok(*n as u64),
+        let mut dims = Vec::with_capacity(items.len());
+        for &item in items {
+            match self.tree.node(item) {
+                Node::Int(n) if *n >= 0 => dims.push(*n as u64),
                 other => {
-                    self.fail(format!("the {what} of a tensor contains {}", number_text(other)))
+                    let shown = number_text(other);
+                    return self.fail(format!("the {what} of a tensor contains {shown}"));
                 }
-            })
-            .collect();
-        let dims = dims?;
+            }
+        }
         self.charge(dims.len() as u64)?;
-        Ok(dims)
+        Ok(dims.into_boxed_slice())
     }
 
     fn flag(&self, id: NodeId, what: &str) -> Result<bool, Fault> {
@@ -158,27 +221,42 @@ impl Machine<'_> {
         }
     }
 
-    /// Hooks, unless there are none.
+    /// Hooks, unless there are none. An empty dict that is on the memo may be filled later.
     fn hooks(&mut self, id: Option<NodeId>) -> Option<NodeId> {
         let id = id?;
         match self.tree.node(id) {
             Node::None => None,
-            Node::Dict(d) if d.items.is_empty() && d.attributes.is_none() => None,
-            _ => {
+            node if is_empty_dict(node) && self.is_owned(id) => None,
+            node => {
+                self.unfilled_hooks |= is_empty_dict(node);
                 self.pin(id);
                 Some(id)
             }
         }
     }
 
+    /// At the end of the pickle: hooks that nothing was put into are none.
+    pub(super) fn drop_empty_hooks(&mut self) {
+        if !self.unfilled_hooks {
+            return;
+        }
+        for id in (0..self.tree.tensors().len() as u32).map(TensorId) {
+            let hooks = self.tree.tensor(id).hooks;
+            if hooks.is_some_and(|hooks| is_empty_dict(self.tree.node(hooks))) {
+                self.tree.tensor_mut(id).hooks = None;
+            }
+        }
+    }
+
     /// `_rebuild_tensor`, `_v2`, `_v3` and `_rebuild_qtensor`.
     pub(super) fn rebuild_tensor(&mut self, known: Known, args: NodeId) -> Result<NodeId, Fault> {
-        let least = match known {
-            Known::Tensor => 4,
-            Known::TensorV2 => 6,
-            _ => 7,
-        };
-        let a = self.args(args, least, "a function that rebuilds a tensor")?;
+        let a = self.args(args, least(known), "a function that rebuilds a tensor")?;
+        let id = self.tensor(known, &a)?;
+        self.release(args, &[]);
+        self.alloc(Node::Tensor(id))
+    }
+
+    fn tensor(&mut self, known: Known, a: &Args) -> Result<TensorId, Fault> {
         let [storage, offset, size, stride, ..] = a.ids;
         let Node::Storage(storage) = *self.tree.node(storage) else {
             return self.fail("a tensor is rebuilt from what is no storage");
@@ -242,9 +320,7 @@ impl Machine<'_> {
         if let Err(problem) = tensor.check_bounds(self.tree.storage(storage)) {
             return self.fail(problem);
         }
-        let id = self.tree.add_tensor(tensor);
-        self.release(args, &[]);
-        self.alloc(Node::Tensor(id))
+        Ok(self.tree.add_tensor(tensor))
     }
 
     fn dtype(&self, id: NodeId) -> Result<DType, Fault> {
@@ -379,6 +455,19 @@ impl Machine<'_> {
         if let Node::Tuple(items) = self.tree.node_mut(args) {
             items.retain(|&i| i != inner);
         }
+    }
+}
+
+fn is_empty_dict(node: &Node) -> bool {
+    matches!(node, Node::Dict(dict) if dict.items.is_empty() && dict.attributes.is_none())
+}
+
+/// The least number of arguments of a function that rebuilds a tensor.
+fn least(known: Known) -> usize {
+    match known {
+        Known::Tensor => 4,
+        Known::TensorV2 => 6,
+        _ => 7,
     }
 }
 

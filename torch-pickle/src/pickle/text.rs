@@ -11,7 +11,7 @@ pub(super) fn unicode(bytes: &[u8]) -> Option<Node> {
 }
 
 /// Whether the bytes are UTF-8 but for encoded surrogates (ED A0..BF xx).
-fn is_utf8_with_surrogates(mut bytes: &[u8]) -> bool {
+pub(crate) fn is_utf8_with_surrogates(mut bytes: &[u8]) -> bool {
     loop {
         let Err(e) = std::str::from_utf8(bytes) else { return true };
         match &bytes[e.valid_up_to()..] {

@@ -2,6 +2,7 @@
 //! to more than once, and which storages in which order.
 
 use super::refused;
+use crate::pickle::text::is_utf8_with_surrogates;
 use crate::{Dict, Error, Node, NodeId, Result, StorageId, StorageType, Tensor, Tree};
 
 /// The plan of a file.
@@ -37,16 +38,27 @@ impl Plan {
             each_child(tree, node, |child, _| stack.push(child))?;
             stack[first..].reverse();
             match node {
+                Node::SurrogateStr(bytes) if !is_utf8_with_surrogates(bytes) => {
+                    return Err(refused(format!(
+                        "node {} is a string that is not UTF-8, not even with surrogates",
+                        id.0
+                    )));
+                }
                 Node::Storage(s) => plan.meet(tree, *s)?,
                 Node::Tensor(t) => {
                     let tensor = tree.tensor(*t);
                     check_tensor(tree, tensor)?;
+                    let quantizer = tensor.quantizer.and_then(|q| tree.nodes().get(q.0 as usize));
+                    if !matches!(quantizer, None | Some(Node::Tuple(_))) {
+                        return Err(refused("the quantizer of a tensor must be a tuple"));
+                    }
                     plan.meet(tree, tensor.storage)?;
                 }
                 _ => {}
             }
         }
         plan.check_buildable(tree)?;
+        plan.check_keys(tree)?;
         Ok(plan)
     }
 
@@ -67,6 +79,38 @@ impl Plan {
             self.storages.push(id);
             if tree.storage(id).nbytes().is_none() {
                 return Err(refused(format!("the size of storage {} does not fit 64 bits", id.0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys of dicts and members of sets must have a hash.
+    fn check_keys(&self, tree: &Tree) -> Result<()> {
+        let mut sound = vec![false; tree.nodes().len()];
+        let mut stack = Vec::new();
+        for (i, node) in tree.nodes().iter().enumerate().filter(|(i, _)| self.references[*i] > 0) {
+            match node {
+                Node::Dict(dict) => stack.extend(dict.items.iter().map(|i| i.0)),
+                Node::Object(object) => stack.extend(object.items.iter().map(|i| i.0)),
+                Node::Set(parts) | Node::FrozenSet(parts) => stack.extend(parts),
+                _ => continue,
+            }
+            while let Some(key) = stack.pop() {
+                if std::mem::replace(&mut sound[key.0 as usize], true) {
+                    continue;
+                }
+                let kind = match tree.node(key) {
+                    Node::Tuple(parts) => {
+                        stack.extend(parts);
+                        continue;
+                    }
+                    Node::List(_) => "a list",
+                    Node::Dict(_) => "a dict",
+                    Node::Set(_) => "a set",
+                    Node::ByteArray(_) => "a bytearray",
+                    _ => continue,
+                };
+                return Err(refused(format!("{kind} cannot be a key, as it is in node {i}")));
             }
         }
         Ok(())

@@ -108,6 +108,19 @@ impl StorageSink<'_, '_> {
     }
 }
 
+/// Whether [`write`] would take a tree.
+///
+/// # Errors
+/// What is wrong with it: see [`write`].
+///
+/// ```
+/// let tree = torch_pickle::Tree::new();
+/// assert!(torch_pickle::check(&tree).is_err(), "it has no root yet");
+/// ```
+pub fn check(tree: &Tree) -> Result<()> {
+    check::Plan::of(tree).map(drop)
+}
+
 /// Writes `tree` to `path` as a `.pt` file.
 ///
 /// Storages that several tensors share are written once. The file is complete and on disk, or as
@@ -117,7 +130,10 @@ impl StorageSink<'_, '_> {
 ///
 /// # Errors
 /// A tree that cannot be a checkpoint (an id out of range, a tensor past its storage, conj or neg
-/// bits, a circle Python could not build), or a file that cannot be written.
+/// bits, a key that is a list, a circle Python could not build), or a file that cannot be written.
+///
+/// Protocol 2 has no opcode for [`Construct::NewEx`](crate::Construct::NewEx): it is written as a
+/// call of `copyreg.__newobj_ex__`, which builds the same.
 ///
 /// ```
 /// use torch_pickle::*;

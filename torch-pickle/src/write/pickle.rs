@@ -91,6 +91,8 @@ enum Step {
     Dense(NodeId),
     /// The hooks of a tensor: its own or an empty `OrderedDict`.
     Hooks(NodeId),
+    /// An empty `OrderedDict`.
+    NoHooks,
     /// A constant.
     Bool(bool),
     /// A class or function.
@@ -140,7 +142,11 @@ impl Pickler<'_> {
             Step::Items(id, from) => self.items(id, from),
             Step::SetOf(id) => self.set_of(id),
             Step::Dense(id) => self.dense(id)?,
-            Step::Hooks(id) => self.hooks(id),
+            Step::Hooks(id) => match self.tensor_of(id).hooks {
+                Some(hooks) => self.steps.push(Step::Visit(hooks)),
+                None => self.no_hooks()?,
+            },
+            Step::NoHooks => self.no_hooks()?,
             Step::Bool(b) => self.out.push(if b { op::NEWTRUE } else { op::NEWFALSE }),
             Step::Global(module, name) => self.global(module, name)?,
         }
@@ -406,7 +412,7 @@ impl Pickler<'_> {
         // A parameter's inner tensor carries neither the flag nor the hooks.
         let inner = tensor.class == TensorClass::Parameter;
         let requires_grad = Step::Bool(tensor.requires_grad && !inner);
-        let hooks = Step::Hooks(id);
+        let hooks = if inner { Step::NoHooks } else { Step::Hooks(id) };
         match (tensor.quantizer, tree.storage(tensor.storage).dtype) {
             (Some(quantizer), _) => self.steps.extend([
                 Step::ClosePlainTuple(7),
@@ -427,15 +433,10 @@ impl Pickler<'_> {
         Ok(())
     }
 
-    fn hooks(&mut self, id: NodeId) {
-        match self.tensor_of(id).hooks {
-            Some(hooks) => self.steps.push(Step::Visit(hooks)),
-            None => self.steps.extend([
-                Step::Op(op::REDUCE),
-                Step::Op(op::EMPTY_TUPLE),
-                Step::Global("collections", "OrderedDict"),
-            ]),
-        }
+    fn no_hooks(&mut self) -> Result<()> {
+        self.global("collections", "OrderedDict")?;
+        self.out.extend([op::EMPTY_TUPLE, op::REDUCE]);
+        Ok(())
     }
 
     /// The persistent id of a storage.
@@ -575,8 +576,12 @@ impl Pickler<'_> {
         self.interned.insert(text, at);
     }
 
+    /// Gives a value its place in the memo, if it can be asked for again. A value that is filled
+    /// after it was made always gets one, as in Python: it may contain itself.
     fn remember(&mut self, id: NodeId) {
-        if self.plan.is_shared(id) {
+        let filled_later =
+            matches!(self.tree.node(id), Node::List(_) | Node::Dict(_) | Node::Object(_));
+        if filled_later || self.plan.is_shared(id) {
             let at = self.put();
             self.memo.insert(id, at);
         }

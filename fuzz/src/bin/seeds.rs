@@ -1,0 +1,363 @@
+//! Writes the seeds, from which fuzzing starts: `cargo run --bin seeds` in `fuzz/`.
+//!
+//! Most are what the libraries themselves write; the others are put together from the parts that
+//! only a foreign writer uses: compressed records, opcodes of protocol 4, segments.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use numpack_format::side::{ArrayNote, Float, Hex, Node as SideNode, Object, View};
+use numpack_format::{SideInfo, Store, Writer, side};
+use numpack_fuzz::{Method, Scratch, StoreInput, Zip, checkpoint};
+use torch_pickle::{
+    Checkpoint, Construct, DType, Dict, Global, Node, NodeId, Storage, StorageType, Tensor,
+    TensorClass, Tree, WriteOptions,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let scratch = Scratch::new();
+    for (target, seeds) in [
+        ("archive", archives(&scratch)?),
+        ("pickle", pickles(&scratch)?),
+        ("metadata", stores(&scratch)?),
+        ("side", sides()?),
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+        fs::create_dir_all(&folder)?;
+        for (name, bytes) in seeds {
+            assert!(bytes.len() < 4096, "{target}/{name} is too large");
+            is_read(target, &bytes, &scratch).map_err(|e| format!("{target}/{name}: {e}"))?;
+            fs::write(folder.join(name), bytes)?;
+        }
+    }
+    fs::remove_dir_all(scratch.path(""))?;
+    Ok(())
+}
+
+/// A seed that is refused would lead nowhere.
+fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
+    let open = |bytes: &[u8]| Checkpoint::open(scratch.write("seed.pt", bytes)).map(|_| ());
+    match target {
+        "archive" => open(bytes)?,
+        "pickle" => open(&checkpoint(bytes))?,
+        "side" => SideInfo::decode(bytes).map(|_| ())?,
+        _ => {
+            let store = scratch.path("read.npk");
+            fs::create_dir_all(store.join("data_a_segments"))?;
+            fs::write(store.join("data_a_segments/seg_000000.npkd"), [0; 64])?;
+            for (name, bytes) in StoreInput::of(bytes).files() {
+                fs::write(store.join(name), bytes)?;
+            }
+            let outcome = Store::open(&store).and_then(|s| s.array("a")).map(|_| ());
+            fs::remove_dir_all(&store)?;
+            outcome?;
+        }
+    }
+    Ok(())
+}
+
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+/// An object with a storage for each record that `checkpoint` makes, and one of everything.
+fn object() -> Tree {
+    let mut t = Tree::new();
+    let mut storage = |key: &str, dtype, numel| {
+        let location = if key == "2" { "cuda:0" } else { "cpu" };
+        t.add_storage(Storage { key: key.into(), dtype, location: location.into(), numel })
+    };
+    let empty = storage("0", StorageType::Typed(DType::Float32), 0);
+    let long = storage("1", StorageType::Typed(DType::Int64), 1);
+    let float = storage("2", StorageType::Typed(DType::Float32), 16);
+    let raw = storage("3", StorageType::Untyped, 4096);
+    let mut tensor = |tensor| {
+        let id = t.add_tensor(tensor);
+        t.add(Node::Tensor(id))
+    };
+    let none = tensor(Tensor::contiguous(empty, DType::Float32, &[0, 3]));
+    let zero_d = tensor(Tensor::contiguous(long, DType::Int64, &[]));
+    let weight = tensor(Tensor {
+        class: TensorClass::Parameter,
+        requires_grad: true,
+        ..Tensor::contiguous(float, DType::Float32, &[4, 4])
+    });
+    let transposed = tensor(Tensor {
+        stride: [1, 4].into(),
+        offset: 1,
+        ..Tensor::contiguous(float, DType::Float32, &[3, 2])
+    });
+    let raw_view = tensor(Tensor::contiguous(raw, DType::BFloat16, &[2, 1024]));
+    let metadata = dict(&mut t, &[("version", Node::Int(1))]);
+    let metadata = node_dict(&mut t, &[("", metadata)]);
+    let attributes = node_dict(&mut t, &[("_metadata", metadata)]);
+    let items = [("none", none), ("step", zero_d), ("l.weight", weight), ("l.t", transposed)]
+        .map(|(k, v)| (t.add(Node::Str(k.into())), v));
+    let state = t.add(Node::Dict(Dict {
+        ordered: true,
+        items: items.to_vec(),
+        attributes: Some(attributes),
+    }));
+    let plain = [
+        Node::None,
+        Node::Bool(true),
+        Node::Int(-70000),
+        Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0, 1].into()),
+        Node::Float(0.1),
+        Node::Bytes(b"\x80\xff".as_slice().into()),
+        Node::ByteArray(b"ab".as_slice().into()),
+        Node::Global(Global::new("torch", "float32")),
+    ]
+    .map(|n| t.add(n));
+    let tuple = t.add(Node::Tuple(plain.to_vec()));
+    let one = t.add(Node::Int(1));
+    let set = t.add(Node::Set(vec![one, plain[4]]));
+    let list = t.add(Node::List(vec![tuple, set, raw_view, weight]));
+    if let Node::List(items) = t.node_mut(list) {
+        items.push(list);
+    }
+    let root = node_dict(&mut t, &[("model", state), ("rest", list)]);
+    t.set_root(root);
+    t
+}
+
+/// A module with one parameter, as `torch.save(module)` writes it.
+fn module(len: u64) -> Tree {
+    let mut t = Tree::new();
+    let storage = t.add_storage(Storage {
+        key: "0".into(),
+        dtype: StorageType::Typed(DType::Float32),
+        location: "cpu".into(),
+        numel: len,
+    });
+    let id = t.add_tensor(Tensor {
+        class: TensorClass::Parameter,
+        ..Tensor::contiguous(storage, DType::Float32, &[len])
+    });
+    let bias = t.add(Node::Tensor(id));
+    let parameters = node_dict(&mut t, &[("bias", bias)]);
+    let empty = node_dict(&mut t, &[]);
+    let hidden = t.add(Node::Set(vec![]));
+    let state = node_dict(
+        &mut t,
+        &[
+            ("_parameters", parameters),
+            ("_buffers", empty),
+            ("_modules", empty),
+            ("_non_persistent_buffers_set", hidden),
+        ],
+    );
+    let callable = t.add(Node::Global(Global::new("torch.nn.modules.linear", "Linear")));
+    let args = t.add(Node::Tuple(vec![]));
+    let root = t.add(Node::Object(Box::new(torch_pickle::Object {
+        construct: Construct::New,
+        callable,
+        args,
+        kwargs: None,
+        state: Some(state),
+        appended: vec![],
+        items: vec![],
+    })));
+    t.set_root(root);
+    t
+}
+
+fn dict(t: &mut Tree, items: &[(&str, Node)]) -> NodeId {
+    let items: Vec<_> = items.iter().map(|(k, v)| (*k, t.add(v.clone()))).collect();
+    node_dict(t, &items)
+}
+
+fn node_dict(t: &mut Tree, items: &[(&str, NodeId)]) -> NodeId {
+    let items = items.iter().map(|&(k, v)| (t.add(Node::Str(k.into())), v)).collect();
+    t.add(Node::Dict(Dict { items, ..Dict::default() }))
+}
+
+fn written(scratch: &Scratch, tree: &Tree) -> Result<Vec<u8>> {
+    let path = scratch.path("seed.pt");
+    let bytes: Vec<Vec<u8>> =
+        tree.storages().iter().map(|s| vec![7; s.nbytes().unwrap_or(0) as usize]).collect();
+    torch_pickle::write(&path, tree, &WriteOptions::new(), &mut &bytes[..])?;
+    Ok(fs::read(path)?)
+}
+
+/// The pickle of a file that this library wrote: its first record, stored.
+fn pickle_of(file: &[u8]) -> Vec<u8> {
+    let at = |i: usize| usize::from(u16::from_le_bytes([file[i], file[i + 1]]));
+    let start = 30 + at(26) + at(28);
+    file[start..start + at(18)].to_vec()
+}
+
+fn archives(scratch: &Scratch) -> Result<Seeds> {
+    let small = pickle_of(&written(scratch, &module(2))?);
+    let stored = |zip: Zip, order: &[u8], method| {
+        zip.add("m/data.pkl", method, &small)
+            .add("m/byteorder", Method::Stored, order)
+            .add("m/data/0", method, &[1, 2, 3, 4, 5, 6, 7, 8])
+            .add("m/version", Method::Stored, b"3\n")
+            .finish()
+    };
+    Ok(vec![
+        ("written", written(scratch, &module(2))?),
+        ("no_checksums", stored(Zip::new(), b"little", Method::Stored)),
+        ("big_endian", stored(Zip::new(), b"big", Method::Stored)),
+        ("deflated", stored(Zip::new(), b"little", Method::Deflated)),
+    ])
+}
+
+fn pickles(scratch: &Scratch) -> Result<Seeds> {
+    // {1, 2, frozenset of 3}, a shared list, keyword arguments, a bytearray.
+    let protocol_4 = [
+        b"\x80\x04\x95\x40\0\0\0\0\0\0\0}\x94(\x8c\x01s\x94\x8f\x94(K\x01K\x02(K\x03\x91\x94\x90".as_slice(),
+        b"\x8c\x01l\x94]\x94(h\x01h\x02e\x8c\x01o\x94\x8c\x01m\x94\x8c\x01C\x94\x93\x94)}\x8c\x01kK\x01s\x92\x94",
+        b"\x8c\x01b\x96\x02\0\0\0\0\0\0\0xyC\x02ab\x94B\x01\0\0\0cu.",
+    ]
+    .concat();
+    // Text opcodes, as protocol 0 has them, and an object with state.
+    let protocol_0 =
+        b"(dp0\nS'k'\np1\n(lp2\nI1\naI01\naL5L\naF0.5\naVtext\nag2\nasS'o'\n(im\nC\np3\n(dS'a'\nI2\nsbs.";
+    let quantised = b"\x80\x02ctorch._utils\n_rebuild_qtensor\n((X\x07\0\0\0storagectorch\nQInt8Storage\nX\x01\0\0\x001X\x03\0\0\0cpuK\x08tQK\0K\x08\x85K\x01\x85(ctorch\nper_tensor_affine\nG?\xb9\x99\x99\x99\x99\x99\x9aK\x00t\x89ccollections\nOrderedDict\n)RtR.";
+    let attributes = b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x001X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)R}X\x03\0\0\0neg\x88st}X\x01\0\0\0aK\x01stR.";
+    Ok(vec![
+        ("object", pickle_of(&written(scratch, &object())?)),
+        ("module", pickle_of(&written(scratch, &module(0))?)),
+        ("protocol_4", protocol_4),
+        ("protocol_0", protocol_0.to_vec()),
+        ("quantised", quantised.to_vec()),
+        ("attributes", attributes.to_vec()),
+    ])
+}
+
+fn stores(scratch: &Scratch) -> Result<Seeds> {
+    let path = scratch.path("seed.npk");
+    let data: Vec<u8> = (0..32).collect();
+    let mut writer = Writer::replace(&path)?;
+    writer.save("a", numpack_format::DType::F32, &[4, 2], &[8, 4], &data, 0)?;
+    writer.commit()?;
+    let mut metadata = fs::read(path.join("metadata.npkm"))?;
+    // The time stands behind the name; without it each run writes the same seeds.
+    let at = find(&metadata, b"data_a.npkd").ok_or("the data file is named")?;
+    metadata[at + 11..at + 19].fill(0);
+    let plain = StoreInput { metadata, data, ..StoreInput::default() };
+
+    // Rows 0 and 2 are live.
+    let bitmap: Vec<u8> = [4u64, 2, 0b101].iter().flat_map(|w| w.to_le_bytes()).collect();
+    let dropped = StoreInput { bitmap, ..plain.clone() };
+
+    let mut segmented = plain.clone();
+    segmented.metadata.splice(at..at + 11, *b"data_a.npkseg");
+    segmented.metadata[at - 4] += 2;
+    segmented.segments = br#"{"version":1,"segments":[{"file":"data_a_segments/seg_000000.npkd","rows":2,"bytes":16},{"file":"data_a.npkd","rows":2,"bytes":16}]}"#.to_vec();
+
+    let mut changed = plain.clone();
+    changed.complete_redo = true;
+    let text = |s: &str| [&(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
+    let one = 1u32.to_le_bytes();
+    changed.redo = [
+        &one[..],
+        &text("deleted_a.npkb"),
+        &(dropped.bitmap.len() as u64).to_le_bytes(),
+        &dropped.bitmap,
+        &one,
+        &text("deleted_b.npkb"),
+        &one,
+        &text("0.new"),
+        &text("data_a.npkd"),
+        &(plain.metadata.len() as u64).to_le_bytes(),
+        &plain.metadata,
+        &one,
+        &text("data_a_segments/seg_000000.npkd"),
+        &one,
+        &text("data_a_segments"),
+    ]
+    .concat();
+
+    for input in [&plain, &dropped, &segmented, &changed] {
+        assert_eq!(*input, StoreInput::of(&input.to_bytes()));
+    }
+    Ok(vec![
+        ("plain", plain.to_bytes()),
+        ("dropped_rows", dropped.to_bytes()),
+        ("segments", segmented.to_bytes()),
+        ("redo", changed.to_bytes()),
+    ])
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|w| w == what)
+}
+
+fn sides() -> Result<Seeds> {
+    let note = |name: &str, stored: numpack_format::DType, trailing: &[u64]| ArrayNote {
+        name: name.into(),
+        stored: stored.code(),
+        trailing: trailing.to_vec(),
+        ..ArrayNote::default()
+    };
+    let a = note("a", numpack_format::DType::F32, &[]);
+    let mut b = note("b", numpack_format::DType::U16, &[3]);
+    b.dtype = Some("bfloat16".into());
+    let mut c = note("c", numpack_format::DType::U8, &[]);
+    c.hidden = true;
+    let tensor = |array, view| {
+        SideNode::Tensor(Box::new(side::Tensor { array, view, ..side::Tensor::default() }))
+    };
+    let view = |shape: &[u64], stride: &[u64], offset| {
+        Some(View { dtype: "int16".into(), shape: shape.into(), stride: stride.into(), offset })
+    };
+    let views = SideInfo {
+        arrays: vec![a.clone(), b.clone(), c.clone()],
+        nodes: vec![
+            tensor(0, None),
+            tensor(1, None),
+            tensor(2, view(&[2, 5], &[1, 2], 4)),
+            tensor(2, view(&[50], &[1], 0)),
+            SideNode::Str("key".into()),
+            SideNode::Str("x.y".into()),
+            SideNode::Dict(vec![(4, 0), (5, 7)]),
+            SideNode::List(vec![1, 2, 3, 0, 6]),
+        ],
+        root: Some(6),
+    };
+    let values = SideInfo {
+        arrays: vec![a, b, c],
+        nodes: vec![
+            SideNode::None,
+            SideNode::Bool(true),
+            SideNode::Int(-1),
+            SideNode::BigInt(Hex(vec![0; 9])),
+            SideNode::Float(Float(f64::NAN)),
+            SideNode::Float(Float(0.5)),
+            SideNode::SurrogateStr(Hex(vec![0xed, 0xa0, 0x80])),
+            SideNode::Bytes(Hex(vec![1, 2])),
+            SideNode::BytesIn(2),
+            SideNode::ByteArray(Hex(vec![])),
+            SideNode::Tuple(vec![0, 1, 2, 3, 4]),
+            SideNode::Set(vec![2, 5]),
+            SideNode::FrozenSet(vec![6, 7]),
+            SideNode::Global("m".into(), "C".into()),
+            SideNode::OrderedDict(vec![(2, 8), (6, 9)], Some(18)),
+            SideNode::Storage(1, Some("bfloat16".into())),
+            SideNode::Object(Box::new(Object {
+                construct: "newex".into(),
+                callable: 13,
+                args: 10,
+                kwargs: Some(18),
+                state: Some(14),
+                appended: vec![15],
+                items: vec![(2, 16)],
+            })),
+            SideNode::List(vec![10, 11, 12, 14, 15, 16, 17]),
+            SideNode::Dict(vec![]),
+        ],
+        root: Some(17),
+    };
+    Ok(vec![
+        ("views", views.encode()?),
+        ("values", values.encode()?),
+        ("empty", SideInfo::default().encode()?),
+        ("none", br#"{"libnumpack":1,"nodes":["none"],"root":0}"#.to_vec()),
+    ])
+}
