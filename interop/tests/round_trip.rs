@@ -258,21 +258,8 @@ fn unknown_objects_leave_their_tensors_or_stay_on_request() {
     let mut o = Object::default();
     let weight = o.tensor(DType::Float32, &[2], 1);
     let state = o.dict(&[("weight", weight)]);
-    let callable = o.tree.add(Node::Global(Global::new("my.module", "Thing")));
-    let args = o.tree.add(Node::Tuple(Vec::new()));
-    let thing = |state| {
-        Node::Object(Box::new(PyObject {
-            construct: Construct::New,
-            callable,
-            args,
-            kwargs: None,
-            state,
-            appended: Vec::new(),
-            items: Vec::new(),
-        }))
-    };
-    let holder = o.tree.add(thing(Some(state)));
-    let bare = o.tree.add(thing(None));
+    let holder = unknown(&mut o, Vec::new(), Some(state));
+    let bare = unknown(&mut o, Vec::new(), None);
     let root = o.dict(&[("holder", holder), ("bare", bare)]);
     o.write(root, &path("a.pt"));
 

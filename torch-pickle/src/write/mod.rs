@@ -1,13 +1,14 @@
 //! Writes a tree as a `.pt` file that torch loads with `weights_only=True`.
 //!
 //! - `check`: that a tree can be written; which storages, in which order
-//! - `pickle`: the tree as a pickle of protocol 2
+//! - `pickle`, `emit`: the tree as a pickle of protocol 2; its opcodes as bytes
 //! - `archive`: the zip container
 //! - `atomic`: the file appears whole or not at all
 
 mod archive;
 mod atomic;
 mod check;
+mod emit;
 mod pickle;
 
 use std::fs::File;

@@ -6,67 +6,30 @@
 use std::collections::HashMap;
 
 use super::check::Plan;
+use super::emit::{Emitter, op};
 use super::refused;
 use crate::{
-    Construct, DType, Dict, Global, Node, NodeId, Object, Result, StorageId, StorageType, Tensor,
+    Construct, DType, Dict, Node, NodeId, Object, Result, StorageId, StorageType, Tensor,
     TensorClass, Tree,
 };
 
 /// How many elements one APPENDS or SETITEMS takes, as in Python.
 const BATCH: usize = 1000;
 
-mod op {
-    pub(super) const MARK: u8 = b'(';
-    pub(super) const STOP: u8 = b'.';
-    pub(super) const POP: u8 = b'0';
-    pub(super) const POP_MARK: u8 = b'1';
-    pub(super) const BINFLOAT: u8 = b'G';
-    pub(super) const BININT: u8 = b'J';
-    pub(super) const BININT1: u8 = b'K';
-    pub(super) const BININT2: u8 = b'M';
-    pub(super) const NONE: u8 = b'N';
-    pub(super) const BINPERSID: u8 = b'Q';
-    pub(super) const REDUCE: u8 = b'R';
-    pub(super) const BINUNICODE: u8 = b'X';
-    pub(super) const APPEND: u8 = b'a';
-    pub(super) const BUILD: u8 = b'b';
-    pub(super) const GLOBAL: u8 = b'c';
-    pub(super) const APPENDS: u8 = b'e';
-    pub(super) const BINGET: u8 = b'h';
-    pub(super) const LONG_BINGET: u8 = b'j';
-    pub(super) const BINPUT: u8 = b'q';
-    pub(super) const LONG_BINPUT: u8 = b'r';
-    pub(super) const SETITEM: u8 = b's';
-    pub(super) const TUPLE: u8 = b't';
-    pub(super) const SETITEMS: u8 = b'u';
-    pub(super) const EMPTY_DICT: u8 = b'}';
-    pub(super) const EMPTY_LIST: u8 = b']';
-    pub(super) const EMPTY_TUPLE: u8 = b')';
-    pub(super) const PROTO: u8 = 0x80;
-    pub(super) const NEWOBJ: u8 = 0x81;
-    pub(super) const TUPLE1: u8 = 0x85;
-    pub(super) const NEWTRUE: u8 = 0x88;
-    pub(super) const NEWFALSE: u8 = 0x89;
-    pub(super) const LONG1: u8 = 0x8a;
-    pub(super) const LONG4: u8 = 0x8b;
-}
-
 /// Writes the pickle of `tree` from its root, with storage keys as `plan` numbers them.
 pub(super) fn pickle(tree: &Tree, plan: &Plan) -> Result<Vec<u8>> {
     let mut p = Pickler {
         tree,
         plan,
-        out: vec![op::PROTO, 2],
+        out: Emitter::new(),
         memo: HashMap::new(),
-        interned: HashMap::new(),
-        next_memo: 0,
         steps: vec![Step::Visit(plan.root)],
     };
     while let Some(step) = p.steps.pop() {
         p.step(step)?;
     }
-    p.out.push(op::STOP);
-    Ok(p.out)
+    p.out.op(op::STOP);
+    Ok(p.out.bytes)
 }
 
 /// What is still to be written, last first.
@@ -102,11 +65,8 @@ enum Step {
 struct Pickler<'a> {
     tree: &'a Tree,
     plan: &'a Plan,
-    out: Vec<u8>,
+    out: Emitter,
     memo: HashMap<NodeId, u32>,
-    /// Memo places of globals and of the strings every storage repeats.
-    interned: HashMap<Vec<u8>, u32>,
-    next_memo: u32,
     steps: Vec<Step>,
 }
 
@@ -118,22 +78,22 @@ impl Pickler<'_> {
                 if let Some(&at) = self.memo.get(&id) {
                     // A part of the tuple referred back to it and has built it already.
                     if n > 3 {
-                        self.out.push(op::POP_MARK);
+                        self.out.op(op::POP_MARK);
                     } else {
-                        self.out.extend(std::iter::repeat_n(op::POP, n));
+                        self.out.ops(&[op::POP; 3][..n]);
                     }
-                    self.get(at);
+                    self.out.get(at);
                 } else {
-                    self.close_tuple(n);
+                    self.out.close_tuple(n);
                     self.remember(id);
                 }
             }
-            Step::ClosePlainTuple(n) => self.close_tuple(n),
-            Step::Op(code) => self.out.push(code),
+            Step::ClosePlainTuple(n) => self.out.close_tuple(n),
+            Step::Op(code) => self.out.op(code),
             Step::Memo(id) => {
                 if let Some(&at) = self.memo.get(&id) {
-                    self.out.push(op::POP);
-                    self.get(at);
+                    self.out.op(op::POP);
+                    self.out.get(at);
                 } else {
                     self.remember(id);
                 }
@@ -147,71 +107,71 @@ impl Pickler<'_> {
                 None => self.no_hooks()?,
             },
             Step::NoHooks => self.no_hooks()?,
-            Step::Bool(b) => self.out.push(if b { op::NEWTRUE } else { op::NEWFALSE }),
-            Step::Global(module, name) => self.global(module, name)?,
+            Step::Bool(b) => self.out.op(if b { op::NEWTRUE } else { op::NEWFALSE }),
+            Step::Global(module, name) => self.out.global(module, name)?,
         }
         Ok(())
     }
 
     fn visit(&mut self, id: NodeId) -> Result<()> {
         if let Some(&at) = self.memo.get(&id) {
-            self.get(at);
+            self.out.get(at);
             return Ok(());
         }
         let tree = self.tree;
         match tree.node(id) {
-            Node::None => self.out.push(op::NONE),
-            Node::Bool(b) => self.out.push(if *b { op::NEWTRUE } else { op::NEWFALSE }),
+            Node::None => self.out.op(op::NONE),
+            Node::Bool(b) => self.out.op(if *b { op::NEWTRUE } else { op::NEWFALSE }),
             Node::Int(i) => {
-                self.int(*i);
+                self.out.int(*i);
                 self.remember(id);
             }
             Node::BigInt(bytes) => {
-                self.big_int(bytes)?;
+                self.out.big_int(bytes)?;
                 self.remember(id);
             }
             Node::Float(f) => {
-                self.out.push(op::BINFLOAT);
-                self.out.extend(f.to_be_bytes());
+                self.out.op(op::BINFLOAT);
+                self.out.ops(&f.to_be_bytes());
                 self.remember(id);
             }
             Node::Str(s) => {
-                self.unicode(s.as_bytes())?;
+                self.out.unicode(s.as_bytes())?;
                 self.remember(id);
             }
             Node::SurrogateStr(s) => {
-                self.unicode(s)?;
+                self.out.unicode(s)?;
                 self.remember(id);
             }
             Node::Bytes(b) => {
-                self.bytes(b)?;
+                self.out.bytes(b)?;
                 self.remember(id);
             }
             Node::ByteArray(b) => {
-                self.global("builtins", "bytearray")?;
-                self.bytes(b)?;
-                self.out.extend([op::TUPLE1, op::REDUCE]);
+                self.out.global("builtins", "bytearray")?;
+                self.out.bytes(b)?;
+                self.out.ops(&[op::TUPLE1, op::REDUCE]);
                 self.remember(id);
             }
-            Node::Tuple(parts) if parts.is_empty() => self.out.push(op::EMPTY_TUPLE),
+            Node::Tuple(parts) if parts.is_empty() => self.out.op(op::EMPTY_TUPLE),
             Node::Tuple(parts) => {
                 if parts.len() > 3 {
-                    self.out.push(op::MARK);
+                    self.out.op(op::MARK);
                 }
                 self.steps.push(Step::CloseTuple(id, parts.len()));
                 self.steps.extend(parts.iter().rev().map(|&p| Step::Visit(p)));
             }
             Node::List(_) => {
-                self.out.push(op::EMPTY_LIST);
+                self.out.op(op::EMPTY_LIST);
                 self.remember(id);
                 self.steps.push(Step::Elements(id, 0));
             }
             Node::Dict(Dict { ordered, attributes, .. }) => {
                 if *ordered {
-                    self.global("collections", "OrderedDict")?;
-                    self.out.extend([op::EMPTY_TUPLE, op::REDUCE]);
+                    self.out.global("collections", "OrderedDict")?;
+                    self.out.ops(&[op::EMPTY_TUPLE, op::REDUCE]);
                 } else {
-                    self.out.push(op::EMPTY_DICT);
+                    self.out.op(op::EMPTY_DICT);
                 }
                 self.remember(id);
                 if let Some(state) = attributes {
@@ -221,7 +181,7 @@ impl Pickler<'_> {
             }
             Node::Set(_) | Node::FrozenSet(_) => {
                 let name = if matches!(tree.node(id), Node::Set(_)) { "set" } else { "frozenset" };
-                self.global("builtins", name)?;
+                self.out.global("builtins", name)?;
                 self.steps.extend([
                     Step::Memo(id),
                     Step::Op(op::REDUCE),
@@ -229,7 +189,7 @@ impl Pickler<'_> {
                     Step::SetOf(id),
                 ]);
             }
-            Node::Global(g) => self.global(&g.module, &g.name)?,
+            Node::Global(g) => self.out.global(&g.module, &g.name)?,
             Node::Storage(s) => self.storage(*s)?,
             Node::Tensor(_) => self.tensor(id)?,
             Node::Object(object) => self.object(id, object)?,
@@ -253,7 +213,7 @@ impl Pickler<'_> {
             [] => {}
             [one] => self.steps.extend([Step::Op(op::APPEND), Step::Visit(*one)]),
             many => {
-                self.out.push(op::MARK);
+                self.out.op(op::MARK);
                 self.steps.push(Step::Op(op::APPENDS));
                 self.steps.extend(many.iter().rev().map(|&e| Step::Visit(e)));
             }
@@ -278,7 +238,7 @@ impl Pickler<'_> {
                 self.steps.extend([Step::Op(op::SETITEM), Step::Visit(*v), Step::Visit(*k)]);
             }
             many => {
-                self.out.push(op::MARK);
+                self.out.op(op::MARK);
                 self.steps.push(Step::Op(op::SETITEMS));
                 for &(k, v) in many.iter().rev() {
                     self.steps.extend([Step::Visit(v), Step::Visit(k)]);
@@ -290,9 +250,9 @@ impl Pickler<'_> {
     fn set_of(&mut self, id: NodeId) {
         let tree = self.tree;
         let (Node::Set(parts) | Node::FrozenSet(parts)) = tree.node(id) else { return };
-        self.out.push(op::EMPTY_LIST);
+        self.out.op(op::EMPTY_LIST);
         if !parts.is_empty() {
-            self.out.push(op::MARK);
+            self.out.op(op::MARK);
             self.steps.push(Step::Op(op::APPENDS));
             self.steps.extend(parts.iter().rev().map(|&p| Step::Visit(p)));
         }
@@ -316,7 +276,7 @@ impl Pickler<'_> {
             ]),
             Construct::NewEx => {
                 // Protocol 2 has no opcode for it; this function does the same.
-                self.global("copyreg", "__newobj_ex__")?;
+                self.out.global("copyreg", "__newobj_ex__")?;
                 let kwargs = object.kwargs.map_or(Step::Op(op::EMPTY_DICT), Step::Visit);
                 self.steps.extend([
                     Step::Op(op::REDUCE),
@@ -349,9 +309,9 @@ impl Pickler<'_> {
                     None => "_rebuild_parameter",
                     Some(_) => "_rebuild_parameter_with_state",
                 };
-                self.global("torch._utils", name)?;
+                self.out.global("torch._utils", name)?;
                 if state.is_some() {
-                    self.out.push(op::MARK);
+                    self.out.op(op::MARK);
                 }
                 self.steps.push(Step::Op(op::REDUCE));
                 self.steps.push(Step::ClosePlainTuple(3 + usize::from(state.is_some())));
@@ -359,10 +319,10 @@ impl Pickler<'_> {
                 self.steps.extend([Step::Hooks(id), Step::Bool(requires_grad), Step::Dense(id)]);
             }
             (false, Some(state)) => {
-                self.global("torch._tensor", "_rebuild_from_type_v2")?;
-                self.out.push(op::MARK);
+                self.out.global("torch._tensor", "_rebuild_from_type_v2")?;
+                self.out.op(op::MARK);
                 self.dense_function(id)?;
-                self.global("torch", "Tensor")?;
+                self.out.global("torch", "Tensor")?;
                 self.steps.extend([
                     Step::Op(op::REDUCE),
                     Step::ClosePlainTuple(4),
@@ -395,7 +355,7 @@ impl Pickler<'_> {
             (None, StorageType::Typed(_)) => "_rebuild_tensor_v2",
             (None, StorageType::Untyped) => "_rebuild_tensor_v3",
         };
-        self.global("torch._utils", name)
+        self.out.global("torch._utils", name)
     }
 
     /// The argument tuple of a rebuild function. What holds no node is written at once; hooks and
@@ -404,11 +364,11 @@ impl Pickler<'_> {
         let tree = self.tree;
         let Node::Tensor(t) = tree.node(id) else { return Ok(()) };
         let tensor = tree.tensor(*t);
-        self.out.push(op::MARK);
+        self.out.op(op::MARK);
         self.storage(tensor.storage)?;
-        self.unsigned(tensor.offset)?;
-        self.extents(&tensor.shape)?;
-        self.extents(&tensor.stride)?;
+        self.out.unsigned(tensor.offset)?;
+        self.out.extents(&tensor.shape)?;
+        self.out.extents(&tensor.stride)?;
         // A parameter's inner tensor carries neither the flag nor the hooks.
         let inner = tensor.class == TensorClass::Parameter;
         let requires_grad = Step::Bool(tensor.requires_grad && !inner);
@@ -434,8 +394,8 @@ impl Pickler<'_> {
     }
 
     fn no_hooks(&mut self) -> Result<()> {
-        self.global("collections", "OrderedDict")?;
-        self.out.extend([op::EMPTY_TUPLE, op::REDUCE]);
+        self.out.global("collections", "OrderedDict")?;
+        self.out.ops(&[op::EMPTY_TUPLE, op::REDUCE]);
         Ok(())
     }
 
@@ -443,137 +403,17 @@ impl Pickler<'_> {
     fn storage(&mut self, id: StorageId) -> Result<()> {
         let tree = self.tree;
         let storage = tree.storage(id);
-        self.out.push(op::MARK);
-        self.interned_str("storage")?;
+        self.out.op(op::MARK);
+        self.out.interned_str("storage")?;
         match storage.dtype {
-            StorageType::Typed(dtype) => self.global("torch", storage_class(dtype)?)?,
-            StorageType::Untyped => self.global("torch.storage", "UntypedStorage")?,
+            StorageType::Typed(dtype) => self.out.global("torch", storage_class(dtype)?)?,
+            StorageType::Untyped => self.out.global("torch.storage", "UntypedStorage")?,
         }
-        self.unicode(self.plan.key(id).to_string().as_bytes())?;
-        self.interned_str(&storage.location)?;
-        self.unsigned(storage.numel)?;
-        self.out.extend([op::TUPLE, op::BINPERSID]);
+        self.out.unicode(self.plan.key(id).to_string().as_bytes())?;
+        self.out.interned_str(&storage.location)?;
+        self.out.unsigned(storage.numel)?;
+        self.out.ops(&[op::TUPLE, op::BINPERSID]);
         Ok(())
-    }
-
-    fn extents(&mut self, extents: &[u64]) -> Result<()> {
-        if extents.is_empty() {
-            self.out.push(op::EMPTY_TUPLE);
-            return Ok(());
-        }
-        if extents.len() > 3 {
-            self.out.push(op::MARK);
-        }
-        for &n in extents {
-            self.unsigned(n)?;
-        }
-        self.close_tuple(extents.len());
-        Ok(())
-    }
-
-    fn close_tuple(&mut self, n: usize) {
-        self.out.push(match n {
-            1..=3 => op::TUPLE1 + (n as u8 - 1),
-            _ => op::TUPLE,
-        });
-    }
-
-    fn int(&mut self, i: i64) {
-        if let Ok(b) = u8::try_from(i) {
-            self.out.extend([op::BININT1, b]);
-        } else if let Ok(h) = u16::try_from(i) {
-            self.out.push(op::BININT2);
-            self.out.extend(h.to_le_bytes());
-        } else if let Ok(w) = i32::try_from(i) {
-            self.out.push(op::BININT);
-            self.out.extend(w.to_le_bytes());
-        } else {
-            let bytes = i.to_le_bytes();
-            let n = shortest_len(&bytes);
-            self.out.extend([op::LONG1, n as u8]);
-            self.out.extend(&bytes[..n]);
-        }
-    }
-
-    fn unsigned(&mut self, n: u64) -> Result<()> {
-        let i = i64::try_from(n)
-            .map_err(|_| refused("a size, stride or offset of 2^63 or more cannot be written"))?;
-        self.int(i);
-        Ok(())
-    }
-
-    fn big_int(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Ok(n) = u8::try_from(bytes.len()) {
-            self.out.extend([op::LONG1, n]);
-        } else {
-            let n = i32::try_from(bytes.len())
-                .map_err(|_| refused("an integer of 2 GiB or more cannot be written"))?;
-            self.out.push(op::LONG4);
-            self.out.extend(n.to_le_bytes());
-        }
-        self.out.extend(bytes);
-        Ok(())
-    }
-
-    fn unicode(&mut self, utf8: &[u8]) -> Result<()> {
-        let n = u32::try_from(utf8.len())
-            .map_err(|_| refused("a string of 4 GiB or more cannot be written"))?;
-        self.out.push(op::BINUNICODE);
-        self.out.extend(n.to_le_bytes());
-        self.out.extend(utf8);
-        Ok(())
-    }
-
-    /// `bytes` as protocol 2 has them: text in latin-1, encoded when loaded.
-    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.global("_codecs", "encode")?;
-        let text: String = bytes.iter().map(|&b| char::from(b)).collect();
-        self.unicode(text.as_bytes())?;
-        self.interned_str("latin1")?;
-        self.out.extend([op::TUPLE1 + 1, op::REDUCE]);
-        Ok(())
-    }
-
-    fn global(&mut self, module: &str, name: &str) -> Result<()> {
-        // Protocol 2 spells these as Python 2 did; both Pythons read that.
-        let module = match module {
-            "builtins" => "__builtin__",
-            "copyreg" => "copy_reg",
-            other => other,
-        };
-        if module.contains('\n') || name.contains('\n') || name.is_empty() {
-            return Err(refused(format!(
-                "the name of a class or function cannot be written: {:?}",
-                Global::new(module, name)
-            )));
-        }
-        let mut text = Vec::with_capacity(module.len() + name.len() + 3);
-        text.push(op::GLOBAL);
-        text.extend(module.as_bytes());
-        text.push(b'\n');
-        text.extend(name.as_bytes());
-        text.push(b'\n');
-        self.intern(text);
-        Ok(())
-    }
-
-    fn interned_str(&mut self, s: &str) -> Result<()> {
-        let start = self.out.len();
-        self.unicode(s.as_bytes())?;
-        let text = self.out.split_off(start);
-        self.intern(text);
-        Ok(())
-    }
-
-    /// Writes opcodes that push a constant, once; later only their memo place.
-    fn intern(&mut self, text: Vec<u8>) {
-        if let Some(&at) = self.interned.get(&text) {
-            self.get(at);
-            return;
-        }
-        self.out.extend(&text);
-        let at = self.put();
-        self.interned.insert(text, at);
     }
 
     /// Gives a value its place in the memo, if it can be asked for again. A value that is filled
@@ -582,28 +422,8 @@ impl Pickler<'_> {
         let filled_later =
             matches!(self.tree.node(id), Node::List(_) | Node::Dict(_) | Node::Object(_));
         if filled_later || self.plan.is_shared(id) {
-            let at = self.put();
+            let at = self.out.put();
             self.memo.insert(id, at);
-        }
-    }
-
-    fn put(&mut self) -> u32 {
-        let at = self.next_memo;
-        self.next_memo += 1;
-        self.place(op::BINPUT, op::LONG_BINPUT, at);
-        at
-    }
-
-    fn get(&mut self, at: u32) {
-        self.place(op::BINGET, op::LONG_BINGET, at);
-    }
-
-    fn place(&mut self, short: u8, long: u8, at: u32) {
-        if let Ok(b) = u8::try_from(at) {
-            self.out.extend([short, b]);
-        } else {
-            self.out.push(long);
-            self.out.extend(at.to_le_bytes());
         }
     }
 }
@@ -612,14 +432,4 @@ fn storage_class(dtype: DType) -> Result<&'static str> {
     dtype.storage_class().ok_or_else(|| {
         refused(format!("torch has no typed storage for {dtype}; use an untyped storage"))
     })
-}
-
-/// How many bytes the two's complement needs.
-fn shortest_len(le: &[u8; 8]) -> usize {
-    let fill = if le[7] & 0x80 == 0 { 0 } else { 0xff };
-    let mut n = 8;
-    while n > 1 && le[n - 1] == fill && (le[n - 2] ^ fill) & 0x80 == 0 {
-        n -= 1;
-    }
-    n
 }
