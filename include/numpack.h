@@ -1,5 +1,17 @@
 /* libnumpack: tensors in files, without PyTorch or Python.
  *
+ * - A function returns a status. NUMPACK_OK is 0; after any other, numpack_last_error has a
+ *   message for this thread.
+ * - Inputs come first, then outputs. An output is written only on success; a NULL output is
+ *   skipped.
+ * - Paths and names are UTF-8 and end in NUL. NULL where something is required is
+ *   NUMPACK_PARAMETER, not a crash.
+ * - Option structs begin with struct_size, set to their sizeof; all else may be zero and then has
+ *   its default. A NULL options pointer means all defaults.
+ * - Callbacks take `void *user` last and are called on the calling thread.
+ * - Every function may be called from any thread, also at the same time. Nothing a caller hands in
+ *   is kept after the call.
+ *
  * This file is generated from the Rust sources by `cargo xtask header`. */
 
 #ifndef NUMPACK_H

@@ -105,6 +105,37 @@ fn an_alias_survives_the_replacement_of_its_other_name() {
 }
 
 #[test]
+fn an_array_that_another_program_changed_is_what_the_store_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut o = Object::default();
+    let (w, v) = (o.tensor(DType::BFloat16, &[4, 2], 1), o.tensor(DType::BFloat16, &[3], 2));
+    let scalar = o.tensor(DType::Float32, &[], 3);
+    let root = o.dict(&[("w", w), ("v", v), ("s", scalar)]);
+    o.write(root, &path("a.pt"));
+    from_torch_file(path("a.pt"), path("s.npk"), &FromTorch::new(), &mut NoProgress).unwrap();
+    // The element type of one array, which stands behind its file's name, two times and a size.
+    let metadata = path("s.npk").join("metadata.npkm");
+    let mut bytes = std::fs::read(&metadata).unwrap();
+    let name = b"data_w.npkd";
+    let at = bytes.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 16;
+    assert_eq!(bytes[at], numpack_format::DType::U16.code());
+    bytes[at] = numpack_format::DType::I16.code();
+    std::fs::write(&metadata, bytes).unwrap();
+
+    let mut o = Object::default();
+    let other = o.tensor(DType::Int8, &[3], 4);
+    let root = o.dict(&[("x", other)]);
+    o.write(root, &path("b.pt"));
+    from_torch_file(path("b.pt"), path("s.npk"), &FromTorch::new(), &mut NoProgress).unwrap();
+    assert_eq!(verify(path("s.npk")).unwrap().faults, [""; 0]);
+    let list = Tensors::open(path("s.npk")).unwrap().list().unwrap();
+    let seen: Vec<(&str, &str)> = list.iter().map(|t| (&*t.name, t.dtype)).collect();
+    assert_eq!(seen, [("w", "int16"), ("v", "bfloat16"), ("s", "float32"), ("x", "int8")]);
+    assert_eq!(sha(&path("s.npk"), "w"), sha(&path("a.pt"), "w"));
+}
+
+#[test]
 fn a_key_selects_a_part() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

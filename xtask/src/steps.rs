@@ -92,9 +92,13 @@ fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
 
 /// The table of measurements.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    run(cargo()
-        .args(["run", "--release", "--package", "numpack-benches", "--bin", "table", "--"])
-        .args(args))
+    let mut table = cargo();
+    table.args(["run", "--release", "--package", "numpack-benches", "--bin", "table", "--"]);
+    // Torch is measured beside us where it is installed already.
+    if TORCH.is_ready().unwrap_or(false) {
+        table.env("NUMPACK_BENCH_PYTHON", TORCH.python()?);
+    }
+    run(table.args(args))
 }
 
 /// The C header, written by the test that compares it.

@@ -3,8 +3,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use numpack_format::Store;
 use numpack_format::side::{self, ArrayNote, NodeRef, SideInfo};
+use numpack_format::{ArrayInfo, Store};
 
 use super::encode::Encoded;
 use super::plan::{HIDDEN_PREFIX, PlannedArray};
@@ -56,7 +56,8 @@ pub(super) fn merged(
     root_name: &str,
 ) -> (Layout, Vec<PlannedArray>) {
     let arrays = encoded.plan.arrays;
-    let old_side = store.side().cloned().unwrap_or_default();
+    let mut old_side = store.side().cloned().unwrap_or_default();
+    refresh(store, &mut old_side);
     if encoded.is_plain && old_side.root.is_none() {
         // Arrays alone say it all, and stay so; what replaces an array loses its note.
         let names: Vec<String> = arrays.iter().map(|a| a.name.clone()).collect();
@@ -127,6 +128,39 @@ pub(super) fn merged(
     }
     let side = Some(renumber(nodes, root, table.notes, &used));
     (Layout { names, side, remove }, arrays)
+}
+
+/// Brings notes of arrays that another program changed up to date: they are what the store says
+/// they are, and nothing is a view of them any more.
+fn refresh(store: &Store, side: &mut SideInfo) {
+    let mut stale = HashSet::new();
+    for (i, note) in side.arrays.iter_mut().enumerate() {
+        if note.dropped || store.note_fits(i) {
+            continue;
+        }
+        stale.insert(i as u32);
+        match store.info(&note.name) {
+            None => note.dropped = true,
+            Some(info) => *note = ArrayNote { hidden: note.hidden, ..plain_note(info) },
+        }
+    }
+    for node in &mut side.nodes {
+        if let side::Node::Tensor(tensor) = node
+            && stale.contains(&tensor.array)
+        {
+            tensor.view = None;
+        }
+    }
+}
+
+/// The note of an array that is what it is stored as.
+fn plain_note(info: &ArrayInfo) -> ArrayNote {
+    ArrayNote {
+        name: info.name.clone(),
+        stored: info.dtype.code(),
+        trailing: info.shape.get(1..).unwrap_or_default().to_vec(),
+        ..ArrayNote::default()
+    }
 }
 
 fn notes(arrays: &[PlannedArray], names: &[String]) -> Vec<ArrayNote> {
@@ -227,13 +261,8 @@ impl Table {
                 Some(&i) if referenced[i] || self.notes[i].hidden => continue,
                 Some(&i) => i as u32,
                 None => {
-                    self.notes.push(ArrayNote {
-                        name: info.name.clone(),
-                        stored: info.dtype.code(),
-                        trailing: info.shape.get(1..).unwrap_or_default().to_vec(),
-                        hidden: info.name.starts_with(HIDDEN_PREFIX),
-                        ..ArrayNote::default()
-                    });
+                    let hidden = info.name.starts_with(HIDDEN_PREFIX);
+                    self.notes.push(ArrayNote { hidden, ..plain_note(info) });
                     (self.notes.len() - 1) as u32
                 }
             };
