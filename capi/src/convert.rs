@@ -29,9 +29,7 @@ pub unsafe extern "C" fn numpack_from_torch_file(
 ) -> i32 {
     guard(|| {
         // SAFETY: the caller's promise.
-        let input = unsafe { shell::path(input, "input") }?;
-        // SAFETY: the caller's promise.
-        let output = unsafe { shell::path(output, "output") }?;
+        let (input, output) = unsafe { shell::paths(input, output) }?;
         // SAFETY: the caller's promise.
         let o = unsafe { options::read(options) }?;
         options::reserved(o.reserved)?;
@@ -79,9 +77,7 @@ pub unsafe extern "C" fn numpack_to_torch_file(
 ) -> i32 {
     guard(|| {
         // SAFETY: the caller's promise.
-        let input = unsafe { shell::path(input, "input") }?;
-        // SAFETY: the caller's promise.
-        let output = unsafe { shell::path(output, "output") }?;
+        let (input, output) = unsafe { shell::paths(input, output) }?;
         // SAFETY: the caller's promise.
         let o = unsafe { options::read(options) }?;
         options::reserved(o.reserved)?;

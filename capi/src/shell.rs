@@ -63,13 +63,19 @@ pub(crate) unsafe fn optional<'a>(
     Ok(Some(text))
 }
 
-/// A path that must be there.
+/// The paths of a conversion, which must be there.
 ///
 /// # Safety
-/// As for [`required`].
-pub(crate) unsafe fn path(text: *const c_char, what: &str) -> Result<PathBuf, Error> {
+/// As for [`required`], for both.
+pub(crate) unsafe fn paths(
+    input: *const c_char,
+    output: *const c_char,
+) -> Result<(PathBuf, PathBuf), Error> {
     // SAFETY: the caller's promise is the same.
-    unsafe { required(text, what) }.map(PathBuf::from)
+    let input = unsafe { required(input, "input") }?;
+    // SAFETY: the caller's promise is the same.
+    let output = unsafe { required(output, "output") }?;
+    Ok((PathBuf::from(input), PathBuf::from(output)))
 }
 
 /// Writes an output that the caller may not want.

@@ -1,4 +1,4 @@
-//! What the command prints: each file in `cmd/` is a session of commands and their output.
+//! What the command prints: each file in `cmd/` lists commands and their output.
 
 #[test]
 fn the_words() {
