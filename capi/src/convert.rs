@@ -2,7 +2,9 @@
 
 use std::ffi::c_char;
 
-use numpack_interop::{Error, Existing, FromTorch, ToTorch, from_torch_file, to_torch_file};
+use numpack_interop::{
+    Error, Existing, FromTorch, Report, ToTorch, from_torch_file, to_torch_file,
+};
 
 use crate::options::{self, Callbacks, numpack_from_torch_options, numpack_to_torch_options};
 use crate::shell::{self, guard};
@@ -47,11 +49,8 @@ pub unsafe extern "C" fn numpack_from_torch_file(
         }
         let mut callbacks = Callbacks { progress: o.progress, warning: o.warning, user: o.user };
         let report = from_torch_file(input, output, &settings, &mut callbacks)?;
-        callbacks.warn(&report.warnings);
         // SAFETY: the caller's promise.
-        unsafe { shell::put(tensors, report.tensors as u64) };
-        // SAFETY: the caller's promise.
-        unsafe { shell::put(bytes, report.bytes) };
+        unsafe { hand_over(&report, &callbacks, tensors, bytes) };
         Ok(())
     })
 }
@@ -95,13 +94,22 @@ pub unsafe extern "C" fn numpack_to_torch_file(
         }
         let mut callbacks = Callbacks { progress: o.progress, warning: o.warning, user: o.user };
         let report = to_torch_file(input, output, &settings, &mut callbacks)?;
-        callbacks.warn(&report.warnings);
         // SAFETY: the caller's promise.
-        unsafe { shell::put(tensors, report.tensors as u64) };
-        // SAFETY: the caller's promise.
-        unsafe { shell::put(bytes, report.bytes) };
+        unsafe { hand_over(&report, &callbacks, tensors, bytes) };
         Ok(())
     })
+}
+
+/// Tells the caller how a conversion that succeeded went.
+///
+/// # Safety
+/// `tensors` and `bytes` are NULL or point to writable memory.
+unsafe fn hand_over(report: &Report, callbacks: &Callbacks, tensors: *mut u64, bytes: *mut u64) {
+    callbacks.warn(&report.warnings);
+    // SAFETY: the caller's promise.
+    unsafe { shell::put(tensors, report.tensors as u64) };
+    // SAFETY: the caller's promise.
+    unsafe { shell::put(bytes, report.bytes) };
 }
 
 /// The names of an array of texts; `None` for NULL.
