@@ -39,9 +39,9 @@ fuzz_target!(|input: &[u8]| {
 fn write_store(path: &Path, side: SideInfo) -> numpack_format::Result<()> {
     let bytes: Vec<u8> = (0..100).collect();
     let mut writer = Writer::replace(path)?;
-    writer.save("a", DType::F32, &[4], &[4], &bytes, 0)?;
-    writer.save("b", DType::U16, &[2, 3], &[6, 2], &bytes, 0)?;
-    writer.save("c", DType::U8, &[100], &[1], &bytes, 0)?;
+    writer.save("a", &View::strided(DType::F32, &[4], &[4], &bytes, 0))?;
+    writer.save("b", &View::strided(DType::U16, &[2, 3], &[6, 2], &bytes, 0))?;
+    writer.save("c", &View::strided(DType::U8, &[100], &[1], &bytes, 0))?;
     writer.set_side(Some(side));
     writer.commit()
 }

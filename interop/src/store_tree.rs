@@ -30,6 +30,7 @@ impl StoreTree {
         let side = store.side().cloned().unwrap_or_default();
         let mut b = Builder {
             store: &store,
+            infos: store.arrays()?,
             side: &side,
             types: HashMap::new(),
             storages: HashMap::new(),
@@ -38,7 +39,7 @@ impl StoreTree {
             tree: Tree::new(),
             warnings: store.warnings().to_vec(),
         };
-        b.collect_types();
+        b.collect_types()?;
         for node in &side.nodes {
             let node = b.node(node)?;
             b.tree.add(node);
@@ -51,6 +52,7 @@ impl StoreTree {
 
 struct Builder<'a> {
     store: &'a Store,
+    infos: &'a [ArrayInfo],
     side: &'a SideInfo,
     /// The element type of each array's storage; `None` where its views do not agree on one.
     types: HashMap<&'a str, Option<DType>>,
@@ -64,15 +66,16 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// The array of a note, and its logical type and shape.
-    fn array(&self, index: u32) -> Option<(&'a ArrayInfo, DType, Vec<u64>)> {
-        let note = self.side.arrays.get(index as usize).filter(|n| !n.dropped)?;
-        let info = self.store.info(&note.name)?;
+    fn array(&self, index: u32) -> Result<Option<(&'a ArrayInfo, DType, Vec<u64>)>> {
+        let note = self.side.arrays.get(index as usize).filter(|n| !n.dropped);
+        let Some(note) = note else { return Ok(None) };
+        let Some(info) = self.store.info(&note.name)? else { return Ok(None) };
         let note = self.store.note_fits(index as usize).then_some(note);
         let (dtype, shape) = logical(info, note);
-        Some((info, dtype, shape))
+        Ok(Some((info, dtype, shape)))
     }
 
-    fn collect_types(&mut self) {
+    fn collect_types(&mut self) -> Result<()> {
         let mut seen = |name: &'a str, dtype: Option<DType>| {
             self.types
                 .entry(name)
@@ -91,11 +94,12 @@ impl<'a> Builder<'a> {
             };
             let note = self.side.arrays.get(index as usize).filter(|n| !n.dropped);
             let Some(note) = note else { continue };
-            let Some(info) = self.store.info(&note.name) else { continue };
+            let Some(info) = self.store.info(&note.name)? else { continue };
             let fits = self.store.note_fits(index as usize);
             let own = logical(info, fits.then_some(note)).0;
             seen(&info.name, if fits { dtype.unwrap_or(Some(own)) } else { Some(own) });
         }
+        Ok(())
     }
 
     fn node(&mut self, node: &side::Node) -> Result<Node> {
@@ -128,7 +132,7 @@ impl<'a> Builder<'a> {
                 Node::Global(Global::new(module.as_str(), name.as_str()))
             }
             side::Node::Tensor(t) => self.tensor(t)?,
-            side::Node::Storage(array, _) => match self.array(*array) {
+            side::Node::Storage(array, _) => match self.array(*array)? {
                 Some((info, ..)) => Node::Storage(self.storage(info)),
                 None => self.gone(*array),
             },
@@ -147,7 +151,7 @@ impl<'a> Builder<'a> {
     }
 
     fn bytes(&mut self, index: u32) -> Result<Node> {
-        let Some((info, ..)) = self.array(index) else { return Ok(self.gone(index)) };
+        let Some((info, ..)) = self.array(index)? else { return Ok(self.gone(index)) };
         // Each array is read once: a few bytes of side information must not ask for gigabytes.
         if !self.blobs.insert(index) {
             return Err(Error::Name {
@@ -178,7 +182,7 @@ impl<'a> Builder<'a> {
     }
 
     fn tensor(&mut self, t: &side::Tensor) -> Result<Node> {
-        let Some((info, own_dtype, own_shape)) = self.array(t.array) else {
+        let Some((info, own_dtype, own_shape)) = self.array(t.array)? else {
             return Ok(self.gone(t.array));
         };
         let view = t.view.as_ref().filter(|_| self.store.note_fits(t.array as usize));
@@ -250,7 +254,7 @@ impl<'a> Builder<'a> {
             .map(|(i, n)| (n.name.as_str(), i))
             .collect();
         let mut loose = Vec::new();
-        for info in self.store.arrays() {
+        for info in self.infos {
             let note = notes.get(info.name.as_str());
             let hidden = note.is_some_and(|&i| self.side.arrays[i].hidden);
             if !referenced.contains(info.name.as_str()) && !hidden {

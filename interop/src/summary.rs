@@ -144,7 +144,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
                 list.push(fault.to_string());
             }
             if found.faults.is_empty() {
-                match StoreTree::new(Store::open(path)?) {
+                match StoreTree::new(Store::open_listed(path)?) {
                     Ok(source) => {
                         // What could not be exported is no sound object.
                         let checked = torch_pickle::check(&source.tree);

@@ -104,7 +104,9 @@ impl Tensors {
     pub fn open(path: impl AsRef<Path>) -> Result<Tensors> {
         let path = path.as_ref();
         let source = match Format::of_file(path)? {
-            Format::NumPack => Source::NumPack(Box::new(StoreTree::new(Store::open(path)?)?)),
+            Format::NumPack => {
+                Source::NumPack(Box::new(StoreTree::new(Store::open_listed(path)?)?))
+            }
             Format::Torch => Source::Torch(Box::new(Checkpoint::open(path)?)),
         };
         Ok(Tensors { path: path.to_owned(), source })

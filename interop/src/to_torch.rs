@@ -99,7 +99,7 @@ pub fn to_torch_file(
 ) -> Result<Report> {
     let (input, output) = (input.as_ref(), output.as_ref());
     let output = &check_output(input, output, options.existing)?;
-    let mut source = StoreTree::new(Store::open(input)?)?;
+    let mut source = StoreTree::new(Store::open_listed(input)?)?;
     if let Some(names) = &options.array_names {
         select(&mut source.tree, names).map_err(|e| Error::name(input, e))?;
     }
@@ -224,6 +224,10 @@ impl Data<'_, '_> {
         if let Some((file, offset, _)) = array.plain_file().filter(|_| len > SMALL) {
             let meter = &mut self.meter;
             sink.splice(len, |to, at| copy::copy_with_crc((file, offset), (to, at), len, meter))?;
+            // The kernel does not see to it that what it copied is one state.
+            if !array.is_unchanged()? {
+                return Err(numpack_format::Error::Changed { file: path.to_owned() }.into());
+            }
             return Ok(());
         }
         let mut at = 0;

@@ -18,7 +18,7 @@ fn names(path: &Path) -> Vec<String> {
 
 fn arrays(path: &Path) -> Vec<String> {
     let store = numpack_format::Store::open(path).unwrap();
-    store.arrays().iter().map(|a| a.name.clone()).collect()
+    store.arrays().unwrap().iter().map(|a| a.name.clone()).collect()
 }
 
 fn sha(path: &Path, name: &str) -> [u8; 32] {

@@ -230,6 +230,7 @@ fn a_bare_tensor_is_named_by_the_file_and_comes_back_bare() {
     let names: Vec<String> = numpack_format::Store::open(&store)
         .unwrap()
         .arrays()
+        .unwrap()
         .iter()
         .map(|a| a.name.clone())
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::disk::{self, FileId};
 use crate::error::{Error, Result};
-use crate::metadata::Record;
+use crate::plan::Entry;
 use crate::writer::Writer;
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ const DIRECT: usize = 64 << 10;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("m.npk");
-/// # use numpack_format::{DType, Store, Writer};
+/// # use numpack_format::{DType, Store, View, Writer};
 /// use std::io::Write;
 /// let mut writer = Writer::create(&path)?;
 /// let mut array = writer.begin_array("a", DType::U16, &[2])?;
@@ -36,12 +36,9 @@ pub struct ArrayWriter<'a> {
     /// Absent once finished.
     file: Option<File>,
     /// What the array will be, absent once finished.
-    record: Option<Record>,
-    /// The file's name until the commit.
-    staged: String,
+    entry: Option<Entry>,
     /// Whether the name of the data file was free, and is so again if the array comes to nothing.
     claimed: bool,
-    scalar: bool,
     nbytes: u64,
     /// Bytes in the file.
     at: u64,
@@ -54,21 +51,17 @@ impl<'a> ArrayWriter<'a> {
     pub(crate) fn new(
         writer: &'a mut Writer,
         file: File,
-        record: Record,
-        staged: String,
+        entry: Entry,
         claimed: bool,
-        scalar: bool,
     ) -> ArrayWriter<'a> {
         let mut buffer = std::mem::take(&mut writer.buffer);
         buffer.clear();
-        let nbytes = record.size_bytes;
+        let nbytes = entry.record.size_bytes;
         ArrayWriter {
             writer,
             file: Some(file),
-            record: Some(record),
-            staged,
+            entry: Some(entry),
             claimed,
-            scalar,
             nbytes,
             at: 0,
             buffer,
@@ -83,12 +76,13 @@ impl<'a> ArrayWriter<'a> {
     }
 
     fn name(&self) -> &str {
-        self.record.as_ref().map_or("", |r| &r.name)
+        self.entry.as_ref().map_or("", |e| &e.record.name)
     }
 
     /// The new file, for messages.
     pub(crate) fn writer_path(&self) -> PathBuf {
-        self.writer.new_file_path(&self.staged)
+        let staged = self.entry.as_ref().and_then(|e| e.staged.as_deref());
+        self.writer.new_file_path(staged.unwrap_or_default())
     }
 
     fn parameter(&self, problem: String) -> Error {
@@ -153,21 +147,20 @@ impl<'a> ArrayWriter<'a> {
         if self.failed {
             return Err(self.parameter("an earlier write failed; write it again".to_owned()));
         }
-        let (Some(file), Some(record)) = (self.file.take(), self.record.take()) else {
+        let (Some(file), Some(entry)) = (self.file.take(), self.entry.take()) else {
             return Ok(());
         };
         if self.spliced {
-            let len = FileId::of(&file).map_err(Error::io("inspect", self.writer_path()))?.len();
+            let len = FileId::of(&file);
+            let len = len.map_err(Error::io("inspect", self.writer.new_files_path()))?.len();
             if len < self.nbytes {
-                self.file = Some(file);
-                self.record = Some(record);
+                (self.file, self.entry) = (Some(file), Some(entry));
                 return Err(
                     self.parameter(format!("the file has {len} bytes, {} are needed", self.nbytes))
                 );
             }
         }
-        let staged = std::mem::take(&mut self.staged);
-        self.writer.place(record, staged, file, self.scalar)
+        self.writer.place(entry, file)
     }
 }
 
@@ -210,8 +203,8 @@ impl Drop for ArrayWriter<'_> {
     fn drop(&mut self) {
         self.buffer.clear();
         self.writer.buffer = std::mem::take(&mut self.buffer);
-        if let Some(record) = self.record.take() {
-            self.writer.abandon(&record, &self.staged, self.claimed);
+        if let Some(Entry { record, staged: Some(staged), .. }) = self.entry.take() {
+            self.writer.abandon(&record, &staged, self.claimed);
         }
     }
 }

@@ -3,36 +3,42 @@
 use crate::disk::{self, Dir, Kind, not_plain};
 use crate::error::{Error, Result, format};
 use crate::limits::Limits;
+use crate::loaded::Loaded;
+use crate::lock::StoreLock;
 use crate::metadata;
-use crate::redo::{self, Redo, sha256};
-use crate::store::Loaded;
+use crate::patches::{Patches, Runs};
+use crate::redo::{self, RecordWriter, Redo, sha256};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 /// How the names of staged files end.
 pub(crate) const NEW: &str = ".new";
+/// Bytes copied at a time.
+const CHUNK: u64 = 1 << 20;
 
 /// Makes a change durable. Once this returns, or if `published` was set, the change is decided.
+/// `record` holds the new rows, if there are any.
 ///
 /// The staged files must have been synced, and the folder they are in.
-pub(crate) fn publish(dir: &Dir, redo: &Redo, limits: &Limits, published: &mut bool) -> Result<()> {
+pub(crate) fn publish(
+    dir: &Dir,
+    record: Option<RecordWriter>,
+    redo: &Redo,
+    limits: &Limits,
+    published: &mut bool,
+) -> Result<()> {
     check_room(dir, redo)?;
-    let path = dir.join(redo::TEMPORARY);
-    let bytes = redo.encode();
-    within(&path, "the size of the redo record", bytes.len(), limits.max_redo_bytes)?;
-    // Only a record that never became visible can be in the way.
-    dir.remove_file(redo::TEMPORARY)?;
-    let file = dir.create_new(redo::TEMPORARY)?;
-    let written = disk::write_at(&file, &bytes, 0, &path)
-        .and_then(|()| disk::sync_file(&file, &path))
+    let record = record.map_or_else(|| RecordWriter::begin(dir), Ok)?;
+    let written = record
+        .finish(redo, limits)
         // The syncs so far may have taken long.
         .and_then(|()| match metadata_hash(dir, limits)? {
             hash if hash == redo.old => Ok(()),
             _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
         });
-    drop(file);
     if let Err(e) = written {
         let _ = dir.remove_file(redo::TEMPORARY);
         return Err(e);
@@ -73,18 +79,31 @@ fn check_room(dir: &Dir, redo: &Redo) -> Result<()> {
 }
 
 /// Carries out a published change, and says what was worth a warning. It may have been begun
-/// before; doing it twice does no harm.
-pub(crate) fn apply(dir: &Dir, redo: &Redo, limits: &Limits) -> Result<Vec<String>> {
-    let new = sha256(&redo.metadata);
+/// before; doing it twice does no harm. `rows` has the new rows, if there are any.
+pub(crate) fn apply(
+    dir: &Dir,
+    lock: &StoreLock,
+    redo: &Redo,
+    rows: Option<&Patches>,
+    limits: &Limits,
+) -> Result<Vec<String>> {
+    // The metadata may stay as it is.
+    let new = (!redo.metadata.is_empty()).then(|| sha256(&redo.metadata));
     // Somebody who does not know of the record may have written.
     let is_new = |dir: &Dir| match metadata_hash(dir, limits)? {
-        hash if hash == new => Ok(true),
-        hash if hash == redo.old => Ok(false),
+        hash if Some(hash) == new => Ok(true),
+        hash if hash == redo.old => Ok(new.is_none()),
         _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
     };
     is_new(dir)?;
     let stage = dir.open_dir(redo::STAGE)?;
     check_staged(dir, stage.as_ref(), redo)?;
+    if let Some(rows) = rows.filter(|_| !redo.rows.is_empty()) {
+        lock.count_up(dir)?;
+        for (name, runs) in &redo.rows {
+            put_rows(dir, name, runs, rows)?;
+        }
+    }
     for (name, bytes) in &redo.bitmaps {
         dir.replace_file(redo::BITMAP_TEMPORARY, name, bytes)?;
     }
@@ -111,8 +130,11 @@ pub(crate) fn apply(dir: &Dir, redo: &Redo, limits: &Limits) -> Result<Vec<Strin
     for name in &redo.folders {
         leave(dir.remove_dir(name), &mut warnings)?;
     }
-    // A file must not be gone from the stage before it is in its place for good.
-    dir.sync()?;
+    // Where only rows have changed, no entry of the folder has.
+    if new.is_some() {
+        // A file must not be gone from the stage before it is in its place for good.
+        dir.sync()?;
+    }
     if let Some(stage) = stage {
         stage.sync()?;
         dir.remove_dir(redo::STAGE)?;
@@ -120,6 +142,35 @@ pub(crate) fn apply(dir: &Dir, redo: &Redo, limits: &Limits) -> Result<Vec<Strin
     dir.remove_file(redo::FILE)?;
     dir.sync()?;
     Ok(warnings)
+}
+
+/// Replaces rows in place, for good.
+fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches) -> Result<()> {
+    let path = dir.join(name);
+    let file = match dir.open_to_change(name)? {
+        Some((file, _, 1)) => file,
+        Some(_) => {
+            let problem = "has another name somewhere, where its rows would change too";
+            return Err(not_plain(path, problem));
+        }
+        None => {
+            let problem = format!("it has new rows of {name:?}, which is missing");
+            return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
+        }
+    };
+    let mut buffer = Vec::new();
+    for (offset, run) in runs.iter() {
+        let mut done = 0;
+        while done < run.len {
+            let n = (run.len - done).min(CHUNK);
+            buffer.resize(n as usize, 0);
+            let read = rows.file.read_exact_at(&mut buffer, run.at + done);
+            read.map_err(Error::io("read", &rows.path))?;
+            disk::write_at(&file, &buffer, offset + done, &path)?;
+            done += n;
+        }
+    }
+    disk::sync_data(&file, &path)
 }
 
 /// What is to go and is not what it was when that was decided stays: the store is sound with it.
@@ -166,20 +217,24 @@ fn check_staged(dir: &Dir, stage: Option<&Dir>, redo: &Redo) -> Result<()> {
 }
 
 /// Finishes or discards what an earlier writer left behind, and says what was worth a warning.
-/// The caller has the lock.
-pub(crate) fn recover(dir: &Dir, limits: &Limits) -> Result<Vec<String>> {
+/// The lock is that of the folder.
+pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Vec<String>> {
     let loaded = Loaded::read(dir, limits)?;
     let mut warnings = loaded.warnings;
-    if let Some(redo) = &loaded.redo {
-        warnings.extend(apply(dir, redo, limits)?);
-    }
-    if loaded.ignored {
-        dir.remove_file(redo::FILE)?;
-    }
-    if loaded.redo.is_none() {
-        // Whoever removed the last record may not have lived to sync that. Should it come back
-        // after a power loss, it must not find a later writer's state.
-        dir.sync()?;
+    match loaded.redo {
+        Some((redo, file)) => {
+            let path = dir.join(redo::FILE);
+            let rows = Patches { file, path, of: HashMap::new() };
+            warnings.extend(apply(dir, lock, &redo, Some(&rows), limits)?);
+        }
+        None => {
+            if loaded.ignored {
+                dir.remove_file(redo::FILE)?;
+            }
+            // Whoever removed the last record may not have lived to sync that. Should it come back
+            // after a power loss, it must not find a later writer's state.
+            dir.sync()?;
+        }
     }
     clear_leftovers(dir)?;
     Ok(warnings)
@@ -263,11 +318,12 @@ mod tests {
             ..Redo::default()
         };
         let mut published = false;
-        let refused = publish(&dir, &redo, &limits, &mut published);
+        let lock = StoreLock::in_dir(&dir, false).unwrap().unwrap();
+        let refused = publish(&dir, None, &redo, &limits, &mut published);
         assert!(matches!(refused, Err(Error::Changed { .. })) && !published);
-        assert!(matches!(apply(&dir, &redo, &limits), Err(Error::Changed { .. })));
+        assert!(matches!(apply(&dir, &lock, &redo, None, &limits), Err(Error::Changed { .. })));
         assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"foreign");
-        assert_eq!(std::fs::read_dir(t.path()).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(t.path()).unwrap().count(), 3);
     }
 
     #[test]
@@ -284,7 +340,8 @@ mod tests {
             folders: vec!["data_y_segments".into()],
             ..Redo::default()
         };
-        assert_eq!(apply(&dir, &redo, &Limits::default()).unwrap().len(), 3);
+        let lock = StoreLock::in_dir(&dir, false).unwrap().unwrap();
+        assert_eq!(apply(&dir, &lock, &redo, None, &Limits::default()).unwrap().len(), 3);
         assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"new");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! The process that is interrupted is this test program itself, run again with only [`child`].
 
-use crate::{DType, Error, SideInfo, Store, Writer};
+use crate::{DType, Error, SideInfo, Store, View, Writer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ type State = (BTreeMap<String, (DType, Vec<u64>, Vec<u8>)>, Option<SideInfo>);
 
 fn save(w: &mut Writer, name: &str, dtype: DType, data: &[u8]) {
     let size = dtype.size();
-    w.save(name, dtype, &[(data.len() / size) as u64], &[size as isize], data, 0).unwrap();
+    w.save(name, &View::new(dtype, &[(data.len() / size) as u64], data)).unwrap();
 }
 
 /// Runs in the process that is interrupted.
@@ -40,7 +40,7 @@ fn change(scenario: &str, path: &Path) -> Result<(), Error> {
     };
     let one = |w: &mut Writer, name: &str, dtype: DType, data: &[u8]| {
         let size = dtype.size();
-        w.save(name, dtype, &[(data.len() / size) as u64], &[size as isize], data, 0)
+        w.save(name, &View::new(dtype, &[(data.len() / size) as u64], data))
     };
     if scenario.ends_with("many") {
         for i in 0..40u8 {
@@ -50,7 +50,7 @@ fn change(scenario: &str, path: &Path) -> Result<(), Error> {
     one(&mut w, "changed", DType::U16, &[7; 40])?;
     one(&mut w, "new", DType::F32, &[8; 100_000])?;
     one(&mut w, "segmented", DType::U8, &[9; 3])?;
-    w.save("scalar", DType::I8, &[], &[], &[5], 0)?;
+    w.save("scalar", &View::new(DType::I8, &[], &[5]))?;
     if scenario.starts_with("merge") {
         w.remove_array("dropped")?;
     }
@@ -68,7 +68,7 @@ fn set_up(path: &Path) {
     ] {
         save(&mut w, name, DType::U8, data);
     }
-    w.save("zero", DType::U8, &[], &[], &[6], 0).unwrap();
+    w.save("zero", &View::new(DType::U8, &[], &[6])).unwrap();
     w.commit().unwrap();
     std::fs::write(
         path.join("deleted_changed.npkb"),
@@ -101,7 +101,7 @@ fn state(path: &Path) -> Option<State> {
         Err(e) => panic!("{e}"),
     };
     assert_eq!(store.warnings(), [""; 0]);
-    let arrays = store.arrays().iter().map(|info| {
+    let arrays = store.arrays().unwrap().iter().map(|info| {
         let array = store.array(&info.name).unwrap();
         let mut data = vec![0; array.nbytes() as usize];
         array.read_into(&mut data).unwrap();

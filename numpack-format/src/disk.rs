@@ -231,6 +231,22 @@ impl Dir {
 
     /// Opens a regular file for reading by a checked relative path; `None` if it is not there.
     pub(crate) fn open_file(&self, relative: &str) -> Result<Option<(File, FileId)>> {
+        let opened = self.open_as(relative, OFlags::RDONLY)?;
+        Ok(opened.map(|(file, stat)| (file, FileId::new(&stat))))
+    }
+
+    /// Opens a regular file to be changed in place; the number of its names comes with it.
+    pub(crate) fn open_to_change(&self, name: &str) -> Result<Option<(File, FileId, u64)>> {
+        let opened = self.open_as(name, OFlags::RDWR)?;
+        #[allow(
+            clippy::unnecessary_cast,
+            clippy::cast_lossless,
+            reason = "the type differs between systems"
+        )]
+        Ok(opened.map(|(file, stat)| (file, FileId::new(&stat), stat.st_nlink as u64)))
+    }
+
+    fn open_as(&self, relative: &str, access: OFlags) -> Result<Option<(File, fs::Stat)>> {
         let file = || self.join(relative);
         let dirs = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut at: Option<std::os::fd::OwnedFd> = None;
@@ -253,7 +269,7 @@ impl Dir {
             .as_ref()
             .map_or_else(|| std::os::fd::AsFd::as_fd(&self.fd), std::os::fd::AsFd::as_fd);
         // NONBLOCK: a pipe must not keep the reader waiting.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let fd: File = match retry_on_intr(|| fs::openat(parent, name, flags, Mode::empty())) {
             Ok(fd) => fd.into(),
             Err(Errno::NOENT) => return Ok(None),
@@ -264,7 +280,7 @@ impl Dir {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(not_plain(file(), "is not a regular file"));
         }
-        Ok(Some((fd, FileId::new(&stat))))
+        Ok(Some((fd, stat)))
     }
 
     /// Reads a small file whole, `None` if it is not there.
@@ -375,6 +391,21 @@ impl Dir {
         self.rename(temporary, self, name)
     }
 
+    /// Gives a file a second name, which must be free; `false` where the file system cannot.
+    pub(crate) fn link(&self, from: &str, to_dir: &Dir, to: &str) -> Result<bool> {
+        let fail = Error::io("link", self.join(from));
+        if let Err(e) = to_dir.step("link", to) {
+            return Err(fail(e));
+        }
+        match fs::linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
+                Ok(false)
+            }
+            Err(e) => Err(fail(e.into())),
+        }
+    }
+
     /// Moves a file; what stands under the new name goes.
     pub(crate) fn rename(&self, from: &str, to_dir: &Dir, to: &str) -> Result<()> {
         self.try_rename(from, to_dir, to).map_err(Error::io("rename", self.join(from)))
@@ -420,7 +451,7 @@ impl Dir {
     pub(crate) fn remove_file(&self, relative: &str) -> Result<()> {
         let fail = Error::io("remove", self.join(relative));
         if let Some((folders, name)) = relative.rsplit_once('/') {
-            let mut dir = self.try_dup().map_err(Error::io("open", &self.path))?;
+            let mut dir = self.try_clone().map_err(Error::io("open", &self.path))?;
             for folder in folders.split('/') {
                 match dir.open_dir(folder)? {
                     Some(next) => dir = next,
@@ -495,7 +526,12 @@ impl Dir {
         }
     }
 
-    fn try_dup(&self) -> io::Result<Dir> {
+    /// Whether both are one folder.
+    pub(crate) fn same_as(&self, other: &Dir) -> io::Result<bool> {
+        Ok(FileId::of(&self.fd)?.same_file(&FileId::of(&other.fd)?))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Dir> {
         Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone(), like: self.like })
     }
 }
@@ -535,4 +571,16 @@ pub(crate) fn try_write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) 
 /// Makes a file's content durable.
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
     fault::step("sync", path, "").and_then(|_| file.sync_all()).map_err(Error::io("sync", path))
+}
+
+/// Makes a file's content durable, and its length.
+pub(crate) fn sync_data(file: &File, path: &Path) -> Result<()> {
+    fault::step("syncdata", path, "")
+        .and_then(|_| file.sync_data())
+        .map_err(Error::io("sync", path))
+}
+
+/// Cuts a file off.
+pub(crate) fn cut(file: &File, len: u64, path: &Path) -> Result<()> {
+    fault::step("cut", path, "").and_then(|_| file.set_len(len)).map_err(Error::io("shorten", path))
 }

@@ -121,16 +121,19 @@ const _: () = {
 
 /// Bytes of `shape` elements of `dtype`, or `None` where that exceeds 64 bits. The product of the
 /// dimensions but the first must fit too, even if the array has no rows.
-pub(crate) fn byte_size(dtype: DType, shape: &[u64]) -> Option<u64> {
-    let rows = shape.first().copied().unwrap_or(1);
-    row_size(dtype, shape)?.checked_mul(rows)
+pub(crate) fn byte_size(dtype: DType, shape: impl Iterator<Item = u64> + Clone) -> Option<u64> {
+    let rows = shape.clone().next().unwrap_or(1);
+    trailing_size(dtype, shape.skip(1))?.checked_mul(rows)
 }
 
 /// Bytes of one row of an array of `shape`.
 pub(crate) fn row_size(dtype: DType, shape: &[u64]) -> Option<u64> {
-    let trailing = shape.get(1..).unwrap_or_default();
-    if trailing.contains(&0) {
+    trailing_size(dtype, shape.iter().copied().skip(1))
+}
+
+fn trailing_size(dtype: DType, mut dims: impl Iterator<Item = u64> + Clone) -> Option<u64> {
+    if dims.clone().any(|d| d == 0) {
         return Some(0);
     }
-    trailing.iter().try_fold(dtype.size() as u64, |n, &d| n.checked_mul(d))
+    dims.try_fold(dtype.size() as u64, u64::checked_mul)
 }

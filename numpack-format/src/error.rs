@@ -102,6 +102,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A sync failed before, so what was written since the one before it may be lost.
+    #[error("{}: an earlier sync failed, so what was written may be lost; open the store again and verify it", .path.display())]
+    Poisoned {
+        /// The store, or the file whose sync failed.
+        path: PathBuf,
+    },
     /// Somebody else changed the store meanwhile.
     #[error("{} was changed by another process meanwhile; open the store again", .file.display())]
     Changed {
@@ -127,6 +133,15 @@ impl Error {
 
     pub(crate) fn parameter(array: Option<&str>, problem: impl Into<String>) -> Error {
         Error::Parameter { array: array.map(str::to_owned), problem: problem.into() }
+    }
+
+    /// Whether the system failed to make something durable.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        match self {
+            Error::Io { action, .. } => action.starts_with("sync"),
+            Error::Poisoned { .. } => true,
+            _ => false,
+        }
     }
 
     /// The same error, saying which array it is about.

@@ -7,11 +7,11 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("weights.npk");
-//! use numpack_format::{DType, Store, Writer};
+//! use numpack_format::{DType, Store, View, Writer};
 //!
 //! let bytes: Vec<u8> = [1f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
 //! let mut writer = Writer::create(&path)?;
-//! writer.save("w", DType::F32, &[2, 2], &[8, 4], &bytes, 0)?;
+//! writer.save("w", &View::new(DType::F32, &[2, 2], &bytes))?;
 //! writer.commit()?;
 //!
 //! let store = Store::open(&path)?;
@@ -203,31 +203,40 @@ mod disk;
 mod dtype;
 mod error;
 mod fault;
+mod folder;
 mod limits;
+mod loaded;
 mod lock;
 mod map;
 mod merge;
 mod metadata;
 mod names;
 mod new_store;
+mod numpack;
 mod overlay;
+mod patches;
 mod plan;
 mod redo;
+mod rows;
 mod segments;
 pub mod side;
 mod side_codec;
 mod store;
 mod strided;
 mod verify;
+mod view;
 mod writer;
 
-pub use array::{Array, ArrayInfo};
+pub use array::{Array, ArrayInfo, Batches};
 pub use array_writer::ArrayWriter;
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use limits::Limits;
-pub use map::Map;
+pub use map::{Map, MappedRows};
+pub use numpack::NumPack;
+pub use rows::Rows;
 pub use side::SideInfo;
 pub use store::Store;
 pub use verify::{Fault, FaultKind};
+pub use view::View;
 pub use writer::{Writer, WriterOptions};

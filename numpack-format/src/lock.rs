@@ -1,7 +1,8 @@
 //! One writer at a time.
 
-use crate::disk::{Dir, FileId};
+use crate::disk::{self, Dir, FileId};
 use crate::error::{Error, Result};
+use crate::folder;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -24,16 +25,7 @@ impl StoreLock {
     /// still leads to the folder it is in.
     pub(crate) fn acquire(path: &Path, wait: bool) -> Result<(Dir, StoreLock)> {
         loop {
-            let dir = Dir::open(path).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => {
-                    Error::NotAStore { path: path.to_owned(), problem: "there is nothing" }
-                }
-                io::ErrorKind::NotADirectory => Error::NotAStore {
-                    path: path.to_owned(),
-                    problem: "it is a file, not a folder",
-                },
-                _ => Error::io("open", path)(e),
-            })?;
+            let dir = folder::open(path)?;
             let lock = match StoreLock::in_dir(&dir, wait) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => return Err(Error::Locked { path: path.to_owned() }),
@@ -79,6 +71,16 @@ impl StoreLock {
         let fail = || Error::io("inspect", dir.join(FILE));
         let ours = FileId::of(&self.file).map_err(fail())?;
         Ok(dir.id(FILE).map_err(fail())?.is_some_and(|id| id.same_file(&ours)))
+    }
+}
+
+impl StoreLock {
+    /// Counts that rows are about to be replaced in place, for readers to see. Nothing needs to
+    /// reach the disk: who reads after a power loss has not begun before it.
+    pub(crate) fn count_up(&self, dir: &Dir) -> Result<()> {
+        let path = dir.join(FILE);
+        let count = folder::count(&self.file).map_err(Error::io("read", &path))?;
+        disk::write_at(&self.file, &count.wrapping_add(1).to_le_bytes(), 0, &path)
     }
 }
 

@@ -1,7 +1,10 @@
 //! An array's bytes as memory. The only file with `unsafe` code.
 #![allow(unsafe_code)]
 
+mod rows;
+
 use crate::error::{Error, Result};
+pub use rows::MappedRows;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
@@ -54,22 +57,22 @@ impl crate::Array {
     /// The logical bytes as memory, read from the disk as they are touched.
     ///
     /// An array in segments, or with dropped rows, is an error: its bytes are not one range of a
-    /// file, so read it.
+    /// file, so [map its rows](crate::Array::map_rows), or read it.
     ///
     /// # Safety
     ///
-    /// While the map lives, nobody may change or shorten the file. This crate never does: it gives
-    /// a changed array a new file, and the map keeps the old one. The public `numpack` package
-    /// replaces rows in place, which changes the bytes under the map, and shortens files, after
+    /// While the map lives, nobody may change or shorten the file. This crate replaces rows in
+    /// place, which changes the bytes under the map, but for that it gives a changed array a new
+    /// file, and the map keeps the old one. The public `numpack` package also shortens files, after
     /// which touching the map ends the process by a signal.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("m.npk");
-    /// # use numpack_format::{DType, Store, Writer};
+    /// # use numpack_format::{DType, Store, View, Writer};
     /// # let mut w = Writer::create(&path)?;
-    /// # w.save("a", DType::U8, &[3], &[1], &[1, 2, 3], 0)?;
+    /// # w.save("a", &View::new(DType::U8, &[3], &[1, 2, 3]))?;
     /// # w.commit()?;
     /// let array = Store::open(&path)?.array("a")?;
     /// // SAFETY: no other program uses this store.
@@ -82,10 +85,68 @@ impl crate::Array {
         let Some((file, offset, len)) = self.plain_file() else {
             return Err(Error::parameter(
                 Some(name),
-                "it is in segments or has dropped rows, so it cannot be mapped; read it instead",
+                "it is in segments, or has rows that were dropped or are just being replaced, so it cannot be mapped; map its rows, or read it",
             ));
         };
         // SAFETY: the caller promises what `new` asks for.
         unsafe { Map::new(file, offset, len, self.path()) }.map_err(|e| e.in_array(name))
     }
+
+    /// The live rows as memory, read from the disk as they are touched: also of an array in
+    /// segments, or with dropped rows.
+    ///
+    /// What comes back keeps the files and the choice of live rows as they are now: it outlives the
+    /// array and the store, sees no later change but rows that are replaced, and can be used from
+    /// several threads at once.
+    ///
+    /// # Safety
+    ///
+    /// While it lives, nobody may change or shorten any of the array's files. As with
+    /// [`map`](crate::Array::map): rows that are replaced in place change under it, and touching
+    /// what has been cut off a file ends the process by a signal (`SIGBUS`).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("m.npk");
+    /// # use numpack_format::{DType, Store, View, Writer};
+    /// # let mut w = Writer::create(&path)?;
+    /// # w.save("a", &View::new(DType::U8, &[3, 2], &[1, 2, 3, 4, 5, 6]))?;
+    /// # w.commit()?;
+    /// let array = Store::open(&path)?.array("a")?;
+    /// // SAFETY: no other program uses this store.
+    /// let rows = unsafe { array.map_rows()? };
+    /// assert_eq!(rows.row(1), Some(&[3, 4][..]));
+    ///
+    /// let mut some = [0; 6];
+    /// rows.gather_into(&[-1, 0, -1], &mut some)?;
+    /// assert_eq!(some, [5, 6, 1, 2, 5, 6]);
+    /// # Ok(()) }
+    /// ```
+    pub unsafe fn map_rows(&self) -> Result<MappedRows> {
+        let name = Some(&self.info().name[..]);
+        if !self.is_quiet() {
+            let problem = "some of its rows are just being replaced, so it cannot be mapped; read it, or let a writer finish that first";
+            return Err(Error::parameter(name, problem));
+        }
+        let maps = self.parts.iter().map(|part| {
+            // SAFETY: the caller promises what `new` asks for, of every file.
+            unsafe { Map::new(&part.file, 0, part.len, &part.path) }
+        });
+        let maps = maps.collect::<Result<_>>().map_err(|e| e.in_array(&self.info().name))?;
+        MappedRows::new(self, maps)
+    }
+}
+
+/// Tells the processor that the byte at `at` will be read soon, if there is one.
+#[inline]
+fn prefetch(bytes: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(byte) = bytes.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the pointer is that of a reference; and this is a hint that never fails.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at);
 }

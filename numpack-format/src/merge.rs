@@ -3,11 +3,13 @@
 use crate::commit;
 use crate::disk::{self, Dir};
 use crate::error::{Error, Result};
+use crate::folder::Generation;
 use crate::limits::Limits;
 use crate::lock::StoreLock;
-use crate::metadata::{self, Record};
-use crate::plan::Plan;
-use crate::redo::{self, Redo};
+use crate::metadata::{self, Metadata};
+use crate::plan::{Bits, Plan};
+use crate::redo::{self, Redo, sha256};
+use crate::store::Store;
 use crate::{names, new_store, segments};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -16,18 +18,86 @@ use std::path::PathBuf;
 /// Up to so many new files are synced one by one; beyond, the file system as a whole.
 const FEW: usize = 32;
 
-/// The state that is changed.
+/// What a writer knows of a store before it changes it: worth keeping for the next change.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    /// File names that are in use, without regard to case.
+    pub(crate) taken: HashSet<String>,
+    listed: bool,
+    /// Data files that two records name.
+    shared: Option<HashSet<String>>,
+    /// Of the metadata.
+    hash: Option<[u8; 32]>,
+}
+
+impl State {
+    pub(crate) fn new(store: Store) -> State {
+        State { store, taken: HashSet::new(), listed: false, shared: None, hash: None }
+    }
+
+    /// Whether the folder is still in the state that was read.
+    pub(crate) fn is_of(&self, dir: &Dir) -> Result<bool> {
+        let inspect = || Error::io("inspect", dir.path());
+        let Some(folder) = self.store.folder() else { return Ok(false) };
+        Ok(folder.dir.same_as(dir).map_err(inspect())?
+            && self.is_current(dir)?
+            && dir.id(redo::STAGE).map_err(inspect())?.is_none())
+    }
+
+    /// Whether the metadata, or a record of a change, is another one now.
+    pub(crate) fn is_current(&self, dir: &Dir) -> Result<bool> {
+        let now = Generation::of(dir).map_err(Error::io("inspect", dir.path()))?;
+        Ok(self.store.folder().is_some_and(|folder| folder.generation == now))
+    }
+
+    /// Makes `taken` complete.
+    pub(crate) fn list(&mut self, dir: &Dir) -> Result<()> {
+        if !self.listed {
+            let names = dir.entries()?.into_iter().filter_map(|(name, _)| name);
+            self.taken.extend(names.map(|n| names::fold(&n)));
+            self.taken.extend(self.store.metadata.iter().map(|r| names::fold(r.data_file)));
+            self.listed = true;
+        }
+        Ok(())
+    }
+
+    /// Whether two records name this data file.
+    pub(crate) fn is_shared(&mut self, data_file: &str) -> bool {
+        let metadata = &self.store.metadata;
+        let shared = self.shared.get_or_insert_with(|| {
+            let mut seen = HashSet::with_capacity(metadata.len());
+            let files = metadata.iter().map(|r| r.data_file);
+            files.filter(|f| !seen.insert(*f)).map(str::to_owned).collect()
+        });
+        shared.contains(data_file)
+    }
+
+    /// The SHA-256 of the metadata.
+    pub(crate) fn hash(&mut self) -> [u8; 32] {
+        *self.hash.get_or_insert_with(|| sha256(self.store.metadata.bytes()))
+    }
+
+    /// Arrays without dropped rows have grown.
+    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir) -> Result<()> {
+        self.hash = None;
+        self.store.grown(metadata, dir)
+    }
+
+    /// The store is another one now; the names of files are still known.
+    pub(crate) fn replace(&mut self, store: Store) {
+        (self.store, self.hash) = (store, None);
+    }
+}
+
+/// The store that is changed, locked.
 #[derive(Debug)]
 pub(crate) struct Merge {
     pub(crate) dir: Dir,
     /// Where new files wait; made when the first one comes.
     pub(crate) stage: Option<Dir>,
     pub(crate) stage_path: PathBuf,
-    pub(crate) base: HashMap<String, Record>,
-    /// Data files that two records name.
-    pub(crate) shared: HashSet<String>,
-    pub(crate) metadata: [u8; 32],
-    pub(crate) _lock: StoreLock,
+    pub(crate) lock: StoreLock,
 }
 
 /// New files whose bytes may not be on the disk yet.
@@ -72,6 +142,11 @@ pub(crate) fn sync_new_files(unsynced: &mut Unsynced, dir: &Dir, plan: &Plan) ->
 }
 
 impl Merge {
+    pub(crate) fn new(dir: Dir, lock: StoreLock) -> Merge {
+        let stage_path = dir.join(redo::STAGE);
+        Merge { dir, stage: None, stage_path, lock }
+    }
+
     /// The folder of new files, made when it is first asked for.
     pub(crate) fn stage(&mut self) -> Result<&Dir> {
         if self.stage.is_none() {
@@ -80,53 +155,77 @@ impl Merge {
         self.stage.as_ref().ok_or_else(|| Error::Changed { file: self.dir.join(redo::STAGE) })
     }
 
-    /// The change that makes the store on disk the one in the plan, and what the caller should be
-    /// told.
-    pub(crate) fn redo(&self, plan: &Plan, limits: &Limits) -> Result<(Redo, Vec<String>)> {
-        let mut warnings = Vec::new();
-        let metadata = metadata::encode(plan.records())?;
+    /// The change that makes the store on disk the one in the plan, but for replaced rows, and
+    /// what the caller should be told.
+    pub(crate) fn redo(
+        &self,
+        old: [u8; 32],
+        plan: &Plan,
+        limits: &Limits,
+    ) -> Result<(Redo, Vec<String>)> {
+        let mut redo = Redo { old, ..Redo::default() };
+        if plan.is_unchanged() {
+            return Ok((redo, Vec::new()));
+        }
+        redo.metadata = metadata::encode(plan.records())?;
         commit::within(
             &self.dir.join(metadata::FILE),
             "the size of the metadata",
-            metadata.len(),
+            redo.metadata.len(),
             limits.max_metadata_bytes,
         )?;
-        let mut redo = Redo { old: self.metadata, metadata, ..Redo::default() };
         if let Some(stage) = &self.stage {
             let renames = plan
                 .staged()
                 .map(|(staged, r)| new_store::stage_rename(stage, staged.to_owned(), &r.data_file));
             redo.renames = renames.collect::<Result<_>>()?;
         }
-        let there: HashSet<String> =
-            self.dir.entries()?.into_iter().filter_map(|(name, _)| name).collect();
-        for name in plan.touched() {
-            redo.stale_bitmaps.extend(names::bitmap_file(name).filter(|f| there.contains(f)));
+        self.put_bitmaps(plan, &mut redo)?;
+        let warnings = self.put_removals(plan, limits, &mut redo)?;
+        Ok((redo, warnings))
+    }
+
+    fn put_bitmaps(&self, plan: &Plan, redo: &mut Redo) -> Result<()> {
+        let mut stale: Vec<String> = plan.dropped().filter_map(names::bitmap_file).collect();
+        for e in plan.entries() {
+            match (&e.bits, names::bitmap_file(&e.record.name)) {
+                (Bits::New(bitmap), Some(file)) => redo.bitmaps.push((file, bitmap.encode())),
+                (Bits::All, Some(file)) => stale.push(file),
+                _ => {}
+            }
+        }
+        for file in stale {
+            let there = self.dir.id(&file).map_err(Error::io("inspect", self.dir.join(&file)))?;
+            if there.is_some() {
+                redo.stale_bitmaps.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that go: what the old state used and the new one does not.
+    fn put_removals(&self, plan: &Plan, limits: &Limits, redo: &mut Redo) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        if plan.left().next().is_none() {
+            return Ok(warnings);
         }
         // A file that any array of the new state uses stays, whatever else names it.
         let mut needed: HashMap<String, Vec<String>> = HashMap::new();
         let mut need = |file: String| needed.entry(names::fold(&file)).or_default().push(file);
+        let mut bitmaps = HashSet::new();
         for r in plan.records() {
-            need(r.data_file.clone());
-            if r.data_file.ends_with(segments::SUFFIX) {
-                self.segments(&r.data_file, limits)?.into_iter().for_each(&mut need);
+            need(r.data_file().to_owned());
+            if r.data_file().ends_with(segments::SUFFIX) {
+                self.segments(r.data_file(), limits)?.into_iter().for_each(&mut need);
             }
+            bitmaps.extend(names::bitmap_file(r.name()).map(|f| names::fold(&f)));
         }
-        let bitmaps: HashSet<String> = plan
-            .records()
-            .filter_map(|r| names::bitmap_file(&r.name))
-            .map(|f| names::fold(&f))
-            .collect();
         let mut folders = HashSet::new();
-        for r in self.base.values() {
-            let kept = plan.get(&r.name).is_some_and(|e| e.staged.is_none());
-            if kept {
-                continue;
-            }
-            let mut old = vec![r.data_file.clone()];
+        for r in plan.left() {
+            let mut old = vec![r.data_file.to_owned()];
             if r.data_file.ends_with(segments::SUFFIX) {
                 // A list that is damaged names no files; verify shows what is left.
-                old.extend(self.segments(&r.data_file, limits).unwrap_or_default());
+                old.extend(self.segments(r.data_file, limits).unwrap_or_default());
             }
             for file in old {
                 let folded = names::fold(&file);
@@ -151,7 +250,7 @@ impl Merge {
         redo.removals.dedup();
         redo.folders = folders.into_iter().collect();
         redo.folders.sort();
-        Ok((redo, warnings))
+        Ok(warnings)
     }
 
     fn segments(&self, list: &str, limits: &Limits) -> Result<Vec<String>> {

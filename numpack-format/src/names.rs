@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 /// The longest name of a data file this crate makes, in bytes.
 const MAX_FILE_NAME: usize = 200;
@@ -93,27 +94,29 @@ pub(crate) fn fold(name: &str) -> String {
     if name.is_ascii() { name.to_ascii_lowercase() } else { name.to_lowercase() }
 }
 
-/// Finds positions in a list by name without a second copy of the names.
-#[derive(Debug, Default)]
+/// Finds positions in a list by name without a second copy of the names. A copy is cheap.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NameIndex {
     hasher: RandomState,
-    /// Open addressing, a power of two slots, at most half of them taken; 0 is free.
-    slots: Vec<u32>,
+    /// Open addressing, a power of two slots, at most half of them taken: position plus one, or 0
+    /// if free, and some bits of the name's hash.
+    slots: Arc<Vec<(u32, u32)>>,
 }
 
 impl NameIndex {
     /// The index of `n` names, or the position of the first that is there twice.
     pub(crate) fn build<'a>(n: usize, name: impl Fn(usize) -> &'a str) -> Result<NameIndex, usize> {
-        let mut index =
-            NameIndex { hasher: RandomState::new(), slots: vec![0; (n * 2).next_power_of_two()] };
+        let mut slots = vec![(0, 0); (n * 2).next_power_of_two()];
+        let hasher = RandomState::new();
         for i in 0..n {
-            let slot = index.probe(name(i), &name);
-            if index.slots[slot] != 0 {
+            let hash = hasher.hash_one(name(i));
+            let slot = probe(&slots, hash, name(i), &name);
+            if slots[slot].0 != 0 {
                 return Err(i);
             }
-            index.slots[slot] = i as u32 + 1;
+            slots[slot] = (i as u32 + 1, (hash >> 32) as u32);
         }
-        Ok(index)
+        Ok(NameIndex { hasher, slots: Arc::new(slots) })
     }
 
     /// The position of a name; `name` gives the name at a position.
@@ -121,17 +124,27 @@ impl NameIndex {
         if self.slots.is_empty() {
             return None;
         }
-        let slot = self.probe(wanted, &name);
-        (self.slots[slot] as usize).checked_sub(1)
+        let slot = probe(&self.slots, self.hasher.hash_one(wanted), wanted, &name);
+        (self.slots[slot].0 as usize).checked_sub(1)
     }
+}
 
-    fn probe<'a>(&self, wanted: &str, name: &impl Fn(usize) -> &'a str) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.hasher.hash_one(wanted) as usize & mask;
-        while self.slots[slot] != 0 && name(self.slots[slot] as usize - 1) != wanted {
-            slot = (slot + 1) & mask;
+/// The slot of a name, or the free one where it would go.
+fn probe<'a>(
+    slots: &[(u32, u32)],
+    hash: u64,
+    wanted: &str,
+    name: &impl Fn(usize) -> &'a str,
+) -> usize {
+    let mask = slots.len() - 1;
+    let mut slot = hash as usize & mask;
+    loop {
+        let (position, bits) = slots[slot];
+        let here = bits == (hash >> 32) as u32;
+        if position == 0 || (here && name(position as usize - 1) == wanted) {
+            return slot;
         }
-        slot
+        slot = (slot + 1) & mask;
     }
 }
 

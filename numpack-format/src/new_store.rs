@@ -5,7 +5,7 @@ use crate::disk::{Dir, Kind};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::{self, StoreLock};
-use crate::metadata::{self, Record};
+use crate::metadata::{self, Metadata, Record};
 use crate::redo::{self, Redo, Rename};
 use crate::writer::WriterOptions;
 use crate::{names, segments};
@@ -25,6 +25,13 @@ pub(crate) enum Place {
     EmptyFolder,
     Store,
     Other(&'static str),
+}
+
+/// What a new store puts in the place of an old one, where folders cannot be exchanged.
+pub(crate) struct Replacement<'a> {
+    pub(crate) records: Vec<&'a Record>,
+    pub(crate) bitmaps: Vec<(String, Vec<u8>)>,
+    pub(crate) metadata: &'a [u8],
 }
 
 /// A new store that nobody sees yet.
@@ -132,8 +139,7 @@ impl NewStore {
     /// Puts the store in the place of whatever store is there, and removes that.
     pub(crate) fn publish_over(
         &self,
-        records: &[&Record],
-        metadata: &[u8],
+        change: &Replacement<'_>,
         options: &WriterOptions,
         published: &mut bool,
     ) -> Result<Vec<String>> {
@@ -147,7 +153,7 @@ impl NewStore {
                     return Err(Error::NotAStore { path: self.target.clone(), problem });
                 }
                 Place::Store => {
-                    let (old, _lock) = match StoreLock::acquire(&self.target, options.wait) {
+                    let (old, lock) = match StoreLock::acquire(&self.target, options.wait) {
                         // What is there now is looked at again.
                         Err(Error::NotAStore { .. }) => continue,
                         locked => locked?,
@@ -161,7 +167,8 @@ impl NewStore {
                         .exchange(&self.sibling, &*self.name)
                         .map_err(Error::io("exchange", &self.target))?;
                     if !exchanged {
-                        return self.merge_into(old, records, metadata, &options.limits, published);
+                        let limits = &options.limits;
+                        return self.merge_into(old, &lock, change, limits, published);
                     }
                     *published = true;
                     self.parent.sync()?;
@@ -206,14 +213,14 @@ impl NewStore {
     fn merge_into(
         &self,
         mut old: Dir,
-        records: &[&Record],
-        metadata: &[u8],
+        lock: &StoreLock,
+        change: &Replacement<'_>,
         limits: &Limits,
         published: &mut bool,
     ) -> Result<Vec<String>> {
         old.like = old.access_of(metadata::FILE)?;
         let prefix = format!("{}-{:016x}-", std::process::id(), random());
-        let merged = self.try_merge(&old, records, metadata, limits, &prefix, published);
+        let merged = self.try_merge(&old, lock, change, limits, &prefix, published);
         if merged.is_err() && !*published {
             // What cannot be removed now, the next writer removes. Other files may be those of a
             // change that was decided before and could not be finished.
@@ -225,13 +232,13 @@ impl NewStore {
     fn try_merge(
         &self,
         old: &Dir,
-        records: &[&Record],
-        metadata: &[u8],
+        lock: &StoreLock,
+        change: &Replacement<'_>,
         limits: &Limits,
         prefix: &str,
         published: &mut bool,
     ) -> Result<Vec<String>> {
-        match commit::recover(old, limits) {
+        match commit::recover(old, lock, limits) {
             // A damaged store has nothing that could be finished.
             Ok(_) | Err(Error::Format { .. } | Error::Unsupported { .. } | Error::Limit { .. }) => {
             }
@@ -240,22 +247,25 @@ impl NewStore {
         let stage = commit::make_stage(old)?;
         let mut redo = Redo {
             old: commit::metadata_hash(old, limits)?,
-            metadata: metadata.to_vec(),
+            bitmaps: change.bitmaps.clone(),
+            metadata: change.metadata.to_vec(),
             ..Redo::default()
         };
-        for (i, r) in records.iter().enumerate() {
+        for (i, r) in change.records.iter().enumerate() {
             let staged = format!("{prefix}{i}{}", commit::NEW);
             self.dir.rename(&r.data_file, &stage, &staged)?;
             redo.renames.push(stage_rename(&stage, staged, &r.data_file)?);
         }
         let known = known_files(old, limits)?;
         let mut finals: HashMap<String, Vec<&str>> = HashMap::new();
-        for r in records {
+        for r in &change.records {
             finals.entry(names::fold(&r.data_file)).or_default().push(&r.data_file);
         }
         for file in known.files {
             if names::is_bitmap_file(&file) {
-                redo.stale_bitmaps.push(file);
+                if !change.bitmaps.iter().any(|(name, _)| *name == file) {
+                    redo.stale_bitmaps.push(file);
+                }
             } else if redo::is_removable(&file)
                 && names::check_relative(&file).is_ok()
                 && !names_one_of(old, &file, finals.get(&names::fold(&file)))?
@@ -266,8 +276,8 @@ impl NewStore {
         redo.folders = known.folders.into_iter().filter(|f| names::is_segment_folder(f)).collect();
         stage.sync()?;
         old.sync()?;
-        commit::publish(old, &redo, limits, published)?;
-        let warnings = commit::apply(old, &redo, limits)?;
+        commit::publish(old, None, &redo, limits, published)?;
+        let warnings = commit::apply(old, lock, &redo, None, limits)?;
         // The change stands; an empty folder that stays is cleared by the next writer.
         let _ = self.remove();
         Ok(warnings)
@@ -430,9 +440,9 @@ fn known_files(dir: &Dir, limits: &Limits) -> Result<Known> {
     let mut named = std::collections::HashSet::new();
     if let Ok(Some((_, bytes))) =
         dir.read(metadata::FILE, "the size of the metadata", limits.max_metadata_bytes)
-        && let Ok(records) = metadata::parse(&bytes, &dir.join(metadata::FILE), limits)
+        && let Ok(metadata) = Metadata::parse(bytes, &dir.join(metadata::FILE), limits)
     {
-        named.extend(records.into_iter().map(|r| r.data_file));
+        named.extend(metadata.iter().map(|r| r.data_file.to_owned()));
     }
     for (name, kind) in dir.entries()? {
         let Some(name) = name else {

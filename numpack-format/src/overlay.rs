@@ -4,55 +4,52 @@ use crate::bitmap::Bitmap;
 use crate::disk::{Dir, Kind};
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::metadata::Record;
+use crate::metadata::RecordRef;
 use crate::names;
-use crate::redo::Redo;
+use crate::patches::Patches;
+use crate::redo::{self, Redo};
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::sync::Arc;
 
-/// Up to so many arrays, each bitmap is looked for by itself; beyond, the folder is listed.
-const FEW: usize = 16;
-
 /// What a committed change puts in the place of files.
-pub(crate) struct Overlay<'a> {
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    /// Data files that wait in the stage: final name, staged name.
     pub(crate) staged: HashMap<String, String>,
-    written: HashMap<&'a str, &'a [u8]>,
-    removed: HashSet<&'a str>,
+    written: HashMap<String, Vec<u8>>,
+    removed: HashSet<String>,
     /// Files that go when the change is applied.
-    pub(crate) leaving: HashSet<&'a str>,
+    pub(crate) leaving: HashSet<String>,
+    /// New bytes of rows.
+    pub(crate) rows: Option<Arc<Patches>>,
 }
 
-impl<'a> Overlay<'a> {
-    pub(crate) fn new(redo: Option<&'a Redo>) -> Overlay<'a> {
-        let mut overlay = Overlay {
-            staged: HashMap::new(),
-            written: HashMap::new(),
-            removed: HashSet::new(),
-            leaving: HashSet::new(),
-        };
-        if let Some(redo) = redo {
-            overlay.staged =
-                redo.renames.iter().map(|r| (r.target.clone(), r.staged.clone())).collect();
-            overlay.written =
-                redo.bitmaps.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
-            overlay.removed = redo.stale_bitmaps.iter().map(|n| &n[..]).collect();
-            overlay.leaving =
-                redo.removals.iter().chain(&redo.stale_bitmaps).map(|n| &n[..]).collect();
+impl Overlay {
+    pub(crate) fn new(dir: &Dir, redo: Redo, file: Arc<File>) -> Overlay {
+        let leaving = redo.removals.iter().chain(&redo.stale_bitmaps).cloned().collect();
+        let rows = (!redo.rows.is_empty())
+            .then(|| Arc::new(Patches { file, path: dir.join(redo::FILE), of: redo.rows }));
+        Overlay {
+            staged: redo.renames.into_iter().map(|r| (r.target, r.staged)).collect(),
+            written: redo.bitmaps.into_iter().collect(),
+            removed: redo.stale_bitmaps.into_iter().collect(),
+            leaving,
+            rows,
         }
-        overlay
     }
 
     /// The bitmap of an array, `None` if it has none.
     pub(crate) fn bitmap(
         &self,
         dir: &Dir,
-        record: &Record,
+        record: &RecordRef<'_>,
         limits: &Limits,
     ) -> Result<Option<Bitmap>> {
-        let (Some(&rows), Some(file)) = (record.shape.first(), names::bitmap_file(&record.name))
-        else {
+        let Some(file) = names::bitmap_file(record.name).filter(|_| record.has_rows()) else {
             return Ok(None);
         };
+        let rows = record.rows();
         if let Some(bytes) = self.written.get(&file[..]) {
             return Bitmap::parse(bytes, rows, &dir.join(&file)).map(Some);
         }
@@ -67,34 +64,10 @@ impl<'a> Overlay<'a> {
         Bitmap::parse(&bytes, rows, &dir.join(&file)).map(Some)
     }
 
-    pub(crate) fn bitmaps(
-        &self,
-        dir: &Dir,
-        records: &[Record],
-        limits: &Limits,
-    ) -> Result<HashMap<usize, Arc<Bitmap>>> {
-        let mut out = HashMap::new();
-        let mut listed: Option<HashSet<String>> = None;
-        if records.len() > FEW {
-            let bitmaps = dir.entries_where(|name| name.ends_with(b".npkb"))?.into_iter();
-            let names =
-                bitmaps.filter(|(_, kind)| *kind != Kind::Folder).filter_map(|(name, _)| name);
-            listed = Some(names.chain(self.written.keys().map(|k| (*k).to_owned())).collect());
-            if listed.as_ref().is_some_and(HashSet::is_empty) {
-                return Ok(out);
-            }
-        }
-        for (i, r) in records.iter().enumerate() {
-            let there = listed
-                .as_ref()
-                .is_none_or(|l| names::bitmap_file(&r.name).is_some_and(|f| l.contains(&f)));
-            if there
-                && let Some(bitmap) =
-                    self.bitmap(dir, r, limits).map_err(|e| e.in_array(&r.name))?
-            {
-                out.insert(i, Arc::new(bitmap));
-            }
-        }
-        Ok(out)
+    /// The names of all bitmaps that may be there.
+    pub(crate) fn bitmap_files(&self, dir: &Dir) -> Result<HashSet<String>> {
+        let there = dir.entries_where(|name| name.ends_with(b".npkb"))?.into_iter();
+        let names = there.filter(|(_, kind)| *kind != Kind::Folder).filter_map(|(name, _)| name);
+        Ok(names.chain(self.written.keys().cloned()).collect())
     }
 }

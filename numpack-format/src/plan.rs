@@ -1,76 +1,164 @@
-//! What a store will hold after the commit.
+//! What a store will hold after the commit: the arrays it has, and what becomes of them.
 
-use crate::metadata::Record;
+use crate::bitmap::Bitmap;
+use crate::metadata::{Metadata, Record, RecordRef, Source};
+use crate::names::NameIndex;
 use crate::side::{self, ArrayNote, SideInfo};
 use crate::side_codec;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-/// An array of the store to be.
+/// An array of the store to be that is not what it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) record: Record,
-    /// The new file, until the commit; `None` for an array that is kept.
+    /// The new file, until the commit; `None` for an array whose file is kept.
     pub(crate) staged: Option<String>,
     /// Whether it was saved as a 0-d array.
     pub(crate) scalar: bool,
+    pub(crate) bits: Bits,
+    pub(crate) note: NoteOf,
+}
+
+/// Which rows will be live.
+#[derive(Clone, Debug)]
+pub(crate) enum Bits {
+    /// Those that are now.
+    Kept,
+    /// All.
+    All,
+    /// These.
+    New(Arc<Bitmap>),
+}
+
+/// Which note of the side information an array will have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoteOf {
+    /// The one of its name.
+    Kept,
+    /// One that says no more than what is stored.
+    Fresh,
+    /// That one, which was another array's, or the array's own under another name.
+    Moved(usize),
+    /// A copy of that one.
+    Copied(usize),
+}
+
+/// An array as it will be.
+pub(crate) enum Current<'a> {
+    /// As it is.
+    Kept(RecordRef<'a>),
+    Entry(&'a Entry),
+}
+
+impl Current<'_> {
+    /// A copy that can be changed and put in its place.
+    pub(crate) fn to_entry(&self) -> Entry {
+        match self {
+            Current::Entry(e) => (*e).clone(),
+            Current::Kept(r) => Entry {
+                record: r.to_record(),
+                staged: None,
+                scalar: false,
+                bits: Bits::Kept,
+                note: NoteOf::Kept,
+            },
+        }
+    }
 }
 
 /// The arrays of the store to be, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    entries: Vec<Option<Entry>>,
-    index: HashMap<String, usize>,
-    /// Names that were kept and are not any more.
-    dropped: HashSet<String>,
+    base: Metadata,
+    index: NameIndex,
+    /// Arrays of the store that change, by position; `None`: goes.
+    changed: BTreeMap<usize, Option<Entry>>,
+    added: Vec<Option<Entry>>,
+    added_at: HashMap<String, usize>,
 }
 
 impl Plan {
-    /// A plan that keeps these arrays.
-    pub(crate) fn keep(records: impl Iterator<Item = Record>) -> Plan {
-        let mut plan = Plan::default();
-        for record in records {
-            plan.put(Entry { record, staged: None, scalar: false });
+    /// A plan that keeps the arrays of a store.
+    pub(crate) fn keep(base: Metadata, index: NameIndex) -> Plan {
+        Plan { base, index, ..Plan::default() }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.index.find(name, |i| self.base.get(i).name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Current<'_>> {
+        if let Some(&i) = self.added_at.get(name) {
+            return self.added[i].as_ref().map(Current::Entry);
         }
-        plan
+        let i = self.position(name)?;
+        match self.changed.get(&i) {
+            None => Some(Current::Kept(self.base.get(i))),
+            Some(changed) => changed.as_ref().map(Current::Entry),
+        }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
-        self.index.get(name).and_then(|&i| self.entries[i].as_ref())
-    }
-
-    /// Adds an array, or puts it in the place of one of the same name, which is returned.
+    /// Adds an array, or puts it in the place of one of the same name; what had changed of that
+    /// one before is returned.
     pub(crate) fn put(&mut self, entry: Entry) -> Option<Entry> {
-        match self.index.get(&entry.record.name) {
-            Some(&i) => self.entries[i].replace(entry),
-            None => {
-                self.index.insert(entry.record.name.clone(), self.entries.len());
-                self.entries.push(Some(entry));
+        let name = &entry.record.name;
+        if let Some(&i) = self.added_at.get(name) {
+            return self.added[i].replace(entry);
+        }
+        match self.position(name) {
+            // One that was dropped comes back at the end.
+            Some(i) if !matches!(self.changed.get(&i), Some(None)) => {
+                self.changed.insert(i, Some(entry)).flatten()
+            }
+            _ => {
+                self.added_at.insert(name.clone(), self.added.len());
+                self.added.push(Some(entry));
                 None
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, name: &str) -> Option<Entry> {
-        let entry = self.index.remove(name).and_then(|i| self.entries[i].take())?;
-        self.dropped.insert(name.to_owned());
-        Some(entry)
+    /// Takes an array away: `None` if there is none, else what had changed of it.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Option<Entry>> {
+        if let Some(i) = self.added_at.remove(name) {
+            return Some(self.added[i].take());
+        }
+        let i = self.position(name)?;
+        match self.changed.insert(i, None) {
+            Some(None) => None,
+            Some(entry) => Some(entry),
+            None => Some(None),
+        }
     }
 
-    /// Takes all arrays away.
+    /// Takes all arrays away, and gives what had changed of them.
     pub(crate) fn clear(&mut self) -> Vec<Entry> {
-        self.index.clear();
-        let entries: Vec<Entry> = std::mem::take(&mut self.entries).into_iter().flatten().collect();
-        self.dropped.extend(entries.iter().map(|e| e.record.name.clone()));
+        let changed = std::mem::take(&mut self.changed).into_values().flatten();
+        let entries =
+            changed.chain(std::mem::take(&mut self.added).into_iter().flatten()).collect();
+        self.added_at.clear();
+        self.changed = (0..self.base.len()).map(|i| (i, None)).collect();
         entries
     }
 
+    /// The arrays that are not what they were.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
-        self.entries.iter().flatten()
+        self.changed.values().flatten().chain(self.added.iter().flatten())
     }
 
-    /// The records, in order.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> + Clone {
-        self.entries().map(|e| &e.record)
+    /// The arrays whose file is kept and whose record changes: the position of it, and the array.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.changed.iter().filter_map(|(&i, e)| Some((i, e.as_ref()?)))
+    }
+
+    /// All records, in order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Source<'_>> {
+        let kept = self.base.iter().enumerate().filter_map(|(i, r)| match self.changed.get(&i) {
+            None => Some(Source::Kept(r)),
+            Some(changed) => changed.as_ref().map(|e| Source::New(&e.record)),
+        });
+        kept.chain(self.added.iter().flatten().map(|e| Source::New(&e.record)))
     }
 
     /// New arrays: staged name, final name.
@@ -78,21 +166,39 @@ impl Plan {
         self.entries().filter_map(|e| e.staged.as_deref().map(|s| (s, &e.record)))
     }
 
-    /// Whether a commit would change anything.
-    pub(crate) fn is_unchanged(&self) -> bool {
-        self.dropped.is_empty() && self.staged().next().is_none()
+    /// Records of the store whose data files the plan does not keep.
+    pub(crate) fn left(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        self.changed
+            .iter()
+            .filter(|(_, e)| e.as_ref().is_none_or(|e| e.staged.is_some()))
+            .map(|(&i, _)| self.base.get(i))
     }
 
-    /// Names whose bitmap, if there is one, is about rows that are gone.
-    pub(crate) fn touched(&self) -> impl Iterator<Item = &str> {
-        self.dropped.iter().map(|n| &n[..]).chain(self.staged().map(|(_, r)| &r.name[..]))
+    /// Whether a commit would change anything but rows.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.changed.is_empty() && self.added_at.is_empty()
+    }
+
+    /// Whether all that changes is that arrays without dropped rows grow.
+    pub(crate) fn only_grows(&self) -> bool {
+        let grows = |e: &Option<Entry>| {
+            e.as_ref().is_some_and(|e| e.staged.is_none() && matches!(e.bits, Bits::Kept))
+        };
+        self.added_at.is_empty() && self.changed.values().all(grows)
+    }
+
+    /// Names of the store that no array has any more.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &str> {
+        let gone = self.changed.iter().filter(|(_, e)| e.is_none()).map(|(&i, _)| self.base.get(i));
+        gone.map(|r| r.name).filter(|n| !self.added_at.contains_key(*n))
     }
 
     /// Makes the notes of side information say what this plan changes: 0-d arrays get theirs, and
     /// a note on an array that was saved again, or dropped, is about the old one.
     ///
     /// Places in the list stay, for the nodes refer to them; only without nodes may notes go. A
-    /// note on a dropped array says so, until an array of its name is saved.
+    /// note on a dropped array says so, until an array of its name is saved. Where rows were
+    /// appended or dropped, the note forgets the time of change, once.
     pub(crate) fn update_notes(&self, side: &mut SideInfo) {
         let mut places: HashMap<String, usize> = HashMap::new();
         for (i, n) in side.arrays.iter().enumerate() {
@@ -100,28 +206,45 @@ impl Plan {
                 places.insert(n.name.clone(), i);
             }
         }
+        // Notes that another name has now.
+        let mut moved = HashSet::new();
+        for e in self.entries() {
+            let (NoteOf::Moved(i) | NoteOf::Copied(i)) = e.note else { continue };
+            let Some(old) = side.arrays.get(i) else { continue };
+            let mut note = ArrayNote {
+                name: e.record.name.clone(),
+                modified: Some(e.record.modified_micros),
+                ..old.clone()
+            };
+            if e.note == NoteOf::Moved(i) {
+                side.arrays[i] = note;
+                moved.insert(i);
+            } else {
+                note.hidden = false;
+                side.arrays.push(note);
+            }
+        }
+        let own = |name: &str| places.get(name).copied().filter(|i| !moved.contains(i));
         let mut gone = HashSet::new();
-        for name in self.touched().filter(|n| *n != side::ARRAY_NAME) {
-            let entry = self.get(name);
-            match (entry, places.get(name)) {
-                (Some(e), Some(&i)) => {
+        for i in self.dropped().filter_map(own) {
+            if side.nodes.is_empty() {
+                gone.insert(i);
+            } else {
+                side.arrays[i].dropped = true;
+                side.arrays[i].modified = None;
+            }
+        }
+        for e in self.entries().filter(|e| e.record.name != side::ARRAY_NAME) {
+            match (e.note, own(&e.record.name)) {
+                (NoteOf::Kept, Some(i)) => side.arrays[i].modified = None,
+                (NoteOf::Fresh, Some(i)) => {
                     let hidden = side.arrays[i].hidden;
                     side.arrays[i] = ArrayNote { hidden, ..note(e) };
                     if !e.scalar && side.nodes.is_empty() {
                         gone.insert(i);
                     }
                 }
-                (Some(e), None) if e.scalar => {
-                    places.insert(name.to_owned(), side.arrays.len());
-                    side.arrays.push(note(e));
-                }
-                (None, Some(&i)) if side.nodes.is_empty() => {
-                    gone.insert(i);
-                }
-                (None, Some(&i)) => {
-                    side.arrays[i].dropped = true;
-                    side.arrays[i].modified = None;
-                }
+                (NoteOf::Fresh, None) if e.scalar => side.arrays.push(note(e)),
                 _ => {}
             }
         }
@@ -135,10 +258,15 @@ impl Plan {
     /// Notes when each array that a note fits was last changed.
     pub(crate) fn date_notes(&self, side: &mut SideInfo) {
         for n in &mut side.arrays {
-            let entry = self.get(&n.name).map(|e| &e.record);
-            n.modified = entry
-                .filter(|r| !n.dropped && side_codec::misfit(n, r.dtype, &r.shape).is_none())
-                .map(|r| r.modified_micros);
+            n.modified = match self.get(&n.name).filter(|_| !n.dropped) {
+                Some(Current::Entry(e)) if misfit(n, &e.record).is_none() => {
+                    Some(e.record.modified_micros)
+                }
+                Some(Current::Kept(r)) if side_codec::misfit(n, r.dtype, &r.shape()).is_none() => {
+                    Some(r.modified_micros)
+                }
+                _ => None,
+            };
         }
     }
 
@@ -159,11 +287,16 @@ impl Plan {
         side.arrays.iter().filter(|n| !n.dropped).find_map(|n| {
             let problem = match self.get(&n.name) {
                 None => Some("the store will hold no such array".to_owned()),
-                Some(e) => side_codec::misfit(n, e.record.dtype, &e.record.shape),
+                Some(Current::Kept(r)) => side_codec::misfit(n, r.dtype, &r.shape()),
+                Some(Current::Entry(e)) => misfit(n, &e.record),
             };
             problem.map(|p| (&n.name[..], p))
         })
     }
+}
+
+fn misfit(note: &ArrayNote, record: &Record) -> Option<String> {
+    side_codec::misfit(note, record.dtype, &record.shape)
 }
 
 /// A note that says no more than what is stored, and whether it is 0-d.

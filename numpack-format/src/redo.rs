@@ -1,12 +1,18 @@
 //! `libnumpack.redo`: a committed change that may not have been applied yet.
 
 use crate::cursor::{Cursor, put_str};
+use crate::disk::{self, Dir, FileId};
 use crate::error::{Error, Result, UPGRADE, format};
-use crate::metadata::Record;
+use crate::limits::Limits;
+use crate::metadata::Metadata;
 use crate::names;
+use crate::patches::{Patches, Runs};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The record's name in the store.
 pub(crate) const FILE: &str = "libnumpack.redo";
@@ -20,21 +26,27 @@ pub(crate) const BITMAP_TEMPORARY: &str = "libnumpack.bitmap.tmp";
 pub(crate) const STAGE: &str = "libnumpack.stage";
 
 const MAGIC: [u8; 8] = *b"NPKREDO\0";
-const VERSION: u32 = 1;
-const HEADER: usize = 24;
+const VERSION: u32 = 2;
+const HEADER: u64 = 16;
+/// The two lengths, and the checksum.
+const TRAILER: u64 = 48;
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// A change of the store: what is to be done, in the order of the fields.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Redo {
     /// SHA-256 of the metadata this replaces.
     pub(crate) old: [u8; 32],
+    /// New bytes of rows, by data file; they wait in the record's own file.
+    pub(crate) rows: HashMap<String, Runs>,
     /// Bitmaps to write: file name, bytes.
     pub(crate) bitmaps: Vec<(String, Vec<u8>)>,
     /// Bitmaps to remove, by file name.
     pub(crate) stale_bitmaps: Vec<String>,
     /// Data files to move.
     pub(crate) renames: Vec<Rename>,
-    /// The whole new metadata file.
+    /// The whole new metadata file; empty if it stays as it is.
     pub(crate) metadata: Vec<u8>,
     /// Files to remove afterwards.
     pub(crate) removals: Vec<String>,
@@ -56,14 +68,82 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// A record that is being written, not visible yet. New bytes of rows come first, so that they
+/// need not be kept in memory until the rest is known.
+#[derive(Debug)]
+pub(crate) struct RecordWriter {
+    file: Arc<File>,
+    path: PathBuf,
+    hash: Sha256,
+    at: u64,
+}
+
+impl RecordWriter {
+    pub(crate) fn begin(dir: &Dir) -> Result<RecordWriter> {
+        // Only a record that never became visible can be in the way.
+        dir.remove_file(TEMPORARY)?;
+        let file = Arc::new(dir.create_new(TEMPORARY)?);
+        let mut writer =
+            RecordWriter { file, path: dir.join(TEMPORARY), hash: Sha256::new(), at: 0 };
+        let mut header = [0; HEADER as usize];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        writer.put(&header)?;
+        Ok(writer)
+    }
+
+    /// Adds bytes, and says where they are.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<u64> {
+        disk::write_at(&self.file, bytes, self.at, &self.path)?;
+        self.hash.update(bytes);
+        let at = self.at;
+        self.at += bytes.len() as u64;
+        Ok(at)
+    }
+
+    /// Adds the change itself, and makes the file durable.
+    pub(crate) fn finish(mut self, redo: &Redo, limits: &Limits) -> Result<()> {
+        let rows = self.at - HEADER;
+        let mut body = redo.body();
+        if body.len() as u64 > limits.max_redo_bytes {
+            return Err(Error::Limit {
+                file: self.path,
+                array: None,
+                what: "the size of the redo record",
+                value: body.len() as u64,
+                limit: limits.max_redo_bytes,
+            });
+        }
+        let len = body.len() as u64;
+        body.extend_from_slice(&rows.to_le_bytes());
+        body.extend_from_slice(&len.to_le_bytes());
+        self.hash.update(&body);
+        body.extend_from_slice(&self.hash.finalize());
+        disk::write_at(&self.file, &body, self.at, &self.path)?;
+        disk::sync_file(&self.file, &self.path)
+    }
+
+    /// What waits in it, for reading before it is complete.
+    pub(crate) fn patches(&self, rows: &HashMap<String, Runs>) -> Patches {
+        Patches { file: self.file.clone(), path: self.path.clone(), of: rows.clone() }
+    }
+}
+
 impl Redo {
-    /// The bytes of the record.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER + self.metadata.len() * 2 + 256);
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 12]);
+    fn body(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.metadata.len() + 512);
         out.extend_from_slice(&self.old);
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_by_key(|(file, _)| *file);
+        put_list(&mut out, &rows, |out, (file, runs)| {
+            put_str(out, file);
+            out.extend_from_slice(&(runs.iter().len() as u64).to_le_bytes());
+            for (offset, run) in runs.iter() {
+                for n in [offset, run.len, run.at] {
+                    out.extend_from_slice(&n.to_le_bytes());
+                }
+            }
+        });
         put_list(&mut out, &self.bitmaps, |out, (file, bytes)| {
             put_str(out, file);
             out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -79,36 +159,27 @@ impl Redo {
         out.extend_from_slice(&self.metadata);
         put_list(&mut out, &self.removals, |out, file| put_str(out, file));
         put_list(&mut out, &self.folders, |out, file| put_str(out, file));
-        let body = (out.len() - HEADER) as u64;
-        out[16..24].copy_from_slice(&body.to_le_bytes());
-        let sum = sha256(&out);
-        out.extend_from_slice(&sum);
         out
     }
 
-    /// Reads and checks a record.
-    pub(crate) fn parse(bytes: &[u8], file: &Path) -> Result<Redo> {
-        Redo::parse_checked(bytes, file).map_err(with_hint)
+    /// Reads and checks the record of a folder, if there is one. New bytes of rows stay in the
+    /// file, which is kept open.
+    pub(crate) fn read(dir: &Dir, limits: &Limits) -> Result<Option<(Arc<File>, FileId, Redo)>> {
+        let Some((file, id)) = dir.open_file(FILE)? else { return Ok(None) };
+        let redo =
+            Redo::read_checked(&file, id.len(), &dir.join(FILE), limits).map_err(with_hint)?;
+        Ok(Some((Arc::new(file), id, redo)))
     }
 
-    /// Every data file that is moved must become one of an array: `records` is what the new
-    /// metadata holds.
-    pub(crate) fn check_targets(&self, records: &[Record], file: &Path) -> Result<()> {
-        if self.renames.is_empty() {
-            return Ok(());
+    fn read_checked(file: &File, len: u64, path: &Path, limits: &Limits) -> Result<Redo> {
+        let read =
+            |at: u64, out: &mut [u8]| file.read_exact_at(out, at).map_err(Error::io("read", path));
+        if len < HEADER + TRAILER {
+            return Err(format(path, len, "the file ends before its checksum"));
         }
-        let known: HashSet<&str> = records.iter().map(|r| &r.data_file[..]).collect();
-        match self.renames.iter().find(|r| !known.contains(&r.target[..])) {
-            Some(r) => {
-                let problem = format!("it moves a file to {:?}, which no array uses", r.target);
-                Err(with_hint(format(file, None, problem)))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn parse_checked(bytes: &[u8], file: &Path) -> Result<Redo> {
-        let mut c = Cursor::new(bytes, file);
+        let mut header = [0; HEADER as usize];
+        read(0, &mut header)?;
+        let mut c = Cursor::new(&header, path);
         if c.take(8, "magic")? != MAGIC {
             return Err(c.error(0, "expected the magic of a redo record"));
         }
@@ -116,7 +187,7 @@ impl Redo {
         if version > VERSION {
             let problem = format!("the redo record has version {version}, only {VERSION} is known");
             return Err(Error::Unsupported {
-                file: file.to_owned(),
+                file: path.to_owned(),
                 array: None,
                 offset: Some(8),
                 problem,
@@ -124,21 +195,69 @@ impl Redo {
             });
         }
         if version != VERSION || c.u32("reserved")? != 0 {
-            return Err(c.error(8, "expected version 1 and four zero bytes"));
+            return Err(c.error(8, "expected version 2 and four zero bytes"));
         }
-        let body = c.u64("length")?;
-        let expected = (c.left() as u64).checked_sub(32);
-        if expected != Some(body) {
-            return Err(c.error(
-                16,
-                format!("the length is {body}, the file holds {} bytes after it", c.left()),
-            ));
+        let mut trailer = [0; TRAILER as usize];
+        read(len - TRAILER, &mut trailer)?;
+        let mut c = Cursor::new(&trailer, path);
+        let (rows, body) = (c.u64("length of the rows")?, c.u64("length of the change")?);
+        let rest = len - HEADER - TRAILER;
+        if rows.checked_add(body) != Some(rest) {
+            let problem = format!("its parts have {rows} and {body} bytes, the file holds {rest}");
+            return Err(format(path, len - TRAILER, problem));
         }
-        let (signed, sum) = bytes.split_at(bytes.len() - 32);
-        if sha256(signed) != sum {
-            return Err(c.error(signed.len() as u64, "the checksum does not match the record"));
+        if body > limits.max_redo_bytes {
+            return Err(Error::Limit {
+                file: path.to_owned(),
+                array: None,
+                what: "the size of the redo record",
+                value: body,
+                limit: limits.max_redo_bytes,
+            });
         }
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; (len - 32).min(CHUNK as u64) as usize];
+        let mut at = 0;
+        while at < len - 32 {
+            let n = (len - 32 - at).min(buffer.len() as u64) as usize;
+            read(at, &mut buffer[..n])?;
+            hash.update(&buffer[..n]);
+            at += n as u64;
+        }
+        if hash.finalize()[..] != trailer[16..] {
+            return Err(format(path, len - 32, "the checksum does not match the record"));
+        }
+        drop(buffer);
+        let mut bytes = vec![0; body as usize];
+        read(HEADER + rows, &mut bytes)?;
+        Redo::parse(&bytes, path, rows)
+    }
+
+    /// Reads the change itself; `rows` bytes of rows lie before it.
+    fn parse(bytes: &[u8], path: &Path, rows: u64) -> Result<Redo> {
+        let mut c = Cursor::new(bytes, path);
         let mut redo = Redo { old: c.digest("old metadata hash")?, ..Redo::default() };
+        for _ in 0..c.count(12, "the number of files with new rows")? {
+            let name = local(&mut c, is_plain)?;
+            let at = c.at();
+            let n = c.u64("the number of runs")?;
+            if n > c.left() as u64 / 24 {
+                return Err(c.error(at, format!("{n} runs are more than the record can hold")));
+            }
+            let mut runs = Runs::default();
+            for _ in 0..n {
+                let at = c.at();
+                let (offset, len, from) =
+                    (c.u64("offset of rows")?, c.u64("length of rows")?, c.u64("place of rows")?);
+                let there =
+                    from >= HEADER && from.checked_add(len).is_some_and(|end| end - HEADER <= rows);
+                if !there || offset.checked_add(len).is_none() {
+                    return Err(c.error(at, "a run of new rows is out of range"));
+                }
+                runs.put(offset, len, from);
+            }
+            redo.rows.insert(name, runs);
+        }
         for _ in 0..c.count(12, "the number of bitmaps")? {
             let name = local(&mut c, names::is_bitmap_file)?;
             let len = c.u64("bitmap length")?;
@@ -154,11 +273,34 @@ impl Redo {
         redo.metadata = c.take(len, "metadata")?.to_vec();
         redo.removals = list(&mut c, "the number of old files", is_removable)?;
         redo.folders = list(&mut c, "the number of old folders", names::is_segment_folder)?;
-        let left = c.left();
-        if left != 32 {
-            return Err(c.error(c.at(), format!("expected the checksum, {left} bytes are left")));
-        }
+        c.end()?;
         Ok(redo)
+    }
+
+    /// Every data file that is moved must become one of an array, and new rows must lie in one:
+    /// `metadata` is what holds after the change.
+    pub(crate) fn check_targets(&self, metadata: &Metadata, file: &Path) -> Result<()> {
+        if self.renames.is_empty() && self.rows.is_empty() {
+            return Ok(());
+        }
+        let known: HashMap<&str, u64> =
+            metadata.iter().map(|r| (r.data_file, r.size_bytes)).collect();
+        let renames = self.renames.iter().map(|r| &r.target);
+        let mut files: HashSet<&String> = renames.collect();
+        files.extend(self.rows.keys());
+        for name in files {
+            let Some(&size) = known.get(&name[..]) else {
+                let problem = format!("it changes {name:?}, which no array uses");
+                return Err(with_hint(format(file, None, problem)));
+            };
+            let end = self.rows.get(name).map_or(0, Runs::end);
+            if end > size {
+                let problem =
+                    format!("it has new rows of {name:?} up to byte {end}, the array has {size}");
+                return Err(with_hint(format(file, None, problem)));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -208,10 +350,28 @@ pub(crate) fn with_hint(mut e: Error) -> Error {
 mod tests {
     use super::*;
 
+    fn write(redo: &Redo, rows: &[u8]) -> Vec<u8> {
+        let t = tempfile::tempdir().unwrap();
+        let dir = Dir::open(t.path()).unwrap();
+        let mut w = RecordWriter::begin(&dir).unwrap();
+        w.put(rows).unwrap();
+        w.finish(redo, &Limits::default()).unwrap();
+        std::fs::read(t.path().join(TEMPORARY)).unwrap()
+    }
+
+    fn read(file: &File, bytes: &[u8]) -> Result<Redo> {
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        Redo::read_checked(file, bytes.len() as u64, Path::new("r"), &Limits::default())
+    }
+
     #[test]
     fn every_flip_and_cut_is_noticed() {
+        let mut runs = Runs::default();
+        runs.put(4, 3, 16);
         let redo = Redo {
             old: [7; 32],
+            rows: HashMap::from([("data_r.npkd".into(), runs)]),
             bitmaps: vec![("deleted_a.npkb".into(), vec![1, 2, 3])],
             stale_bitmaps: vec!["deleted_b.npkb".into()],
             renames: vec![Rename { staged: "0.new".into(), target: "data_a.npkd".into(), len: 4 }],
@@ -219,26 +379,35 @@ mod tests {
             removals: vec!["data_x_segments/seg_000000.npkd".into()],
             folders: vec!["data_x_segments".into()],
         };
-        let bytes = redo.encode();
-        let f = Path::new("r");
-        assert_eq!(Redo::parse(&bytes, f).unwrap(), redo);
+        let bytes = write(&redo, &[1, 2, 3]);
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(read(&file, &bytes).unwrap(), redo);
         for i in 0..bytes.len() {
-            assert!(Redo::parse(&bytes[..i], f).is_err(), "cut at {i}");
-            let mut bad = bytes.clone();
-            bad[i] ^= 0x10;
-            assert!(Redo::parse(&bad, f).is_err(), "flip at {i}");
+            assert!(read(&file, &bytes[..i]).is_err(), "cut at {i}");
+            for bit in 0..8 {
+                let mut bad = bytes.clone();
+                bad[i] ^= 1 << bit;
+                assert!(read(&file, &bad).is_err(), "flip of bit {bit} at {i}");
+            }
         }
     }
 
     #[test]
-    fn paths_are_checked() {
-        let refused = |redo: Redo| Redo::parse(&redo.encode(), Path::new("r")).is_err();
+    fn paths_and_ranges_are_checked() {
+        let file = tempfile::tempfile().unwrap();
+        let refused = |redo: Redo| read(&file, &write(&redo, &[0; 4])).is_err();
         let to =
             |target: &str| vec![Rename { staged: "1.new".into(), target: target.into(), len: 0 }];
+        let rows = |name: &str, offset, len, at| {
+            let mut runs = Runs::default();
+            runs.put(offset, len, at);
+            Redo { rows: HashMap::from([(name.to_owned(), runs)]), ..Redo::default() }
+        };
         for bad in ["../x", "/x", "metadata.npkm", "link/x", "x_segments/x", "data_a_segments/x/y"]
         {
             assert!(refused(Redo { removals: vec![bad.into()], ..Redo::default() }), "{bad}");
             assert!(refused(Redo { renames: to(bad), ..Redo::default() }), "{bad}");
+            assert!(refused(rows(bad, 0, 1, 16)), "{bad}");
         }
         for bad in ["deleted_a/b.npkb", "data_a.npkd", "deleted_a", "x.npkb"] {
             assert!(refused(Redo { stale_bitmaps: vec![bad.into()], ..Redo::default() }), "{bad}");
@@ -247,8 +416,14 @@ mod tests {
         for bad in ["a", "data_a_segments/b", "link/data_a_segments"] {
             assert!(refused(Redo { folders: vec![bad.into()], ..Redo::default() }), "{bad}");
         }
+        assert!(!refused(rows("data_a.npkd", 9, 4, 16)));
+        for (offset, len, at) in
+            [(0, 1, 15), (0, 5, 16), (0, 1, 20), (u64::MAX - 3, 3, u64::MAX - 8)]
+        {
+            assert!(refused(rows("data_a.npkd", offset, len, at)), "{len} bytes at {at}");
+        }
         let unknown = Redo { renames: to("data_a.npkd"), ..Redo::default() };
         assert!(!refused(unknown.clone()));
-        assert!(unknown.check_targets(&[], Path::new("r")).is_err());
+        assert!(unknown.check_targets(&Metadata::default(), Path::new("r")).is_err());
     }
 }

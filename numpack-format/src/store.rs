@@ -1,28 +1,32 @@
 //! Opening a store for reading.
 
-use crate::array::{Array, ArrayInfo, Part};
+use crate::array::{Array, ArrayInfo, Part, Watch};
 use crate::bitmap::Bitmap;
-use crate::disk::{Dir, FileId};
+use crate::disk::Dir;
 use crate::dtype::{DType, row_size};
 use crate::error::{Error, Result, format};
+use crate::folder::{self, Folder, Generation};
 use crate::limits::Limits;
-use crate::metadata::{self, Record};
-use crate::names::NameIndex;
+use crate::loaded::Loaded;
+use crate::metadata::{self, Metadata, RecordRef};
+use crate::names::{self, NameIndex};
 use crate::overlay::Overlay;
-use crate::redo::{self, Redo, sha256};
 use crate::side::{self, SideInfo};
-use crate::{segments, side_codec};
+use crate::{redo, segments, side_codec};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How often a reader starts again because a writer committed meanwhile.
 pub(crate) const MAX_TRIES: u32 = 1000;
+/// Up to so many arrays, each bitmap is looked for by itself; beyond, the folder is listed.
+const FEW: usize = 4;
 
 /// A store, open for reading: one state of it, whole.
+///
+/// Opening reads the names, types and stored shapes. What else an array has (its length on the
+/// disk, the bitmap of dropped rows) is read and checked when the array is first asked for.
 ///
 /// Reading takes no lock and writes nothing, so it works on a read-only medium and beside a
 /// writer. It may be used from several threads.
@@ -31,12 +35,12 @@ pub(crate) const MAX_TRIES: u32 = 1000;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("m.npk");
-/// # use numpack_format::{DType, Store, Writer};
+/// # use numpack_format::{DType, Store, View, Writer};
 /// # let mut w = Writer::create(&path)?;
-/// # w.save("a", DType::F32, &[2], &[4], &[0; 8], 0)?;
+/// # w.save("a", &View::new(DType::F32, &[2], &[0; 8]))?;
 /// # w.commit()?;
 /// let store = Store::open(&path)?;
-/// for info in store.arrays() {
+/// for info in store.arrays()? {
 ///     let mut bytes = vec![0; info.nbytes() as usize];
 ///     store.array(&info.name)?.read_into(&mut bytes)?;
 /// }
@@ -47,50 +51,20 @@ pub struct Store {
     path: PathBuf,
     limits: Limits,
     /// Absent for a store that is not there yet.
-    disk: Option<OnDisk>,
-    infos: Vec<ArrayInfo>,
-    data_files: Vec<String>,
-    index: NameIndex,
-    bitmaps: HashMap<usize, Arc<Bitmap>>,
+    folder: Option<Arc<Folder>>,
+    pub(crate) metadata: Metadata,
+    pub(crate) index: NameIndex,
+    overlay: Overlay,
+    /// Bitmaps that have been looked for, by the position of the array's record.
+    bitmaps: Mutex<HashMap<usize, Option<Arc<Bitmap>>>>,
+    infos: OnceLock<Vec<ArrayInfo>>,
     side: Option<SideInfo>,
     /// Why there is no side information, although there is an array of that name.
     side_error: Option<Error>,
     fits: Vec<bool>,
+    /// Notes that fit, by the position of the record.
+    notes: HashMap<usize, usize>,
     warnings: Vec<String>,
-}
-
-/// The open folder, and what tells its state from another.
-#[derive(Debug)]
-struct OnDisk {
-    dir: Dir,
-    /// Kept open, so that no other file can come by their identity.
-    _files: (File, Option<File>),
-    generation: Generation,
-    /// Data files that a committed change has not moved yet: final name, staged name.
-    staged: HashMap<String, String>,
-}
-
-#[derive(PartialEq, Debug)]
-pub(crate) struct Generation {
-    metadata: Option<FileId>,
-    redo: Option<FileId>,
-}
-
-impl Generation {
-    pub(crate) fn of(dir: &Dir) -> io::Result<Generation> {
-        // In this order: a change puts its record there, moves data files, changes the metadata and
-        // takes the record away. The old metadata after no record means that none has been moved.
-        let redo = dir.id(redo::FILE)?;
-        Ok(Generation { metadata: dir.id(metadata::FILE)?, redo })
-    }
-}
-
-impl OnDisk {
-    /// Whether the folder is still in the state that was read.
-    fn is_current(&self) -> Result<bool> {
-        let now = Generation::of(&self.dir).map_err(Error::io("inspect", self.dir.path()))?;
-        Ok(now == self.generation)
-    }
 }
 
 impl Store {
@@ -104,29 +78,63 @@ impl Store {
 
     /// The same, with the caller's bounds on what the store may ask for.
     pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Store> {
-        let path = path.as_ref();
+        Store::open_and(path.as_ref(), limits, |_| Ok(()))
+    }
+
+    /// The same, and reads the bitmaps of all arrays at once: [`arrays`](Store::arrays) then
+    /// succeeds whatever becomes of the store.
+    pub fn open_listed(path: impl AsRef<Path>) -> Result<Store> {
+        Store::open_and(path.as_ref(), &Limits::default(), |store| store.list().map(drop))
+    }
+
+    fn open_and(
+        path: &Path,
+        limits: &Limits,
+        then: impl Fn(&Store) -> Result<()>,
+    ) -> Result<Store> {
         for attempt in 0..MAX_TRIES {
-            let dir = open_folder(path)?;
+            let dir = folder::open(path)?;
             let before = Generation::of(&dir).map_err(Error::io("inspect", path))?;
-            let loaded = Loaded::read(&dir, limits).and_then(|l| l.into_store(path, dir, limits));
-            match loaded {
+            let loaded = Loaded::read(&dir, limits).and_then(|l| Store::new(l, path, dir, limits));
+            match loaded.and_then(|store| then(&store).map(|()| store)) {
                 Ok(store) => {
-                    if store.disk.as_ref().map_or(Ok(true), OnDisk::is_current)? {
+                    if store.is_current()? {
                         return Ok(store);
                     }
                 }
                 // It may be wrong only because it changed while it was read.
                 Err(e) => {
-                    let dir = open_folder(path)?;
+                    let dir = folder::open(path)?;
                     let now = Generation::of(&dir).map_err(Error::io("inspect", path))?;
                     if now == before && dir.is_here(path)? {
                         return Err(e);
                     }
                 }
             }
-            std::thread::sleep(Duration::from_micros(u64::from(attempt.min(50)) * 20));
+            pause(attempt);
         }
         Err(Error::Changed { file: path.to_owned() })
+    }
+
+    fn new(loaded: Loaded, path: &Path, dir: Dir, limits: &Limits) -> Result<Store> {
+        let (metadata, overlay, folder, warnings) = loaded.split(dir);
+        let names = |i: usize| metadata.get(i).name;
+        let index = NameIndex::build(metadata.len(), names).map_err(|i| {
+            let file = folder.dir.join(metadata::FILE);
+            format(&file, None, "two records have this name").in_array(names(i))
+        })?;
+        let mut store = Store {
+            path: path.to_owned(),
+            limits: limits.clone(),
+            metadata: metadata.clone(),
+            index,
+            overlay,
+            folder: Some(Arc::new(folder)),
+            warnings,
+            ..Store::absent(path)
+        };
+        store.read_side()?;
+        Ok(store)
     }
 
     /// A store without arrays that is not on disk.
@@ -134,14 +142,16 @@ impl Store {
         Store {
             path: path.to_owned(),
             limits: Limits::default(),
-            disk: None,
-            infos: Vec::new(),
-            data_files: Vec::new(),
+            folder: None,
+            metadata: Metadata::default(),
             index: NameIndex::default(),
-            bitmaps: HashMap::new(),
+            overlay: Overlay::default(),
+            bitmaps: Mutex::default(),
+            infos: OnceLock::new(),
             side: None,
             side_error: None,
             fits: Vec::new(),
+            notes: HashMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -151,14 +161,87 @@ impl Store {
         &self.path
     }
 
-    /// The arrays in the order of their records, without the one that holds the side information.
-    pub fn arrays(&self) -> &[ArrayInfo] {
-        &self.infos
+    /// How many arrays there are, without the one that holds the side information.
+    pub fn len(&self) -> usize {
+        self.metadata.len() - usize::from(self.position(side::ARRAY_NAME).is_some())
     }
 
-    /// The array of a name.
-    pub fn info(&self, name: &str) -> Option<&ArrayInfo> {
-        self.find(name).map(|i| &self.infos[i])
+    /// Whether there are no arrays.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names of the arrays in the order of their records, without the one that holds the side
+    /// information.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.metadata.iter().map(|r| r.name).filter(|n| *n != side::ARRAY_NAME)
+    }
+
+    /// Whether there is an array of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The arrays in the order of their records, without the one that holds the side information.
+    ///
+    /// The first call reads the bitmaps of all arrays. If the store was changed since it was
+    /// opened, this is [`Error::Changed`].
+    pub fn arrays(&self) -> Result<&[ArrayInfo]> {
+        let listed = self.infos.get().is_some();
+        let infos = self.list();
+        if !listed && !self.is_current()? {
+            return Err(Error::Changed { file: self.path.clone() });
+        }
+        infos
+    }
+
+    fn list(&self) -> Result<&[ArrayInfo]> {
+        if let Some(infos) = self.infos.get() {
+            return Ok(infos);
+        }
+        let files = match &self.folder {
+            Some(folder) if self.metadata.len() > FEW => {
+                Some(self.overlay.bitmap_files(&folder.dir)?)
+            }
+            _ => None,
+        };
+        let mut infos = Vec::with_capacity(self.metadata.len());
+        for (i, r) in self.metadata.iter().enumerate() {
+            if r.name == side::ARRAY_NAME {
+                continue;
+            }
+            let none = files.as_ref().is_some_and(|files| {
+                files.is_empty() || names::bitmap_file(r.name).is_none_or(|f| !files.contains(&f))
+            });
+            let bitmap = if none { None } else { self.bitmap(i)? };
+            infos.push(self.info_of(i, &r, bitmap.as_deref()));
+        }
+        Ok(self.infos.get_or_init(|| infos))
+    }
+
+    /// What the store says of one array, `None` if there is none of this name. Like
+    /// [`arrays`](Store::arrays) this reads all bitmaps first; [`array`](Store::array) does not.
+    pub fn info(&self, name: &str) -> Result<Option<&ArrayInfo>> {
+        let Some(i) = self.find(name) else { return Ok(None) };
+        let infos = self.arrays()?;
+        // One record may be missing from the list: that of the side information.
+        Ok(infos[i.saturating_sub(1)..].iter().take(2).find(|info| info.name == name))
+    }
+
+    fn info_of(&self, i: usize, r: &RecordRef<'_>, bitmap: Option<&Bitmap>) -> ArrayInfo {
+        let mut shape = r.shape();
+        if let (Some(rows), Some(bitmap)) = (shape.first_mut(), bitmap) {
+            *rows = bitmap.live();
+        }
+        let note = self.notes.get(&i).and_then(|&n| self.side.as_ref()?.arrays.get(n).cloned());
+        ArrayInfo {
+            name: r.name.to_owned(),
+            dtype: r.dtype,
+            shape,
+            stored_rows: r.rows(),
+            modified_micros: r.modified_micros,
+            note,
+        }
     }
 
     /// The side information, if there is any and it could be read. The notes on arrays keep their
@@ -171,6 +254,12 @@ impl Store {
     /// was taken out of the store fits none.
     pub fn note_fits(&self, i: usize) -> bool {
         self.fits.get(i).copied().unwrap_or(false)
+    }
+
+    /// The note on an array, if it fits.
+    pub(crate) fn note(&self, name: &str) -> Option<&side::ArrayNote> {
+        let n = *self.notes.get(&self.find(name)?)?;
+        self.side.as_ref()?.arrays.get(n)
     }
 
     pub(crate) fn side_error(&mut self) -> Option<Error> {
@@ -189,89 +278,131 @@ impl Store {
     pub fn array(&self, name: &str) -> Result<Array> {
         let missing = || Error::NoArray { path: self.path.clone(), name: name.to_owned() };
         let i = self.find(name).ok_or_else(missing)?;
-        let Some(disk) = &self.disk else { return Err(missing()) };
-        let opened = self.open_array(disk, i);
-        if disk.is_current()? {
+        let Some(folder) = &self.folder else { return Err(missing()) };
+        let opened = folder.replacements().and_then(|count| self.open_array(folder, i, count));
+        if folder.is_current()? {
             return opened;
         }
         for _ in 0..MAX_TRIES {
             let now = Store::open_with(&self.path, &self.limits)?;
             let changed = || Error::Changed { file: self.path.clone() };
             let j = now.find(name).ok_or_else(changed)?;
-            let same = now.infos[j] == self.infos[i]
-                && now.data_files[j] == self.data_files[i]
-                && now.bitmaps.get(&j) == self.bitmaps.get(&i);
-            let Some(disk) = now.disk.as_ref().filter(|_| same) else { return Err(changed()) };
-            let opened = now.open_array(disk, j);
-            if disk.is_current()? {
+            let same = now.same_array(j, self, i)?;
+            let Some(folder) = now.folder.as_ref().filter(|_| same) else { return Err(changed()) };
+            let opened = folder.replacements().and_then(|count| now.open_array(folder, j, count));
+            if folder.is_current()? {
                 return opened;
             }
         }
         Err(Error::Changed { file: self.path.clone() })
     }
 
+    /// Whether array `j` is what array `i` of another state is, as far as that has been read.
+    fn same_array(&self, j: usize, other: &Store, i: usize) -> Result<bool> {
+        if !self.metadata.get(j).same_as(&other.metadata.get(i)) {
+            return Ok(false);
+        }
+        let seen = other.bitmaps.lock().unwrap_or_else(PoisonError::into_inner).get(&i).cloned();
+        seen.map_or(Ok(true), |seen| Ok(self.bitmap(j)? == seen))
+    }
+
     /// Opens several arrays, for less than opening them one by one: whether the store was changed
     /// meanwhile is asked once for all of them. Each has a file open.
     pub fn arrays_by_name(&self, names: &[&str]) -> Result<Vec<Array>> {
-        let opened = match &self.disk {
-            Some(disk) => {
-                let opened: Result<Option<Vec<Array>>> = names
-                    .iter()
-                    .map(|name| self.find(name).map(|i| self.open_array(disk, i)).transpose())
-                    .collect();
-                // An array that fails or is not there is told of by the way that asks again.
-                opened.ok().flatten().filter(|_| disk.is_current().unwrap_or(false))
+        let all_at_once = || -> Result<Option<Vec<Array>>> {
+            let Some(folder) = &self.folder else { return Ok(None) };
+            let count = folder.replacements()?;
+            let mut opened = Vec::with_capacity(names.len());
+            for name in names {
+                let Some(i) = self.find(name) else { return Ok(None) };
+                opened.push(self.open_array(folder, i, count)?);
             }
-            None => None,
+            Ok(folder.is_current()?.then_some(opened))
         };
-        match opened {
-            Some(arrays) => Ok(arrays),
-            None => names.iter().map(|name| self.array(name)).collect(),
+        // An array that fails or is not there is told of by the way that asks again.
+        match all_at_once() {
+            Ok(Some(arrays)) => Ok(arrays),
+            _ => names.iter().map(|name| self.array(name)).collect(),
         }
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.index.find(name, |i| &self.infos[i].name)
+        self.position(name).filter(|_| name != side::ARRAY_NAME)
     }
 
-    fn open_array(&self, disk: &OnDisk, i: usize) -> Result<Array> {
-        let info = &self.infos[i];
+    /// The position of an array's record, also of the one that holds the side information.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.index.find(name, |i| self.metadata.get(i).name)
+    }
+
+    /// The bitmap of array `i`. The caller sees to it that the store is the one that was opened.
+    pub(crate) fn bitmap(&self, i: usize) -> Result<Option<Arc<Bitmap>>> {
+        let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = bitmaps.get(&i) {
+            return Ok(known.clone());
+        }
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let record = self.metadata.get(i);
+        let read = self.overlay.bitmap(&folder.dir, &record, &self.limits);
+        let bitmap = read.map_err(|e| e.in_array(record.name))?.map(Arc::new);
+        bitmaps.insert(i, bitmap.clone());
+        Ok(bitmap)
+    }
+
+    /// The same store, after arrays without dropped rows have grown.
+    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir) -> Result<()> {
+        let path = dir.join(metadata::FILE);
+        let Some((file, id)) = dir.open_file(metadata::FILE)? else {
+            return Err(Error::Changed { file: path });
+        };
+        let generation = Generation { metadata: Some(id), redo: None };
+        let dir = dir.try_clone().map_err(Error::io("open", dir.path()))?;
+        self.folder = Some(Arc::new(Folder::new(dir, (file, None), generation)));
+        self.metadata = metadata;
+        self.infos = OnceLock::new();
+        Ok(())
+    }
+
+    pub(crate) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
+    }
+
+    /// Whether the path still leads to the store, in the state that was opened.
+    pub(crate) fn is_latest(&self) -> Result<bool> {
+        match &self.folder {
+            Some(folder) => Ok(folder.dir.is_here(&self.path)? && folder.is_current()?),
+            None => Ok(false),
+        }
+    }
+
+    fn is_current(&self) -> Result<bool> {
+        self.folder.as_ref().map_or(Ok(true), |folder| folder.is_current())
+    }
+
+    fn open_array(&self, folder: &Arc<Folder>, i: usize, count: u64) -> Result<Array> {
+        let r = self.metadata.get(i);
         let parts = open_parts(
-            &disk.dir,
-            &disk.staged,
-            &self.data_files[i],
-            info.dtype,
-            &stored_shape(info),
+            &folder.dir,
+            &self.overlay.staged,
+            r.data_file,
+            r.dtype,
+            &r.shape(),
             &self.limits,
-        );
-        Ok(Array::new(
-            info.clone(),
-            parts.map_err(|e| e.in_array(&info.name))?,
-            self.bitmaps.get(&i).cloned(),
-        ))
+        )
+        .map_err(|e| e.in_array(r.name))?;
+        let bitmap = self.bitmap(i)?;
+        let info = self.info_of(i, &r, bitmap.as_deref());
+        let patches = self.overlay.rows.clone();
+        let watch = Watch::new(folder.clone(), r.data_file, &self.limits, count, patches);
+        // Rows of segments are never replaced in place.
+        let watch = (!r.data_file.ends_with(segments::SUFFIX)).then_some(watch);
+        Ok(Array::new(info, parts, bitmap, watch))
     }
 }
 
-/// The shape with dropped rows.
-fn stored_shape(info: &ArrayInfo) -> Vec<u64> {
-    let mut shape = info.shape.clone();
-    if let Some(rows) = shape.first_mut() {
-        *rows = info.stored_rows;
-    }
-    shape
-}
-
-/// Opens a store's folder.
-pub(crate) fn open_folder(path: &Path) -> Result<Dir> {
-    Dir::open(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            Error::NotAStore { path: path.to_owned(), problem: "there is nothing" }
-        }
-        io::ErrorKind::NotADirectory => {
-            Error::NotAStore { path: path.to_owned(), problem: "it is a file, not a folder" }
-        }
-        _ => Error::io("open", path)(e),
-    })
+/// Waits a little before the next try.
+pub(crate) fn pause(attempt: u32) {
+    std::thread::sleep(Duration::from_micros(u64::from(attempt.min(50)) * 20));
 }
 
 /// Opens the files of an array and checks their length.
@@ -324,155 +455,46 @@ fn open_part(dir: &Dir, staged: Option<&String>, name: &str, start: u64, len: u6
             format!("expected {len} bytes, the file ends after {size}"),
         ));
     }
-    Ok(Part { file, path, start, len })
-}
-
-/// The metadata that counts, with a committed change applied in memory.
-pub(crate) struct Loaded {
-    pub(crate) records: Vec<Record>,
-    pub(crate) redo: Option<Redo>,
-    pub(crate) warnings: Vec<String>,
-    /// Whether a redo record was found that no longer applies.
-    pub(crate) ignored: bool,
-    /// The metadata file itself, or its hash.
-    on_disk: Result<Vec<u8>, [u8; 32]>,
-    files: (File, Option<File>),
-    generation: Generation,
-}
-
-impl Loaded {
-    pub(crate) fn read(dir: &Dir, limits: &Limits) -> Result<Loaded> {
-        let record = dir.read(redo::FILE, "the size of the redo record", limits.max_redo_bytes)?;
-        let path = dir.join(metadata::FILE);
-        let metadata =
-            dir.read(metadata::FILE, "the size of the metadata", limits.max_metadata_bytes)?;
-        let Some((file, mut bytes)) = metadata else {
-            return Err(Error::NotAStore {
-                path: dir.path().to_owned(),
-                problem: "it holds no metadata.npkm",
-            });
-        };
-        let id = |f: &File| FileId::of(f).map_err(Error::io("inspect", &path));
-        let generation = Generation {
-            metadata: Some(id(&file)?),
-            redo: record.as_ref().map(|(f, _)| id(f)).transpose()?,
-        };
-        let (mut redo, mut redo_file, mut warnings, mut ignored) = (None, None, Vec::new(), false);
-        let mut hash = None;
-        if let Some((f, record)) = record {
-            redo_file = Some(f);
-            let r = Redo::parse(&record, &dir.join(redo::FILE))?;
-            let on_disk = sha256(&bytes);
-            hash = Some(on_disk);
-            if r.old == on_disk || r.metadata == bytes {
-                bytes.clone_from(&r.metadata);
-                redo = Some(r);
-            } else {
-                ignored = true;
-                warnings.push(format!("{} is ignored: another program has rewritten {} since; the next writer discards it", dir.join(redo::FILE).display(), metadata::FILE));
-            }
-        }
-        let records = metadata::parse(&bytes, &path, limits)?;
-        if let Some(redo) = &redo {
-            redo.check_targets(&records, &dir.join(redo::FILE))?;
-        }
-        Ok(Loaded {
-            records,
-            redo,
-            warnings,
-            ignored,
-            on_disk: hash.map_or(Ok(bytes), Err),
-            files: (file, redo_file),
-            generation,
-        })
-    }
-
-    /// The hash of the metadata file itself.
-    pub(crate) fn on_disk(&self) -> [u8; 32] {
-        self.on_disk.as_ref().map_or_else(|hash| *hash, |bytes| sha256(bytes))
-    }
-
-    fn into_store(self, path: &Path, dir: Dir, limits: &Limits) -> Result<Store> {
-        let mut warnings = self.warnings;
-        let mut records = self.records;
-        let side_record = take_side(&mut records, &dir)?;
-        let index = index(&records, &dir)?;
-        let overlay = Overlay::new(self.redo.as_ref());
-        let bitmaps = overlay.bitmaps(&dir, &records, limits)?;
-        let mut infos = Vec::with_capacity(records.len());
-        let mut data_files = Vec::with_capacity(records.len());
-        for (i, r) in records.into_iter().enumerate() {
-            let stored_rows = r.shape.first().copied().unwrap_or(1);
-            let mut shape = r.shape;
-            if let (Some(rows), Some(bitmap)) = (shape.first_mut(), bitmaps.get(&i)) {
-                *rows = bitmap.live();
-            }
-            infos.push(ArrayInfo {
-                name: r.name,
-                dtype: r.dtype,
-                shape,
-                stored_rows,
-                modified_micros: r.modified_micros,
-                note: None,
-            });
-            data_files.push(r.data_file);
-        }
-        let (mut side, mut side_error) = (None, None);
-        if let Some(record) = side_record {
-            match read_side(&dir, &overlay.staged, &record, limits) {
-                Ok(info) => side = Some(info),
-                // It may be sound, and must not pass for damaged.
-                Err(e @ (Error::Io { .. } | Error::Changed { .. })) => return Err(e),
-                Err(e) => {
-                    warnings.push(format!("the side information is left out: {e}"));
-                    side_error = Some(e);
-                }
-            }
-        }
-        let disk =
-            OnDisk { dir, _files: self.files, generation: self.generation, staged: overlay.staged };
-        let mut store = Store {
-            path: path.to_owned(),
-            limits: limits.clone(),
-            disk: Some(disk),
-            infos,
-            data_files,
-            index,
-            bitmaps,
-            side,
-            side_error,
-            fits: Vec::new(),
-            warnings,
-        };
-        store.judge_notes();
-        Ok(store)
-    }
+    Ok(Part { file: Arc::new(file), path, start, len })
 }
 
 impl Store {
-    /// Gives each array the note on it, and says which notes no longer fit.
-    fn judge_notes(&mut self) {
-        let Some(side) = &self.side else { return };
-        for note in &side.arrays {
+    /// Reads the side information, if there is any, and judges the notes in it.
+    fn read_side(&mut self) -> Result<()> {
+        let record = self.position(side::ARRAY_NAME).map(|i| self.metadata.get(i));
+        let (Some(folder), Some(record)) = (&self.folder, record) else { return Ok(()) };
+        match read_side(&folder.dir, &self.overlay.staged, &record, &self.limits) {
+            Ok(side) => {
+                self.judge_notes(&side);
+                self.side = Some(side);
+            }
+            // It may be sound, and must not pass for damaged.
+            Err(e @ (Error::Io { .. } | Error::Changed { .. })) => return Err(e),
+            Err(e) => {
+                self.warnings.push(format!("the side information is left out: {e}"));
+                self.side_error = Some(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds each array's note, and which notes no longer fit.
+    fn judge_notes(&mut self, side: &SideInfo) {
+        for (n, note) in side.arrays.iter().enumerate() {
             if note.dropped {
                 self.fits.push(false);
                 continue;
             }
-            let at = self.index.find(&note.name, |i| &self.infos[i].name);
-            let problem = match at {
+            let at = self.find(&note.name);
+            let problem = match at.map(|i| self.metadata.get(i)) {
                 None => Some("the array is gone".to_owned()),
-                Some(i) => {
-                    let info = &self.infos[i];
-                    let mut shape = info.shape.clone();
-                    if let Some(rows) = shape.first_mut() {
-                        *rows = info.stored_rows;
-                    }
-                    side_codec::misfit(note, info.dtype, &shape)
-                }
+                Some(r) => side_codec::misfit(note, r.dtype, &r.shape()),
             };
             self.fits.push(problem.is_none());
             match (problem, at) {
-                (None, Some(i)) => self.infos[i].note = Some(note.clone()),
+                (None, Some(i)) => {
+                    self.notes.insert(i, n);
+                }
                 (problem, _) => self.warnings.push(format!(
                     "the note on array {:?} no longer fits and is left out: {}",
                     note.name,
@@ -483,45 +505,21 @@ impl Store {
     }
 }
 
-/// Takes the record of the side information out of the list.
-pub(crate) fn take_side(records: &mut Vec<Record>, dir: &Dir) -> Result<Option<Record>> {
-    let mut side = None;
-    let mut twice = false;
-    records.retain_mut(|r| {
-        let is_side = r.name == side::ARRAY_NAME;
-        if is_side {
-            twice |= side.replace(r.clone()).is_some();
-        }
-        !is_side
-    });
-    if twice { Err(twin(dir, side::ARRAY_NAME)) } else { Ok(side) }
-}
-
-pub(crate) fn index(records: &[Record], dir: &Dir) -> Result<NameIndex> {
-    NameIndex::build(records.len(), |i| &records[i].name).map_err(|i| twin(dir, &records[i].name))
-}
-
-fn twin(dir: &Dir, name: &str) -> Error {
-    format(&dir.join(metadata::FILE), None, "two records have this name").in_array(name)
-}
-
 /// Reads the side information.
 pub(crate) fn read_side(
     dir: &Dir,
     staged: &HashMap<String, String>,
-    record: &Record,
+    record: &RecordRef<'_>,
     limits: &Limits,
 ) -> Result<SideInfo> {
-    let file = dir.join(&record.data_file);
-    if record.dtype != DType::U8 || record.shape.len() != 1 {
-        return Err(format(
-            &file,
-            None,
-            format!(
-                "expected side information as a 1-D uint8 array, found {:?} of {}",
-                record.shape, record.dtype
-            ),
-        ));
+    let file = dir.join(record.data_file);
+    let shape = record.shape();
+    if record.dtype != DType::U8 || shape.len() != 1 {
+        let problem = format!(
+            "expected side information as a 1-D uint8 array, found {shape:?} of {}",
+            record.dtype
+        );
+        return Err(format(&file, None, problem));
     }
     if record.size_bytes > limits.max_side_bytes {
         return Err(Error::Limit {
@@ -532,16 +530,16 @@ pub(crate) fn read_side(
             limit: limits.max_side_bytes,
         });
     }
-    let parts = open_parts(dir, staged, &record.data_file, record.dtype, &record.shape, limits)?;
+    let parts = open_parts(dir, staged, record.data_file, record.dtype, &shape, limits)?;
     let info = ArrayInfo {
-        name: record.name.clone(),
+        name: record.name.to_owned(),
         dtype: record.dtype,
-        shape: record.shape.clone(),
+        shape,
         stored_rows: record.size_bytes,
         modified_micros: 0,
         note: None,
     };
     let mut bytes = vec![0; record.size_bytes as usize];
-    Array::new(info, parts, None).read_into(&mut bytes)?;
+    Array::new(info, parts, None, None).read_into(&mut bytes)?;
     side_codec::decode(&bytes, &file)
 }

@@ -3,15 +3,16 @@
 use crate::bitmap::Bitmap;
 use crate::disk::{Dir, Kind};
 use crate::error::{Error, Result};
+use crate::folder::{self, Generation};
 use crate::limits::Limits;
-use crate::metadata::{self, Record};
+use crate::loaded::Loaded;
+use crate::metadata::{self, Metadata, RecordRef};
 use crate::overlay::Overlay;
-use crate::store::{self, Generation, Loaded, MAX_TRIES, Store};
+use crate::store::{self, MAX_TRIES, Store, pause};
 use crate::{lock, names, redo, segments, side, side_codec};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What a fault is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -92,14 +93,14 @@ impl Store {
     pub fn verify(path: impl AsRef<Path>) -> Result<Vec<Fault>> {
         let path = path.as_ref();
         for attempt in 0..MAX_TRIES {
-            let dir = store::open_folder(path)?;
+            let dir = folder::open(path)?;
             let state = || Generation::of(&dir).map_err(Error::io("inspect", path));
             let before = state()?;
             let faults = Check::all(&dir);
             if state()? == before && dir.is_here(path)? {
                 return faults;
             }
-            std::thread::sleep(Duration::from_micros(u64::from(attempt.min(50)) * 20));
+            pause(attempt);
         }
         Err(Error::Changed { file: path.to_owned() })
     }
@@ -158,55 +159,58 @@ impl Check<'_> {
                 "a committed change has not been applied yet; the next writer does it",
             );
         }
-        let overlay = Overlay::new(loaded.redo.as_ref());
+        let overlay = match loaded.redo.take() {
+            Some((redo, file)) => Overlay::new(self.dir, redo, file),
+            None => Overlay::default(),
+        };
         let mut used: HashMap<String, String> = HashMap::new();
         let mut bitmaps = HashSet::new();
         let mut names_seen = HashSet::new();
-        for r in &loaded.records {
-            if !names_seen.insert(&r.name) {
+        for r in loaded.metadata.iter() {
+            if !names_seen.insert(r.name) {
                 self.say(
                     FaultKind::Metadata,
                     metadata::FILE,
-                    Some(&r.name),
+                    Some(r.name),
                     "two records have this name",
                 );
             }
-            for file in self.array(r, &overlay) {
-                if let Some(other) = used.insert(file.clone(), r.name.clone()) {
+            for file in self.array(&r, &overlay) {
+                if let Some(other) = used.insert(file.clone(), r.name.to_owned()) {
                     self.say(
                         FaultKind::Shared,
                         &file,
-                        Some(&r.name),
+                        Some(r.name),
                         &format!("array {other:?} has the same file; save one of them again"),
                     );
                 }
             }
-            bitmaps.extend(names::bitmap_file(&r.name));
+            bitmaps.extend(names::bitmap_file(r.name));
         }
-        self.side(&loaded.records, &overlay)?;
+        self.side(&loaded.metadata, &overlay)?;
         self.entries(&used, &bitmaps, &overlay)
     }
 
     /// Checks one array, and gives the files it uses.
-    fn array(&mut self, r: &Record, overlay: &Overlay<'_>) -> Vec<String> {
-        let name = Some(&r.name[..]);
-        let mut used = vec![r.data_file.clone()];
+    fn array(&mut self, r: &RecordRef<'_>, overlay: &Overlay) -> Vec<String> {
+        let name = Some(r.name);
+        let mut used = vec![r.data_file.to_owned()];
         if r.data_file.ends_with(segments::SUFFIX)
             && let Ok(Some((_, bytes))) = self.dir.read(
-                &r.data_file,
+                r.data_file,
                 "the size of a segment list",
                 self.limits.max_segment_list_bytes,
             )
-            && let Ok(list) = segments::parse_unchecked(&bytes, &self.dir.join(&r.data_file))
+            && let Ok(list) = segments::parse_unchecked(&bytes, &self.dir.join(r.data_file))
         {
             used.extend(list.into_iter().map(|s| s.file));
         }
         match store::open_parts(
             self.dir,
             &overlay.staged,
-            &r.data_file,
+            r.data_file,
             r.dtype,
-            &r.shape,
+            &r.shape(),
             &self.limits,
         ) {
             Ok(parts) => {
@@ -217,12 +221,12 @@ impl Check<'_> {
                             "{surplus} bytes follow the array's {}; they are ignored",
                             p.len
                         );
-                        self.say(FaultKind::Surplus, &r.data_file, name, &problem);
+                        self.say(FaultKind::Surplus, r.data_file, name, &problem);
                     }
                 }
             }
             Err(e) => {
-                self.add(FaultKind::Data, &r.data_file, name, e.in_array(&r.name).to_string());
+                self.add(FaultKind::Data, r.data_file, name, e.in_array(r.name).to_string());
             }
         }
         match overlay.bitmap(self.dir, r, &self.limits) {
@@ -230,42 +234,42 @@ impl Check<'_> {
             Ok(Some(bitmap)) => self.bitmap(r, &bitmap),
             Err(e) => self.add(
                 FaultKind::Bitmap,
-                &names::bitmap_file(&r.name).unwrap_or_default(),
+                &names::bitmap_file(r.name).unwrap_or_default(),
                 name,
-                e.in_array(&r.name).to_string(),
+                e.in_array(r.name).to_string(),
             ),
         }
         used
     }
 
-    fn bitmap(&mut self, r: &Record, bitmap: &Bitmap) {
-        if r.name == side::ARRAY_NAME && bitmap.live() != r.shape.first().copied().unwrap_or(0) {
+    fn bitmap(&mut self, r: &RecordRef<'_>, bitmap: &Bitmap) {
+        if r.name == side::ARRAY_NAME && bitmap.live() != r.rows() {
             self.say(
                 FaultKind::Side,
-                &r.data_file,
-                Some(&r.name),
+                r.data_file,
+                Some(r.name),
                 "another program has dropped rows of it; they are read all the same",
             );
         }
     }
 
-    fn side(&mut self, records: &[Record], overlay: &Overlay<'_>) -> Result<()> {
-        let Some(record) = records.iter().find(|r| r.name == side::ARRAY_NAME) else {
+    fn side(&mut self, metadata: &Metadata, overlay: &Overlay) -> Result<()> {
+        let Some(record) = metadata.iter().find(|r| r.name == side::ARRAY_NAME) else {
             return Ok(());
         };
         let name = Some(side::ARRAY_NAME);
-        let side = match store::read_side(self.dir, &overlay.staged, record, &self.limits) {
+        let side = match store::read_side(self.dir, &overlay.staged, &record, &self.limits) {
             Ok(side) => side,
             Err(e @ (Error::Io { .. } | Error::Changed { .. })) => return Err(e),
             Err(e) => {
-                self.add(FaultKind::Side, &record.data_file, name, e.to_string());
+                self.add(FaultKind::Side, record.data_file, name, e.to_string());
                 return Ok(());
             }
         };
-        let by_name: HashMap<&str, &Record> = records.iter().map(|r| (&r.name[..], r)).collect();
+        let by_name: HashMap<&str, RecordRef<'_>> = metadata.iter().map(|r| (r.name, r)).collect();
         for note in side.arrays.iter().filter(|n| !n.dropped) {
             let r = by_name.get(&note.name[..]);
-            let (kind, problem) = match r.map(|r| side_codec::misfit(note, r.dtype, &r.shape)) {
+            let (kind, problem) = match r.map(|r| side_codec::misfit(note, r.dtype, &r.shape())) {
                 None => {
                     (FaultKind::Side, "the note on it no longer fits: the array is gone".to_owned())
                 }
@@ -281,7 +285,7 @@ impl Check<'_> {
                 }
                 Some(None) => continue,
             };
-            self.say(kind, &record.data_file, Some(&note.name), &problem);
+            self.say(kind, record.data_file, Some(&note.name), &problem);
         }
         Ok(())
     }
@@ -291,7 +295,7 @@ impl Check<'_> {
         &mut self,
         used: &HashMap<String, String>,
         bitmaps: &HashSet<String>,
-        overlay: &Overlay<'_>,
+        overlay: &Overlay,
     ) -> Result<()> {
         let mut entries: Vec<(String, Kind)> =
             self.dir.entries()?.into_iter().filter_map(|(n, k)| Some((n?, k))).collect();

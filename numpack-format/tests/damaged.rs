@@ -22,7 +22,7 @@ fn put(path: &Path, files: &[(&str, &[u8])]) {
 fn try_all(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let before = tree(path);
     let out = Store::open(path).and_then(|s| {
-        s.arrays()
+        s.arrays()?
             .iter()
             .map(|info| {
                 let a = s.array(&info.name)?;
@@ -219,10 +219,19 @@ fn every_flip_and_cut_of_a_redo_record() {
     // A record as the format describes it, put together by hand.
     use sha2::{Digest, Sha256};
     let (_t, path) = place();
-    let old = Raw::one(1, &[3], "data_a.npkd");
-    let new = Raw::one(2, &[2], "data_a.npkd");
+    let arrays = |code, rows| Raw {
+        arrays: vec![
+            ("a".into(), code, vec![rows], "data_a.npkd".into()),
+            ("r".into(), 1, vec![4], "data_r.npkd".into()),
+        ],
+    };
+    let (old, new) = (arrays(1, 3).metadata(), arrays(2, 2).metadata());
     let text = |s: &str| [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
+    // Two new rows of "r", from its second on.
+    let rows = [8u8, 9];
     let mut body = Sha256::digest(&old).to_vec();
+    body.extend([&1u32.to_le_bytes()[..], &text("data_r.npkd"), &1u64.to_le_bytes()].concat());
+    body.extend([1u64, 2, 16].map(u64::to_le_bytes).concat());
     body.extend(0u32.to_le_bytes());
     body.extend([&1u32.to_le_bytes()[..], &text("deleted_a.npkb")].concat());
     body.extend([&1u32.to_le_bytes()[..], &text("1.new"), &text("data_a.npkd")].concat());
@@ -230,19 +239,21 @@ fn every_flip_and_cut_of_a_redo_record() {
     body.extend([&(new.len() as u64).to_le_bytes()[..], &new].concat());
     body.extend([&1u32.to_le_bytes()[..], &text("data_old.npkd")].concat());
     body.extend(0u32.to_le_bytes());
-    let mut good =
-        [&b"NPKREDO\0\x01\0\0\0\0\0\0\0"[..], &(body.len() as u64).to_le_bytes(), &body].concat();
+    let lengths = [rows.len() as u64, body.len() as u64].map(u64::to_le_bytes).concat();
+    let mut good = [&b"NPKREDO\0\x02\0\0\0\0\0\0\0"[..], &rows, &body, &lengths].concat();
     good.extend(Sha256::digest(&good).to_vec());
     let files: &[(&str, &[u8])] = &[
         ("metadata.npkm", &old),
         ("data_a.npkd", &[1, 2, 3]),
+        ("data_r.npkd", &[1, 2, 3, 4]),
         ("deleted_a.npkb", &bitmap(3, |r| r == 1)),
         ("data_old.npkd", &[0]),
         ("libnumpack.redo", &good),
         ("libnumpack.stage/1.new", &[4, 5, 6, 7]),
     ];
+    let after = [vec![4, 5, 6, 7], vec![1, 8, 9, 4]];
     put(&path, files);
-    assert_eq!(try_all(&path).unwrap(), [[4, 5, 6, 7]]);
+    assert_eq!(try_all(&path).unwrap(), after);
     assert!(Store::verify(&path).unwrap().iter().any(|f| f.kind == FaultKind::Leftover));
     for i in 0..good.len() {
         for bad in [good[..i].to_vec(), [&good[..i], &[good[i] ^ 1], &good[i + 1..]].concat()] {
@@ -252,8 +263,11 @@ fn every_flip_and_cut_of_a_redo_record() {
         }
     }
     // Half applied, in any way, it still gives the new state; and the next writer finishes it.
-    for done in 0..4 {
+    for done in 0..5 {
         put(&path, files);
+        if done > 3 {
+            std::fs::write(path.join("data_r.npkd"), [1, 8, 3, 4]).unwrap();
+        }
         if done > 0 {
             let _ = std::fs::remove_file(path.join("deleted_a.npkb"));
         }
@@ -263,24 +277,35 @@ fn every_flip_and_cut_of_a_redo_record() {
         if done > 2 {
             std::fs::write(path.join("metadata.npkm"), &new).unwrap();
         }
-        assert_eq!(try_all(&path).unwrap(), [[4, 5, 6, 7]]);
+        assert_eq!(try_all(&path).unwrap(), after);
         drop(Writer::open(&path).unwrap());
-        assert_eq!(common::names(&path), ["data_a.npkd", "libnumpack.lock", "metadata.npkm"]);
-        assert_eq!(try_all(&path).unwrap(), [[4, 5, 6, 7]]);
+        assert_eq!(
+            common::names(&path),
+            ["data_a.npkd", "data_r.npkd", "libnumpack.lock", "metadata.npkm"]
+        );
+        assert_eq!(try_all(&path).unwrap(), after);
+        assert_eq!(std::fs::read(path.join("data_r.npkd")).unwrap(), after[1]);
         assert_eq!(Store::verify(&path).unwrap(), []);
     }
     // Somebody else wrote: the record does not count.
     put(&path, files);
-    std::fs::write(path.join("metadata.npkm"), Raw::one(5, &[3], "data_a.npkd")).unwrap();
+    std::fs::write(path.join("metadata.npkm"), arrays(5, 3).metadata()).unwrap();
     let s = Store::open(&path).unwrap();
     assert!(s.warnings()[0].contains("ignored"));
-    assert_eq!(read(&s, "a"), [2]);
+    assert_eq!((read(&s, "a"), read(&s, "r")), (vec![2], vec![1, 2, 3, 4]));
     let w = Writer::open(&path).unwrap();
     assert!(w.warnings()[0].contains("ignored"));
     drop(w);
     assert_eq!(
         common::names(&path),
-        ["data_a.npkd", "data_old.npkd", "deleted_a.npkb", "libnumpack.lock", "metadata.npkm"]
+        [
+            "data_a.npkd",
+            "data_old.npkd",
+            "data_r.npkd",
+            "deleted_a.npkb",
+            "libnumpack.lock",
+            "metadata.npkm"
+        ]
     );
 }
 
@@ -322,7 +347,7 @@ fn counts_and_shapes_that_lie() {
             ("deleted_a.npkb", &bitmap(3, |_| true)),
         ],
     );
-    assert_eq!(Store::open(&path).unwrap().info("a").unwrap().shape, [3, 0]);
+    assert_eq!(Store::open(&path).unwrap().info("a").unwrap().unwrap().shape, [3, 0]);
     assert_eq!(try_all(&path).unwrap(), [b""]);
     std::fs::write(path.join("deleted_a.npkb"), [[0xff; 8], [0; 8]].concat()).unwrap();
     assert!(try_all(&path).is_err());

@@ -10,6 +10,7 @@ use std::path::Path;
 
 #[derive(Default)]
 struct Forged<'a> {
+    rows: &'a [&'a str],
     bitmaps: &'a [&'a str],
     stale: &'a [&'a str],
     renames: &'a [(&'a str, &'a str, u64)],
@@ -28,6 +29,9 @@ impl Forged<'_> {
         let texts = |names: &[&str]| names.iter().map(|n| text(n)).collect::<Vec<_>>();
         let mut body = Sha256::digest(old).to_vec();
         let bitmap = |n: &&str| [text(n), 5u64.to_le_bytes().to_vec(), b"OWNED".to_vec()].concat();
+        // The first five bytes of each file become "OWNED".
+        let runs = [1u64, 0, 5, 16].map(u64::to_le_bytes).concat();
+        list(&mut body, self.rows.iter().map(|n| [text(n), runs.clone()].concat()).collect());
         list(&mut body, self.bitmaps.iter().map(bitmap).collect());
         list(&mut body, texts(self.stale));
         let rename =
@@ -37,8 +41,8 @@ impl Forged<'_> {
         body.extend(new);
         list(&mut body, texts(self.removals));
         list(&mut body, texts(self.folders));
-        let len = (body.len() as u64).to_le_bytes();
-        let mut all = [&b"NPKREDO\0\x01\0\0\0\0\0\0\0"[..], &len, &body].concat();
+        let lengths = [5, body.len() as u64].map(u64::to_le_bytes).concat();
+        let mut all = [&b"NPKREDO\0\x02\0\0\0\0\0\0\0OWNED"[..], &body, &lengths].concat();
         all.extend(Sha256::digest(&all).to_vec());
         std::fs::write(store.join("libnumpack.redo"), all).unwrap();
     }
@@ -61,6 +65,11 @@ fn set_up(root: &Path) -> std::path::PathBuf {
 fn none_reaches_outside_the_store() {
     let metadata = Raw::one(1, &[3], "data_a.npkd");
     for (i, forged) in [
+        Forged { rows: &["link/victim"], ..Forged::default() },
+        Forged { rows: &["other"], ..Forged::default() },
+        Forged { rows: &["metadata.npkm"], ..Forged::default() },
+        // Five bytes, of an array of three.
+        Forged { rows: &["data_a.npkd"], ..Forged::default() },
         Forged { bitmaps: &["link/victim"], ..Forged::default() },
         Forged { bitmaps: &["deleted_a/../../link/x.npkb"], ..Forged::default() },
         Forged { stale: &["link/victim"], ..Forged::default() },
@@ -93,7 +102,27 @@ fn what_stands_in_the_way_of_a_temporary_file_is_not_written_to() {
     std::fs::hard_link(t.path().join("outside/victim"), path.join("libnumpack.meta.tmp")).unwrap();
     drop(Writer::open(&path).unwrap());
     assert_eq!(std::fs::read(t.path().join("outside/victim")).unwrap(), b"precious");
-    assert_eq!(Store::open(&path).unwrap().info("a").unwrap().dtype, DType::I8);
+    assert_eq!(Store::open(&path).unwrap().info("a").unwrap().unwrap().dtype, DType::I8);
+}
+
+#[test]
+fn rows_are_not_written_through_a_link() {
+    for hard in [false, true] {
+        let t = tempfile::tempdir().unwrap();
+        let path = set_up(t.path());
+        let metadata = Raw::one(1, &[8], "data_a.npkd");
+        std::fs::write(path.join("metadata.npkm"), &metadata).unwrap();
+        std::fs::remove_file(path.join("data_a.npkd")).unwrap();
+        let (victim, file) = (t.path().join("outside/victim"), path.join("data_a.npkd"));
+        if hard {
+            std::fs::hard_link(&victim, &file).unwrap();
+        } else {
+            std::os::unix::fs::symlink(&victim, &file).unwrap();
+        }
+        Forged { rows: &["data_a.npkd"], ..Forged::default() }.write(&path, &metadata, &metadata);
+        assert!(matches!(Writer::open(&path), Err(Error::Format { .. })), "{hard}");
+        assert_eq!(std::fs::read(victim).unwrap(), b"precious");
+    }
 }
 
 #[test]

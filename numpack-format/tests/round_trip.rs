@@ -4,7 +4,7 @@
 mod common;
 
 use common::{pattern, place, read, save, strides};
-use numpack_format::{DType, Error, Store, Writer, WriterOptions};
+use numpack_format::{DType, Error, Store, View, Writer, WriterOptions};
 use proptest::prelude::*;
 use std::io::Write;
 
@@ -25,8 +25,8 @@ fn every_type_and_shape() {
     }
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
-    assert_eq!(s.arrays().len(), expected.len());
-    for (info, (name, dtype, shape, data)) in s.arrays().iter().zip(&expected) {
+    assert_eq!(s.arrays().unwrap().len(), expected.len());
+    for (info, (name, dtype, shape, data)) in s.arrays().unwrap().iter().zip(&expected) {
         assert_eq!((&info.name, info.dtype), (name, *dtype));
         assert_eq!(info.is_scalar(), shape.is_empty());
         assert_eq!(info.shape, if shape.is_empty() { vec![1] } else { shape.clone() });
@@ -80,7 +80,7 @@ fn odd_names() {
     w.commit().unwrap();
     let check = |twist: u8| {
         let s = Store::open(&path).unwrap();
-        assert_eq!(s.arrays().iter().map(|a| &a.name[..]).collect::<Vec<_>>(), list);
+        assert_eq!(s.arrays().unwrap().iter().map(|a| &a.name[..]).collect::<Vec<_>>(), list);
         for (i, name) in list.iter().enumerate() {
             assert_eq!(read(&s, name), [i as u8 ^ twist; 3], "{name:?}");
         }
@@ -125,25 +125,28 @@ fn a_transaction_of_everything() {
             "metadata.npkm"
         ]
     );
-    let kept = Store::open(&path).unwrap().info("keep").unwrap().clone();
+    let kept = Store::open(&path).unwrap().info("keep").unwrap().unwrap().clone();
 
     let mut w = Writer::open(&path).unwrap();
-    assert_eq!(w.store().arrays().len(), 4);
+    assert_eq!(w.store().arrays().unwrap().len(), 4);
     save(&mut w, "change", DType::F64, &[2, 1], &pattern(16, 0));
     save(&mut w, "change", DType::F32, &[2, 2], &pattern(16, 1));
     w.remove_array("drop").unwrap();
     save(&mut w, "new", DType::I8, &[0], &[]);
     assert!(matches!(w.remove_array("drop"), Err(Error::NoArray { .. })));
     // Nothing is visible yet.
-    assert_eq!(Store::open(&path).unwrap().arrays().len(), 4);
+    assert_eq!(Store::open(&path).unwrap().arrays().unwrap().len(), 4);
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
     assert_eq!(
-        s.arrays().iter().map(|a| &a.name[..]).collect::<Vec<_>>(),
+        s.arrays().unwrap().iter().map(|a| &a.name[..]).collect::<Vec<_>>(),
         ["keep", "change", "twice", "new"]
     );
-    assert_eq!((s.info("change").unwrap().dtype, read(&s, "change")), (DType::F32, pattern(16, 1)));
-    assert_eq!(s.info("keep").unwrap(), &kept);
+    assert_eq!(
+        (s.info("change").unwrap().unwrap().dtype, read(&s, "change")),
+        (DType::F32, pattern(16, 1))
+    );
+    assert_eq!(s.info("keep").unwrap().unwrap(), &kept);
     assert_eq!(
         common::names(&path),
         [
@@ -209,7 +212,7 @@ fn streams() {
     drop(a);
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
-    assert_eq!(s.arrays().len(), 1);
+    assert_eq!(s.arrays().unwrap().len(), 1);
     assert_eq!(read(&s, "pieces"), data);
     assert_eq!(Store::verify(&path).unwrap(), []);
 }
@@ -233,7 +236,7 @@ fn what_cannot_be() {
     ] {
         assert!(
             matches!(
-                w.save("a", DType::U8, shape, strides, &[0; 3], offset),
+                w.save("a", &View::strided(DType::U8, shape, strides, &[0; 3], offset)),
                 Err(Error::Parameter { .. })
             ),
             "{shape:?} {strides:?}"
@@ -278,7 +281,7 @@ fn replace_takes_only_stores() {
     let warnings = w.commit_with_warnings().unwrap();
     assert!(warnings[0].contains("notes.txt"), "{warnings:?}");
     let s = Store::open(&path).unwrap();
-    assert_eq!(s.arrays().len(), 1);
+    assert_eq!(s.arrays().unwrap().len(), 1);
     assert_eq!(read(&s, "b"), [3]);
     let mut out = [0; 2];
     array.read_into(&mut out).unwrap();
@@ -295,7 +298,7 @@ fn replace_takes_only_stores() {
         .unwrap();
     w.commit().unwrap();
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(Store::open(&path).unwrap().arrays().len(), 0);
+    assert_eq!(Store::open(&path).unwrap().arrays().unwrap().len(), 0);
     // A name too long for a longer one beside it.
     let long = t.path().join("n".repeat(255));
     Writer::replace(&long).unwrap().commit().unwrap();
@@ -342,17 +345,17 @@ proptest! {
                 let back: Vec<isize> = straight.iter().map(|s| -s).collect();
                 let items = data.len() / dtype.size();
                 let at = items.saturating_sub(1) * dtype.size();
-                w.save(&name, dtype, &shape, &back, &data, at).unwrap();
+                w.save(&name, &View::strided(dtype, &shape, &back, &data, at)).unwrap();
                 let turned: Vec<u8> = data.chunks(dtype.size()).rev().flatten().copied().collect();
                 expected.insert(name, turned);
             } else {
-                w.save(&name, dtype, &shape, &straight, &data, 0).unwrap();
+                w.save(&name, &View::strided(dtype, &shape, &straight, &data, 0)).unwrap();
                 expected.insert(name, data);
             }
         }
         w.commit().unwrap();
         let s = Store::open(&path).unwrap();
-        prop_assert_eq!(s.arrays().len(), expected.len());
+        prop_assert_eq!(s.arrays().unwrap().len(), expected.len());
         for (name, data) in &expected {
             prop_assert_eq!(&read(&s, name), data);
         }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{place, save};
 use numpack_format::side::{ARRAY_NAME, ArrayNote, Node, SideInfo, Tensor};
-use numpack_format::{DType, Error, FaultKind, Store, Writer, WriterOptions};
+use numpack_format::{DType, Error, FaultKind, Store, View, Writer, WriterOptions};
 
 fn note(name: &str, dtype: DType, trailing: &[u64]) -> ArrayNote {
     ArrayNote {
@@ -44,11 +44,11 @@ fn it_stands_beside_the_arrays() {
     let s = Store::open(&path).unwrap();
     assert_eq!(undated(s.side()), Some(side.clone()));
     assert!(s.note_fits(0) && !s.note_fits(1));
-    let written = s.info("w").unwrap();
+    let written = s.info("w").unwrap().unwrap();
     assert_eq!(written.note, Some(s.side().unwrap().arrays[0].clone()));
     assert_eq!(written.note.as_ref().unwrap().modified, Some(written.modified_micros));
-    assert_eq!(s.arrays().len(), 1);
-    assert!(s.info(ARRAY_NAME).is_none());
+    assert_eq!(s.arrays().unwrap().len(), 1);
+    assert!(s.info(ARRAY_NAME).unwrap().is_none());
     assert!(matches!(s.array(ARRAY_NAME), Err(Error::NoArray { .. })));
     let bytes = std::fs::read(path.join("data___libnumpack__.npkd")).unwrap();
     assert!(bytes.starts_with(
@@ -113,7 +113,10 @@ fn notes_are_judged_one_by_one() {
     let s = Store::open(&path).unwrap();
     assert!(!s.note_fits(0) && s.note_fits(1));
     assert!(s.warnings().len() == 1 && s.warnings()[0].contains("\"a\""), "{:?}", s.warnings());
-    assert_eq!((s.info("a").unwrap().note.as_ref(), s.side().unwrap().arrays.len()), (None, 2));
+    assert_eq!(
+        (s.info("a").unwrap().unwrap().note.as_ref(), s.side().unwrap().arrays.len()),
+        (None, 2)
+    );
     assert!(
         Store::verify(&path)
             .unwrap()
@@ -134,32 +137,39 @@ fn notes_are_judged_one_by_one() {
 fn scalars() {
     let (_t, path) = place();
     let mut w = Writer::create(&path).unwrap();
-    w.save("s", DType::F32, &[], &[], &[0, 0, 128, 63], 0).unwrap();
+    w.save("s", &View::new(DType::F32, &[], &[0, 0, 128, 63])).unwrap();
     save(&mut w, "v", DType::F32, &[1], &[0; 4]);
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
-    assert!(s.info("s").unwrap().is_scalar() && !s.info("v").unwrap().is_scalar());
-    assert_eq!(s.info("s").unwrap().shape, [1]);
+    assert!(
+        s.info("s").unwrap().unwrap().is_scalar() && !s.info("v").unwrap().unwrap().is_scalar()
+    );
+    assert_eq!(s.info("s").unwrap().unwrap().shape, [1]);
     // Saved again with a dimension, it is 0-d no more, and nothing is left to be said.
     let mut w = Writer::open(&path).unwrap();
     save(&mut w, "s", DType::F32, &[1], &[0; 4]);
-    w.save("t", DType::U8, &[], &[], &[1], 0).unwrap();
+    w.save("t", &View::new(DType::U8, &[], &[1])).unwrap();
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
-    assert!(!s.info("s").unwrap().is_scalar() && s.info("t").unwrap().is_scalar());
+    assert!(
+        !s.info("s").unwrap().unwrap().is_scalar() && s.info("t").unwrap().unwrap().is_scalar()
+    );
     let mut w = Writer::open(&path).unwrap();
     w.remove_array("t").unwrap();
     w.commit().unwrap();
     assert!(!path.join("data___libnumpack__.npkd").exists());
     // Together with what the caller gives.
     let mut w = Writer::replace(&path).unwrap();
-    w.save("x", DType::U16, &[], &[], &[1, 0], 0).unwrap();
-    w.save("y", DType::U16, &[], &[], &[1, 0], 0).unwrap();
+    w.save("x", &View::new(DType::U16, &[], &[1, 0])).unwrap();
+    w.save("y", &View::new(DType::U16, &[], &[1, 0])).unwrap();
     w.set_side(Some(SideInfo { arrays: vec![note("x", DType::U16, &[])], ..SideInfo::default() }));
     w.commit().unwrap();
     let s = Store::open(&path).unwrap();
-    assert!(s.info("x").unwrap().is_scalar() && s.info("y").unwrap().is_scalar());
-    assert_eq!(s.info("x").unwrap().note.as_ref().unwrap().dtype.as_deref(), Some("bfloat16"));
+    assert!(s.info("x").unwrap().unwrap().is_scalar() && s.info("y").unwrap().unwrap().is_scalar());
+    assert_eq!(
+        s.info("x").unwrap().unwrap().note.as_ref().unwrap().dtype.as_deref(),
+        Some("bfloat16")
+    );
 }
 
 #[test]
@@ -192,13 +202,13 @@ fn damaged_or_newer() {
         w.commit().unwrap();
         assert_eq!(common::read(&Store::open(&path).unwrap(), "a"), b"y");
         let mut w = Writer::open(&path).unwrap();
-        w.save("s", DType::U8, &[], &[], b"y", 0).unwrap();
+        w.save("s", &View::new(DType::U8, &[], b"y")).unwrap();
         assert!(w.commit().unwrap_err().to_string().contains("damaged"));
         let mut w = Writer::open(&path).unwrap();
         w.set_side(None);
-        w.save("s", DType::U8, &[], &[], b"y", 0).unwrap();
+        w.save("s", &View::new(DType::U8, &[], b"y")).unwrap();
         w.commit().unwrap();
-        assert!(Store::open(&path).unwrap().info("s").unwrap().is_scalar());
+        assert!(Store::open(&path).unwrap().info("s").unwrap().unwrap().is_scalar());
     }
 }
 
@@ -271,7 +281,7 @@ fn a_change_by_another_program_is_told() {
 fn what_cannot_be_read_now_is_not_lost() {
     let (_t, path) = place();
     let mut w = Writer::create(&path).unwrap();
-    w.save("s", DType::U8, &[], &[], &[1], 0).unwrap();
+    w.save("s", &View::new(DType::U8, &[], &[1])).unwrap();
     w.commit().unwrap();
     let mut options = WriterOptions::default();
     options.limits.max_side_bytes = 10;
@@ -301,7 +311,7 @@ fn no_more_is_written_than_may_be_read() {
             }
             let open = if replace { Writer::replace_with } else { Writer::open_with };
             let mut w = open(&path, &options).unwrap();
-            w.save("s", DType::U8, &[], &[], &[1], 0).unwrap();
+            w.save("s", &View::new(DType::U8, &[], &[1])).unwrap();
             match w.commit() {
                 Err(Error::Limit { what: found, .. }) => assert_eq!(found, what),
                 other => panic!("{what}: {other:?}"),

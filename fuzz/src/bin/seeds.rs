@@ -234,7 +234,7 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
     let path = scratch.path("seed.npk");
     let data: Vec<u8> = (0..32).collect();
     let mut writer = Writer::replace(&path)?;
-    writer.save("a", numpack_format::DType::F32, &[4, 2], &[8, 4], &data, 0)?;
+    writer.save("a", &View::strided(numpack_format::DType::F32, &[4, 2], &[8, 4], &data, 0))?;
     writer.commit()?;
     let mut metadata = fs::read(path.join("metadata.npkm"))?;
     // The time stands behind the name; without it each run writes the same seeds.

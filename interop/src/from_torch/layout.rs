@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use crate::error::Result;
 use numpack_format::side::{self, ArrayNote, NodeRef, SideInfo};
 use numpack_format::{ArrayInfo, Store};
 
@@ -54,10 +55,10 @@ pub(super) fn merged(
     store: &Store,
     encoded: Encoded,
     root_name: &str,
-) -> (Layout, Vec<PlannedArray>) {
+) -> Result<(Layout, Vec<PlannedArray>)> {
     let arrays = encoded.plan.arrays;
     let mut old_side = store.side().cloned().unwrap_or_default();
-    refresh(store, &mut old_side);
+    refresh(store, &mut old_side)?;
     if encoded.is_plain && old_side.root.is_none() {
         // Arrays alone say it all, and stay so; what replaces an array loses its note.
         let names: Vec<String> = arrays.iter().map(|a| a.name.clone()).collect();
@@ -70,11 +71,12 @@ pub(super) fn merged(
             .map(|(_, n)| n)
             .collect();
         let side = (!kept.is_empty()).then(|| SideInfo { arrays: kept, ..SideInfo::default() });
-        return (Layout { names, side, remove: Vec::new() }, arrays);
+        return Ok((Layout { names, side, remove: Vec::new() }, arrays));
     }
 
     let mut table = Table { nodes: old_side.nodes, notes: old_side.arrays };
-    let old = table.entries_of_store(store, old_side.root);
+    let infos = store.arrays()?;
+    let old = table.entries_of_store(infos, old_side.root);
     let first_new_note = table.notes.len() as u32;
     let new_root = table.append(encoded.nodes, encoded.root, first_new_note);
     // Names are chosen below; until then a note's place is what identifies it.
@@ -111,8 +113,7 @@ pub(super) fn merged(
         .filter(|&&n| n < first_new_note)
         .map(|&n| table.notes[n as usize].name.as_str())
         .collect();
-    let remove: Vec<String> = store
-        .arrays()
+    let remove: Vec<String> = infos
         .iter()
         .map(|a| a.name.clone())
         .filter(|name| !old_used.contains(name.as_str()))
@@ -127,19 +128,19 @@ pub(super) fn merged(
         note.name.clone_from(name);
     }
     let side = Some(renumber(nodes, root, table.notes, &used));
-    (Layout { names, side, remove }, arrays)
+    Ok((Layout { names, side, remove }, arrays))
 }
 
 /// Brings notes of arrays that another program changed up to date: they are what the store says
 /// they are, and nothing is a view of them any more.
-fn refresh(store: &Store, side: &mut SideInfo) {
+fn refresh(store: &Store, side: &mut SideInfo) -> Result<()> {
     let mut stale = HashSet::new();
     for (i, note) in side.arrays.iter_mut().enumerate() {
         if note.dropped || store.note_fits(i) {
             continue;
         }
         stale.insert(i as u32);
-        match store.info(&note.name) {
+        match store.info(&note.name)? {
             None => note.dropped = true,
             Some(info) => *note = ArrayNote { hidden: note.hidden, ..plain_note(info) },
         }
@@ -151,6 +152,7 @@ fn refresh(store: &Store, side: &mut SideInfo) {
             tensor.view = None;
         }
     }
+    Ok(())
 }
 
 /// The note of an array that is what it is stored as.
@@ -234,7 +236,7 @@ impl Table {
     }
 
     /// The object of a store, and its arrays that are no part of it.
-    fn entries_of_store(&mut self, store: &Store, root: Option<NodeRef>) -> Entries {
+    fn entries_of_store(&mut self, infos: &[ArrayInfo], root: Option<NodeRef>) -> Entries {
         let mut entries = match root {
             Some(root) => {
                 let name = match &self.nodes[root as usize] {
@@ -256,7 +258,7 @@ impl Table {
             .filter(|(_, n)| !n.dropped)
             .map(|(i, n)| (n.name.clone(), i))
             .collect();
-        for info in store.arrays() {
+        for info in infos {
             let array = match at.get(&info.name) {
                 Some(&i) if referenced[i] || self.notes[i].hidden => continue,
                 Some(&i) => i as u32,

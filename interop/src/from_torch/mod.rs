@@ -159,10 +159,10 @@ pub fn from_torch_file(
 
     let mut writer = open_output(output, options.existing)?;
     let store = writer.store();
-    let (layout, arrays) = if store.arrays().is_empty() && store.side().is_none() {
+    let (layout, arrays) = if store.is_empty() && store.side().is_none() {
         layout::fresh(encoded)
     } else {
-        layout::merged(store, encoded, &root_name)
+        layout::merged(store, encoded, &root_name)?
     };
     warnings.extend(writer.store().warnings().iter().chain(writer.warnings()).cloned());
     for name in &layout.remove {

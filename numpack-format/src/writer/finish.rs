@@ -5,10 +5,16 @@ use crate::commit;
 use crate::disk;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::merge::sync_new_files;
+use crate::merge::{State, sync_new_files};
 use crate::metadata::{self, Record};
-use crate::side;
+use crate::names;
+use crate::new_store;
+use crate::plan::{Bits, NoteOf};
+use crate::redo;
+use crate::side::{self, SideInfo};
 use crate::side_codec;
+use crate::store::Store;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 impl Writer {
@@ -21,21 +27,32 @@ impl Writer {
     /// The same, and says what the caller should be told.
     pub fn commit_with_warnings(mut self) -> Result<Vec<String>> {
         self.check_process()?;
+        let done = self.commit_all();
+        if let (Err(e), Some(home)) = (&done, &self.home)
+            && e.is_failed_sync()
+        {
+            home.poison();
+        }
+        self.warnings.extend(done?);
+        self.published = true;
+        self.go_home();
+        Ok(std::mem::take(&mut self.warnings))
+    }
+
+    fn commit_all(&mut self) -> Result<Vec<String>> {
         self.write_side()?;
         for staged in std::mem::take(&mut self.discarded) {
             self.new_files().map_or(Ok(()), |d| d.remove_file(&staged))?;
         }
-        let more = match self.mode {
-            Mode::New { .. } => self.commit_new()?,
-            Mode::Merge(_) => self.commit_merge()?,
-        };
-        self.warnings.extend(more);
-        Ok(std::mem::take(&mut self.warnings))
+        match self.mode {
+            Mode::New { .. } => self.commit_new(),
+            Mode::Merge(_) => self.commit_merge(),
+        }
     }
 
     /// Writes the side information as an array, where it changes.
     fn write_side(&mut self) -> Result<()> {
-        let mut changed = match self.side.take() {
+        let changed = match self.side.take() {
             Some(given) => {
                 let mut given = given.unwrap_or_default();
                 self.plan.add_scalars(&mut given);
@@ -45,19 +62,22 @@ impl Writer {
                         format!("the side information does not fit: {problem}"),
                     ));
                 }
+                self.plan.date_notes(&mut given);
                 given
             }
             None => {
-                let old = self.store.side().cloned();
-                if old.is_none() && self.plan.get(side::ARRAY_NAME).is_some() {
+                let Some(old) =
+                    self.state.store.side().cloned().or_else(|| {
+                        self.plan.get(side::ARRAY_NAME).is_none().then(SideInfo::default)
+                    })
+                else {
                     // It cannot be read, so it cannot be brought up to date; only 0-d arrays need that.
                     if self.plan.entries().any(|e| e.scalar) {
                         let problem = "the side information is damaged, so a 0-d array cannot be noted; set it anew, or save the array with shape [1]";
                         return Err(Error::parameter(None, problem));
                     }
                     return Ok(());
-                }
-                let old = old.unwrap_or_default();
+                };
                 let mut new = old.clone();
                 self.plan.update_notes(&mut new);
                 if new == old {
@@ -67,12 +87,11 @@ impl Writer {
             }
         };
         if changed.is_empty() {
-            if let Some(entry) = self.plan.remove(side::ARRAY_NAME) {
+            if let Some(Some(entry)) = self.plan.remove(side::ARRAY_NAME) {
                 self.discard(entry);
             }
             return Ok(());
         }
-        self.plan.date_notes(&mut changed);
         let bytes = side_codec::encode(&changed)?;
         commit::within(
             &self.new_files_path().join(side::ARRAY_NAME),
@@ -80,7 +99,8 @@ impl Writer {
             bytes.len(),
             self.options.limits.max_side_bytes,
         )?;
-        let mut array = self.begin(side::ARRAY_NAME, DType::U8, &[bytes.len() as u64], false)?;
+        let name = side::ARRAY_NAME;
+        let mut array = self.begin(name, DType::U8, &[bytes.len() as u64], false, NoteOf::Fresh)?;
         let file = array.writer_path();
         array.write_all(&bytes).map_err(Error::io("write", file))?;
         array.finish()
@@ -95,42 +115,103 @@ impl Writer {
             metadata.len(),
             self.options.limits.max_metadata_bytes,
         )?;
-        let file = new.dir.create_new(metadata::FILE)?;
-        let path = new.dir.join(metadata::FILE);
-        disk::write_at(&file, &metadata, 0, &path)?;
+        let bitmaps = self.plan.entries().filter_map(|e| match &e.bits {
+            Bits::New(bitmap) => Some((names::bitmap_file(&e.record.name)?, bitmap.encode())),
+            _ => None,
+        });
+        let bitmaps: Vec<(String, Vec<u8>)> = bitmaps.collect();
+        let mut small = Vec::with_capacity(bitmaps.len() + 1);
+        let metadata_file = (metadata::FILE.to_owned(), metadata);
+        for (name, bytes) in bitmaps.iter().chain([&metadata_file]) {
+            let file = new.dir.create_new(name)?;
+            let path = new.dir.join(name);
+            disk::write_at(&file, bytes, 0, &path)?;
+            small.push((file, path));
+        }
         new.open_up()?;
         if !sync_new_files(&mut self.unsynced, &new.dir, &self.plan)? {
-            disk::sync_file(&file, &path)?;
+            self.live.sync_all()?;
+            for (file, path) in &small {
+                disk::sync_file(file, path)?;
+            }
             new.dir.sync()?;
         }
         if *replace {
-            let records: Vec<&Record> = self.plan.records().collect();
-            new.publish_over(&records, &metadata, &self.options, &mut self.published)
+            let records: Vec<&Record> = self.plan.entries().map(|e| &e.record).collect();
+            let change = new_store::Replacement { records, bitmaps, metadata: &metadata_file.1 };
+            new.publish_over(&change, &self.options, &mut self.published)
         } else {
             new.publish(&mut self.published).map(|()| Vec::new())
         }
     }
 
     fn commit_merge(&mut self) -> Result<Vec<String>> {
-        if self.plan.is_unchanged() {
+        if self.plan.is_unchanged() && self.record.is_none() {
+            // Rows may have been replaced in place.
+            self.live.sync_all()?;
             return Ok(Vec::new());
         }
         let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
         let limits = &self.options.limits;
-        if !merge.dir.is_here(&self.target)?
-            || commit::metadata_hash(&merge.dir, limits)? != merge.metadata
-        {
+        if !merge.dir.is_here(&self.target)? || !self.state.is_current(&merge.dir)? {
             return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
         }
-        let (redo, mut warnings) = merge.redo(&self.plan, limits)?;
+        if self.record.is_none() && self.plan.only_grows() {
+            return self.commit_growth();
+        }
+        let (mut redo, mut warnings) = merge.redo(self.state.hash(), &self.plan, limits)?;
+        self.live.sync_all()?;
         if let Some(stage) = &merge.stage
             && !sync_new_files(&mut self.unsynced, stage, &self.plan)?
         {
             stage.sync()?;
             merge.dir.sync()?;
         }
-        commit::publish(&merge.dir, &redo, limits, &mut self.published)?;
-        warnings.extend(commit::apply(&merge.dir, &redo, limits)?);
+        let mut rows = None;
+        let mut record = None;
+        if let Some((writer, mut of)) = self.record.take() {
+            // Rows of arrays that were saved again or removed meanwhile are gone.
+            let kept: HashSet<&str> = self.plan.records().map(|r| r.data_file()).collect();
+            of.retain(|file, _| kept.contains(&file[..]));
+            for (_, record) in self.plan.staged() {
+                of.remove(&record.data_file);
+            }
+            redo.rows = of;
+            rows = Some(writer.patches(&HashMap::new()));
+            record = Some(writer);
+        }
+        commit::publish(&merge.dir, record, &redo, limits, &mut self.published)?;
+        warnings.extend(commit::apply(&merge.dir, &merge.lock, &redo, rows.as_ref(), limits)?);
+        if !redo.metadata.is_empty() {
+            self.state.replace(Store::open_with(self.state.store.path(), limits)?);
+        }
         Ok(warnings)
+    }
+
+    /// Arrays without dropped rows have grown: what is behind their end is nobody's until the
+    /// metadata says so, and that is one file.
+    fn commit_growth(&mut self) -> Result<Vec<String>> {
+        let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
+        self.live.sync_all()?;
+        let changes: Vec<_> = self.plan.changed().map(|(i, e)| (i, &e.record)).collect();
+        let metadata = self.state.store.metadata.with_rows(&changes)?;
+        let written =
+            merge.dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, metadata.bytes());
+        if let Err(e) = written {
+            let _ = merge.dir.remove_file(redo::METADATA_TEMPORARY);
+            return Err(e);
+        }
+        self.published = true;
+        merge.dir.sync()?;
+        self.state.grown(metadata, &merge.dir)?;
+        Ok(Vec::new())
+    }
+
+    /// Gives what is known of the store to the next change of the same handle.
+    pub(super) fn go_home(&mut self) {
+        if let Some(home) = self.home.take() {
+            let none = State::new(Store::absent(self.state.store.path()));
+            home.put(std::mem::replace(&mut self.state, none));
+        }
     }
 }

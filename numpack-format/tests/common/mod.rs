@@ -1,7 +1,7 @@
 //! What several tests need.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part")]
 
-use numpack_format::{DType, Store, Writer};
+use numpack_format::{DType, Store, View, Writer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub fn pattern(n: usize, seed: u8) -> Vec<u8> {
 }
 
 pub fn save(w: &mut Writer, name: &str, dtype: DType, shape: &[u64], data: &[u8]) {
-    w.save(name, dtype, shape, &strides(dtype, shape), data, 0).unwrap();
+    w.save(name, &View::strided(dtype, shape, &strides(dtype, shape), data, 0)).unwrap();
 }
 
 pub fn read(store: &Store, name: &str) -> Vec<u8> {

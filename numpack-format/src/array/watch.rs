@@ -1,0 +1,123 @@
+//! Rows that are replaced while somebody reads.
+//!
+//! A writer that replaces rows in place first publishes its record, which holds the new rows, then
+//! counts up the number in the lock file, and only then touches the rows. So, if the number is the
+//! same after reading as before, no replacement began meanwhile; and one that had begun before is
+//! either complete, or its record was found after its number, and lies over what was read.
+
+use super::Part;
+use crate::disk::FileId;
+use crate::error::{Error, Result};
+use crate::folder::{Folder, Generation};
+use crate::limits::Limits;
+use crate::loaded::Loaded;
+use crate::patches::{Patches, Runs};
+use crate::store::{MAX_TRIES, pause};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an array needs to see that its rows are being replaced.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    folder: Arc<Folder>,
+    data_file: String,
+    limits: Limits,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    count: u64,
+    /// New rows that wait, as of that count.
+    patches: Option<Arc<Patches>>,
+}
+
+impl Watch {
+    /// `count` was read before the record with the patches was looked for.
+    pub(crate) fn new(
+        folder: Arc<Folder>,
+        data_file: &str,
+        limits: &Limits,
+        count: u64,
+        patches: Option<Arc<Patches>>,
+    ) -> Watch {
+        let patches = patches.filter(|p| p.of.contains_key(data_file));
+        let seen = Mutex::new(Seen { count, patches });
+        Watch { folder, data_file: data_file.to_owned(), limits: limits.clone(), seen }
+    }
+
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether no new rows wait for the array, as far as is known.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.seen().patches.is_none()
+    }
+
+    pub(crate) fn is_unchanged(&self) -> Result<bool> {
+        Ok(self.folder.replacements()? == self.seen().count)
+    }
+
+    pub(crate) fn settled(
+        &self,
+        parts: &[Part],
+        mut read: impl FnMut(Option<(&Patches, &Runs)>) -> Result<()>,
+    ) -> Result<()> {
+        for attempt in 0..MAX_TRIES {
+            let seen = self.seen();
+            let patches =
+                seen.patches.as_deref().and_then(|p| Some((p, p.of.get(&self.data_file)?)));
+            read(patches)?;
+            let count = self.folder.replacements()?;
+            if count == seen.count {
+                return Ok(());
+            }
+            let patches = self.waiting(parts)?;
+            let mut known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may know better.
+            if count.wrapping_sub(known.count) < u64::MAX / 2 {
+                *known = Seen { count, patches };
+            }
+            drop(known);
+            if attempt > 2 {
+                pause(attempt);
+            }
+        }
+        Err(Error::Changed { file: self.folder.dir.join(&self.data_file) })
+    }
+
+    /// The new rows that wait now for the very file that the array has open.
+    fn waiting(&self, parts: &[Part]) -> Result<Option<Arc<Patches>>> {
+        let dir = &self.folder.dir;
+        let state = || Generation::of(dir).map_err(Error::io("inspect", dir.path()));
+        for attempt in 0..MAX_TRIES {
+            let before = state()?;
+            if before.redo.is_none() {
+                return Ok(None);
+            }
+            match Loaded::read(dir, &self.limits) {
+                Ok(loaded) => {
+                    let redo = loaded.redo.filter(|(r, _)| r.rows.contains_key(&self.data_file));
+                    let Some((redo, file)) = redo else { return Ok(None) };
+                    let ours = match parts {
+                        [part] => FileId::of(&part.file).map_err(Error::io("inspect", &part.path)),
+                        _ => return Ok(None),
+                    }?;
+                    let there = dir.id(&self.data_file);
+                    let there = there.map_err(Error::io("inspect", dir.join(&self.data_file)))?;
+                    let same = there.is_some_and(|id| id.same_file(&ours));
+                    let path = dir.join(crate::redo::FILE);
+                    return Ok(same.then(|| Arc::new(Patches { file, path, of: redo.rows })));
+                }
+                // It may be wrong only because it changed while it was read.
+                Err(e) => {
+                    if state()? == before {
+                        return Err(e);
+                    }
+                }
+            }
+            pause(attempt);
+        }
+        Err(Error::Changed { file: dir.join(crate::redo::FILE) })
+    }
+}

@@ -1,0 +1,232 @@
+//! A handle on a store through which each change is durable when it returns.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::merge::State;
+use crate::rows::Rows;
+use crate::store::Store;
+use crate::view::View;
+use crate::writer::{Writer, WriterOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A store, open for reading and writing.
+///
+/// Each call is one commit: when it returns `Ok`, the change is on the disk for good; if it
+/// returns an error, or the process ends in the middle, the store is as before or as after. Many
+/// changes in one commit cost less, and are all or nothing: [`begin`](NumPack::begin).
+///
+/// The store is locked only while a call, or a [`Writer`], changes it, so many processes and
+/// threads can have handles; a second writer waits. Never change a store through its handle while
+/// the same thread has a writer of it: the call would wait for ever.
+///
+/// A handle may be used by several threads. In a forked child it refuses to change anything: open
+/// the store anew there. After a sync that failed it refuses too, for what the system has dropped
+/// then cannot be known: [`Error::Poisoned`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("m.npk");
+/// use numpack_format::{DType, NumPack, Rows, View};
+///
+/// let npk = NumPack::create(&path)?;
+/// npk.save(&[("ids", View::new(DType::U8, &[3], &[1, 2, 3]))])?;
+/// npk.append(&[("ids", View::new(DType::U8, &[2], &[4, 5]))])?;
+/// npk.drop_rows("ids", &Rows::from(..2))?;
+///
+/// let ids = npk.array("ids")?;
+/// let mut bytes = vec![0; ids.nbytes() as usize];
+/// ids.read_into(&mut bytes)?;
+/// assert_eq!(bytes, [3, 4, 5]);
+///
+/// // Two changes, both or none.
+/// let mut writer = npk.begin()?;
+/// writer.rename_array("ids", "old")?;
+/// writer.save("ids", &View::new(DType::U8, &[1], &[9]))?;
+/// writer.commit()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct NumPack {
+    path: PathBuf,
+    options: WriterOptions,
+    pid: u32,
+    home: Home,
+    seen: Mutex<Option<Arc<Store>>>,
+}
+
+/// What a handle keeps from one change to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Home(Arc<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    state: Mutex<Option<State>>,
+    poisoned: AtomicBool,
+}
+
+impl Home {
+    pub(crate) fn take(&self) -> Option<State> {
+        lock(&self.0.state).take()
+    }
+
+    pub(crate) fn put(&self, state: State) {
+        *lock(&self.0.state) = Some(state);
+    }
+
+    pub(crate) fn poison(&self) {
+        self.0.poisoned.store(true, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl NumPack {
+    /// Opens the store at a path, which must be there.
+    pub fn open(path: impl AsRef<Path>) -> Result<NumPack> {
+        NumPack::open_with(path, &WriterOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn open_with(path: impl AsRef<Path>, options: &WriterOptions) -> Result<NumPack> {
+        let path = path.as_ref();
+        let store = Store::open_with(path, &options.limits)?;
+        // A relative path is one from the folder the process is in now.
+        let path = crate::new_store::resolve(path)?;
+        Ok(NumPack {
+            path,
+            options: options.clone(),
+            pid: std::process::id(),
+            home: Home::default(),
+            seen: Mutex::new(Some(Arc::new(store))),
+        })
+    }
+
+    /// Makes a new store without arrays, and opens it. The path must not exist, or be an empty
+    /// folder.
+    pub fn create(path: impl AsRef<Path>) -> Result<NumPack> {
+        let path = path.as_ref();
+        Writer::create(path)?.commit()?;
+        NumPack::open(path)
+    }
+
+    /// Opens the store at a path, and makes it first if there is nothing.
+    pub fn open_or_create(path: impl AsRef<Path>, options: &WriterOptions) -> Result<NumPack> {
+        let path = path.as_ref();
+        match Writer::create_with(path, options).and_then(Writer::commit) {
+            // Another process may have been faster.
+            Ok(()) | Err(Error::Exists { .. }) => NumPack::open_with(path, options),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Where the store is, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The store as it is now, whole.
+    pub fn store(&self) -> Result<Arc<Store>> {
+        let mut seen = lock(&self.seen);
+        if let Some(store) = seen.as_ref()
+            && store.is_latest()?
+        {
+            return Ok(store.clone());
+        }
+        let store = Arc::new(Store::open_with(&self.path, &self.options.limits)?);
+        *seen = Some(store.clone());
+        Ok(store)
+    }
+
+    /// Opens an array for reading, as it is now.
+    pub fn array(&self, name: &str) -> Result<Array> {
+        loop {
+            match self.store()?.array(name) {
+                // It has been changed since: look again.
+                Err(Error::Changed { .. }) if !self.store()?.is_latest()? => {}
+                array => return array,
+            }
+        }
+    }
+
+    /// Locks the store for changes that will be one commit. Drop the writer to give them up.
+    pub fn begin(&self) -> Result<Writer> {
+        self.begin_with(&self.options)
+    }
+
+    /// The same, with other options than the handle's.
+    pub fn begin_with(&self, options: &WriterOptions) -> Result<Writer> {
+        if self.pid != std::process::id() {
+            return Err(Error::Forked { path: self.path.clone() });
+        }
+        if self.home.0.poisoned.load(Ordering::Relaxed) {
+            return Err(Error::Poisoned { path: self.path.clone() });
+        }
+        Writer::open_from(&self.path, options, Some(&self.home))
+    }
+
+    fn commit<T>(&self, change: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        let mut writer = self.begin()?;
+        let changed = change(&mut writer)?;
+        writer.commit()?;
+        Ok(changed)
+    }
+
+    /// Writes arrays, each in the place of one of its name, whatever that one's type and shape.
+    pub fn save(&self, arrays: &[(&str, View<'_>)]) -> Result<()> {
+        self.commit(|w| arrays.iter().try_for_each(|(name, view)| w.save(name, view)))
+    }
+
+    /// Adds rows to arrays; see [`Writer::append`].
+    pub fn append(&self, rows: &[(&str, View<'_>)]) -> Result<()> {
+        self.commit(|w| w.append(rows))
+    }
+
+    /// Replaces rows of an array; see [`Writer::replace_rows`].
+    pub fn replace_rows(&self, name: &str, rows: &Rows<'_>, view: &View<'_>) -> Result<()> {
+        self.commit(|w| w.replace_rows(name, rows, view))
+    }
+
+    /// Drops rows of an array, and says how many; see [`Writer::drop_rows`].
+    pub fn drop_rows(&self, name: &str, rows: &Rows<'_>) -> Result<u64> {
+        self.commit(|w| w.drop_rows(name, rows))
+    }
+
+    /// Takes arrays out of the store, all or none.
+    pub fn remove_arrays(&self, names: &[&str]) -> Result<()> {
+        self.commit(|w| names.iter().try_for_each(|name| w.remove_array(name)))
+    }
+
+    /// Gives an array another name, which must be free.
+    pub fn rename_array(&self, from: &str, to: &str) -> Result<()> {
+        self.commit(|w| w.rename_array(from, to))
+    }
+
+    /// Copies an array to another name, which must be free. Dropped rows are not copied.
+    pub fn clone_array(&self, from: &str, to: &str) -> Result<()> {
+        self.commit(|w| w.clone_array(from, to))
+    }
+
+    /// Frees the room of an array's dropped rows, and puts its segments together. Says how many
+    /// rows went.
+    pub fn compact_array(&self, name: &str) -> Result<u64> {
+        self.commit(|w| w.compact_array(name))
+    }
+
+    /// The same for all arrays.
+    pub fn compact(&self) -> Result<u64> {
+        self.commit(Writer::compact)
+    }
+
+    /// Takes all arrays out of the store, and the side information.
+    pub fn reset(&self) -> Result<()> {
+        self.commit(|w| {
+            w.clear();
+            Ok(())
+        })
+    }
+}

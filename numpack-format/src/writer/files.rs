@@ -1,0 +1,116 @@
+//! Data files of the store that a writer changes in place: rows at their end, which nobody sees
+//! before the commit, and replaced rows.
+
+use crate::disk::{self, Dir};
+use crate::error::{Error, Result, format};
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// So many are kept open at a time.
+const MANY: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct LiveFiles {
+    open: HashMap<String, Live>,
+    /// A sync that failed: what the system has dropped then, no later one tells.
+    failed: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Live {
+    file: File,
+    path: PathBuf,
+    /// The end of what the store says is there.
+    len: u64,
+    /// Whether something may not be on the disk yet.
+    dirty: bool,
+}
+
+impl LiveFiles {
+    /// Opens a data file whose first `len` bytes are an array's. What follows them is what an
+    /// earlier writer left, and is cut off. `false` if it has another name somewhere, whose owner
+    /// does not expect that it changes.
+    pub(super) fn open(&mut self, dir: &Dir, name: &str, len: u64, array: &str) -> Result<bool> {
+        if self.open.contains_key(name) {
+            return Ok(true);
+        }
+        let path = dir.join(name);
+        let Some((file, id, links)) = dir.open_to_change(name).map_err(|e| e.in_array(array))?
+        else {
+            return Err(format(&path, None, "the data file is missing").in_array(array));
+        };
+        if links > 1 {
+            return Ok(false);
+        }
+        if id.len() < len {
+            let problem = format!("expected {len} bytes, the file ends after {}", id.len());
+            return Err(format(&path, id.len(), problem).in_array(array));
+        }
+        if self.open.len() >= MANY {
+            // What they hold stays, and is looked up when they are needed again.
+            self.sync_all()?;
+            self.open.clear();
+        }
+        if id.len() > len {
+            disk::cut(&file, len, &path)?;
+        }
+        self.open.insert(name.to_owned(), Live { file, path, len, dirty: false });
+        Ok(true)
+    }
+
+    /// Writes to a file that is open.
+    pub(super) fn write(&mut self, name: &str, bytes: &[u8], at: u64) -> Result<()> {
+        let Some(live) = self.open.get_mut(name) else { return Ok(()) };
+        live.dirty = true;
+        disk::write_at(&live.file, bytes, at, &live.path)
+    }
+
+    /// Takes back what was appended past `len`, as well as that can be done.
+    pub(super) fn take_back(&mut self, name: &str, len: u64) {
+        if let Some(live) = self.open.get(name) {
+            let _ = disk::cut(&live.file, len, &live.path);
+        }
+    }
+
+    /// Takes back all that was appended.
+    pub(super) fn take_back_all(&mut self) {
+        for (_, live) in self.open.drain().filter(|(_, live)| live.dirty) {
+            let longer = live.file.metadata().is_ok_and(|m| m.len() > live.len);
+            if longer {
+                let _ = disk::cut(&live.file, live.len, &live.path);
+            }
+        }
+    }
+
+    /// Makes a file durable.
+    pub(super) fn sync(&mut self, name: &str) -> Result<()> {
+        self.check()?;
+        match self.open.get_mut(name) {
+            Some(live) => live.sync(&mut self.failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes all of them durable.
+    pub(super) fn sync_all(&mut self) -> Result<()> {
+        self.check()?;
+        self.open.values_mut().try_for_each(|live| live.sync(&mut self.failed))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), |path| Err(Error::Poisoned { path }))
+    }
+}
+
+impl Live {
+    fn sync(&mut self, failed: &mut Option<PathBuf>) -> Result<()> {
+        if self.dirty {
+            disk::sync_data(&self.file, &self.path).inspect_err(|_| {
+                *failed = Some(self.path.clone());
+            })?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
