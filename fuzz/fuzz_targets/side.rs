@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use numpack_format::{DType, SideInfo, Writer};
+use numpack_format::{DType, SideInfo, View, Writer};
 use numpack_fuzz::Scratch;
 use numpack_interop::{NoProgress, Tensors, ToTorch, to_torch_file};
 use torch_pickle::Checkpoint;

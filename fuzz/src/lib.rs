@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod package;
 mod scratch;
 mod store_input;
 mod zip;
 
+pub use package::with_checksum;
 pub use scratch::Scratch;
 pub use store_input::StoreInput;
 pub use zip::{Method, Zip, checkpoint};

@@ -422,6 +422,33 @@ impl Dir {
         Ok(retry_on_intr(|| fs::renameat(&self.fd, from, &to_dir.fd, to))?)
     }
 
+    /// Moves a file to a name that nothing has; `false`, and nothing is moved, if something has it.
+    pub(crate) fn rename_new(
+        &self,
+        from: &str,
+        to: impl rustix::path::Arg + Copy,
+    ) -> io::Result<bool> {
+        self.step("rename", from)?;
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            let no_replace = fs::RenameFlags::NOREPLACE;
+            match retry_on_intr(|| fs::renameat_with(&self.fd, from, &self.fd, to, no_replace)) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // A second name never takes the place of another.
+        match fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
+        fs::unlinkat(&self.fd, from, AtFlags::empty())?;
+        Ok(true)
+    }
+
     /// Exchanges two entries at once; `false` where the file system cannot.
     pub(crate) fn exchange(&self, a: &str, b: impl rustix::path::Arg + Copy) -> io::Result<bool> {
         if fault::exchange_refused() {
@@ -544,6 +571,21 @@ fn syncfs_tells_errors() -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().ok());
     let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
     (major, minor.unwrap_or(0)) >= (Some(5), 8)
+}
+
+/// Opens a regular file anywhere for reading; the path may lead over symbolic links.
+pub(crate) fn open_at(path: &Path) -> Result<(File, FileId)> {
+    // NONBLOCK: a pipe must not keep the reader waiting.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file: File = retry_on_intr(|| fs::openat(CWD, path, flags, Mode::empty()))
+        .map_err(|e| Error::io("open", path)(e.into()))?
+        .into();
+    let stat = fs::fstat(&file).map_err(|e| Error::io("inspect", path)(e.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let problem = format!("{} is not a regular file; give the path of one", path.display());
+        return Err(Error::parameter(None, problem));
+    }
+    Ok((file, FileId::new(&stat)))
 }
 
 pub(crate) fn not_plain(file: PathBuf, problem: &str) -> Error {

@@ -23,6 +23,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! [`pack`] puts a store into one file, [`Package`] reads it there, and [`unpack`] makes a store of
+//! it again.
+//!
 //! What is promised: a [`Writer::commit`] that returned `Ok` survives `kill -9` and power loss; one
 //! that did not leaves the store as before or as after, never between. Readers take no lock and
 //! never write. There is one writer at a time. A damaged store is refused with the file, the
@@ -179,11 +182,63 @@
 //! so. Each has the array's time of change as of when it was written: [`Store::verify`] tells of
 //! an array that another program has changed since.
 //!
+//! # The package
+//!
+//! A `.npkg` file holds the files of a store, sorted by name, with arrays in segments joined:
+//!
+//! ```text
+//!      0     4  "NPKG"
+//!      4     4  version, 2
+//!      8     1  compression: 0 none, 1 files may be compressed
+//!      9     4  number of files
+//!     13     …  files
+//!      …     4  checksum, and nothing after it
+//!
+//! file
+//!   text      name: "metadata.npkm", "data_….npkd" or "deleted_….npkb", unique
+//!   u64       size of the content
+//!   u64       size of what stands for it here; 0: the content itself
+//!   …         a zlib stream, a single Zstandard frame, or the content
+//! ```
+//!
+//! Which of the two compressions it is, the first bytes say: `28b52ffd` is Zstandard. Bitmaps and
+//! metadata are as in the store.
+//!
+//! The checksum is a CRC-32 over the four bytes, little-endian, of the CRC-32 of each file's
+//! content: of what is unpacked, also where it is compressed. In version 1, which is read only, it
+//! is one CRC-32 over the content of all files. Names and sizes are in neither.
+//!
+//! A package without arrays, stored, takes 70 bytes:
+//!
+//! ```text
+//! 00  4e504b47 02000000 00 01000000
+//! 0d  0d000000 6d657461646174612e6e706b6d           "metadata.npkm"
+//! 1e  1400000000000000 0000000000000000             20 bytes, as they are
+//! 2e  4e504b42 01000000 0000000000000000 00000000   the metadata
+//! 42  4a1ea2dc                                      CRC-32 of its CRC-32
+//! ```
+//!
+//! It is written with version 2, stored or by zlib at level 6; a file that zlib would not make
+//! smaller is stored. Records keep their order and their times; each array gets a data file of its
+//! own, under its name in the store if that is `data_….npkd`, of exactly its size; a bitmap gets its
+//! header and a bit for each stored row. A data file may be longer than its array when read.
+//! Two files whose names differ by case only are taken, and cannot be unpacked where the file
+//! system makes them one. A bitmap of no array is refused, as its name may be damaged; another file
+//! that no array uses is left out with a warning. The public package leaves segments out of what it
+//! packs, so such a package is refused; it does not unpack names with `..` in them; and where
+//! `zstandard` is installed, it takes every compressed file for Zstandard, so that it reads only
+//! what is stored.
+//!
+//! The package is written as a hidden file beside its place, `.<name>.libnumpack-<pid>-<random>`,
+//! locked, synced, and renamed. Unpacking makes a new store, or replaces one, as above.
+//!
 //! # Limits
 //!
 //! No count in a file is believed beyond what the file can hold; all arithmetic is checked; nothing
 //! recurses by what is read. [`Limits`] bounds what may be allocated, and nothing is written that
-//! the writer's own limits would refuse to read. Sizes are below 2^64 bytes,
+//! the writer's own limits would refuse to read. A package is refused before anything is inflated
+//! if its files declare more than their compression can hold, and while it is if they hold
+//! more or less than declared. Sizes are below 2^64 bytes,
 //! a name below 2^32, a store below 2^32 arrays.
 #![deny(unsafe_code)]
 
@@ -214,6 +269,7 @@ mod names;
 mod new_store;
 mod numpack;
 mod overlay;
+mod package;
 mod patches;
 mod plan;
 mod redo;
@@ -234,6 +290,10 @@ pub use error::{Error, Result};
 pub use limits::Limits;
 pub use map::{Map, MappedRows};
 pub use numpack::NumPack;
+pub use package::{
+    Compression, PackInfo, PackOptions, Package, PackageInfo, PackedFile, UnpackInfo,
+    UnpackOptions, pack, unpack,
+};
 pub use rows::Rows;
 pub use side::SideInfo;
 pub use store::Store;

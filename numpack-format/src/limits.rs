@@ -25,6 +25,10 @@ pub struct Limits {
     pub max_side_bytes: u64,
     /// Size of a redo record in bytes. Default 2 GiB.
     pub max_redo_bytes: u64,
+    /// How many times larger than a package all that comes out of it may be. Default 2000, about
+    /// twice what zlib can do; up to 1 GiB may come out of any. Zstandard packs runs of one value
+    /// up to 32768 times smaller, so raise this for a large trusted package of such.
+    pub max_package_expansion: u64,
 }
 
 impl Default for Limits {
@@ -36,6 +40,7 @@ impl Default for Limits {
             max_segment_list_bytes: 16 << 20,
             max_side_bytes: 512 << 20,
             max_redo_bytes: 2 << 30,
+            max_package_expansion: 2000,
         }
     }
 }

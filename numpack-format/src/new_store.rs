@@ -27,13 +27,6 @@ pub(crate) enum Place {
     Other(&'static str),
 }
 
-/// What a new store puts in the place of an old one, where folders cannot be exchanged.
-pub(crate) struct Replacement<'a> {
-    pub(crate) records: Vec<&'a Record>,
-    pub(crate) bitmaps: Vec<(String, Vec<u8>)>,
-    pub(crate) metadata: &'a [u8],
-}
-
 /// A new store that nobody sees yet.
 #[derive(Debug)]
 pub(crate) struct NewStore {
@@ -139,7 +132,8 @@ impl NewStore {
     /// Puts the store in the place of whatever store is there, and removes that.
     pub(crate) fn publish_over(
         &self,
-        change: &Replacement<'_>,
+        records: &[&Record],
+        metadata: &[u8],
         options: &WriterOptions,
         published: &mut bool,
     ) -> Result<Vec<String>> {
@@ -168,7 +162,7 @@ impl NewStore {
                         .map_err(Error::io("exchange", &self.target))?;
                     if !exchanged {
                         let limits = &options.limits;
-                        return self.merge_into(old, &lock, change, limits, published);
+                        return self.merge_into(old, &lock, records, metadata, limits, published);
                     }
                     *published = true;
                     self.parent.sync()?;
@@ -214,13 +208,14 @@ impl NewStore {
         &self,
         mut old: Dir,
         lock: &StoreLock,
-        change: &Replacement<'_>,
+        records: &[&Record],
+        metadata: &[u8],
         limits: &Limits,
         published: &mut bool,
     ) -> Result<Vec<String>> {
         old.like = old.access_of(metadata::FILE)?;
         let prefix = format!("{}-{:016x}-", std::process::id(), random());
-        let merged = self.try_merge(&old, lock, change, limits, &prefix, published);
+        let merged = self.try_merge((&old, lock), records, metadata, limits, &prefix, published);
         if merged.is_err() && !*published {
             // What cannot be removed now, the next writer removes. Other files may be those of a
             // change that was decided before and could not be finished.
@@ -231,9 +226,9 @@ impl NewStore {
 
     fn try_merge(
         &self,
-        old: &Dir,
-        lock: &StoreLock,
-        change: &Replacement<'_>,
+        (old, lock): (&Dir, &StoreLock),
+        records: &[&Record],
+        metadata: &[u8],
         limits: &Limits,
         prefix: &str,
         published: &mut bool,
@@ -247,29 +242,28 @@ impl NewStore {
         let stage = commit::make_stage(old)?;
         let mut redo = Redo {
             old: commit::metadata_hash(old, limits)?,
-            bitmaps: change.bitmaps.clone(),
-            metadata: change.metadata.to_vec(),
+            metadata: metadata.to_vec(),
             ..Redo::default()
         };
-        for (i, r) in change.records.iter().enumerate() {
+        for (i, r) in records.iter().enumerate() {
             let staged = format!("{prefix}{i}{}", commit::NEW);
             self.dir.rename(&r.data_file, &stage, &staged)?;
             redo.renames.push(stage_rename(&stage, staged, &r.data_file)?);
         }
+        redo.bitmaps = self.bitmaps(limits)?;
         let known = known_files(old, limits)?;
         let mut finals: HashMap<String, Vec<&str>> = HashMap::new();
-        for r in &change.records {
-            finals.entry(names::fold(&r.data_file)).or_default().push(&r.data_file);
+        let data = records.iter().map(|r| &r.data_file);
+        for file in data.chain(redo.bitmaps.iter().map(|b| &b.0)) {
+            finals.entry(names::fold(file)).or_default().push(file);
         }
         for file in known.files {
+            if names_one_of(old, &file, finals.get(&names::fold(&file)))? {
+                continue;
+            }
             if names::is_bitmap_file(&file) {
-                if !change.bitmaps.iter().any(|(name, _)| *name == file) {
-                    redo.stale_bitmaps.push(file);
-                }
-            } else if redo::is_removable(&file)
-                && names::check_relative(&file).is_ok()
-                && !names_one_of(old, &file, finals.get(&names::fold(&file)))?
-            {
+                redo.stale_bitmaps.push(file);
+            } else if redo::is_removable(&file) && names::check_relative(&file).is_ok() {
                 redo.removals.push(file);
             }
         }
@@ -281,6 +275,19 @@ impl NewStore {
         // The change stands; an empty folder that stays is cleared by the next writer.
         let _ = self.remove();
         Ok(warnings)
+    }
+
+    /// The bitmaps of the new store.
+    fn bitmaps(&self, limits: &Limits) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut bitmaps = Vec::new();
+        for (name, _) in self.dir.entries()? {
+            let Some(name) = name.filter(|n| names::is_bitmap_file(n)) else { continue };
+            let what = "the size of the bitmap";
+            if let Some((_, bytes)) = self.dir.read(&name, what, limits.max_bitmap_bytes)? {
+                bitmaps.push((name, bytes));
+            }
+        }
+        Ok(bitmaps)
     }
 
     /// Takes the folder away, with all that is in it.
@@ -368,7 +375,7 @@ pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     Ok(parent.canonicalize().map_err(Error::io("resolve", parent))?.join(name))
 }
 
-fn split(target: &Path) -> Result<(Dir, OsString)> {
+pub(crate) fn split(target: &Path) -> Result<(Dir, OsString)> {
     let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(Error::parameter(
             None,
@@ -379,7 +386,7 @@ fn split(target: &Path) -> Result<(Dir, OsString)> {
 }
 
 /// How the names of folders that are to become the store begin.
-fn sibling_prefix(name: &OsString) -> String {
+pub(crate) fn sibling_prefix(name: &OsString) -> String {
     match name.to_str() {
         Some(name) if name.len() <= 190 => format!(".{name}.libnumpack-"),
         _ => {
@@ -404,7 +411,7 @@ pub(crate) fn clear_siblings(target: &Path) {
     }
 }
 
-fn is_sibling(entry: &str, prefix: &str) -> bool {
+pub(crate) fn is_sibling(entry: &str, prefix: &str) -> bool {
     let Some((pid, random)) = entry.strip_prefix(prefix).and_then(|rest| rest.split_once('-'))
     else {
         return false;

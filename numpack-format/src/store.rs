@@ -87,6 +87,16 @@ impl Store {
         Store::open_and(path.as_ref(), &Limits::default(), |store| store.list().map(drop))
     }
 
+    /// The same, and how often rows had been replaced in place before.
+    pub(crate) fn open_counted(path: &Path, limits: &Limits) -> Result<(Store, u64)> {
+        let count = std::cell::Cell::new(0);
+        let store = Store::open_and(path, limits, |store| {
+            count.set(store.folder().map_or(Ok(0), |folder| folder.replacements())?);
+            store.list().map(drop)
+        })?;
+        Ok((store, count.get()))
+    }
+
     fn open_and(
         path: &Path,
         limits: &Limits,
@@ -379,7 +389,27 @@ impl Store {
         self.folder.as_ref().map_or(Ok(true), |folder| folder.is_current())
     }
 
+    /// Opens array `i` with dropped rows and all. `count` is how often rows had been replaced in
+    /// place when the store was opened.
+    pub(crate) fn stored_array(&self, i: usize, count: u64) -> Result<Array> {
+        match &self.folder {
+            Some(folder) => self.open_with_bitmap(folder, i, count, None),
+            None => Err(Error::Changed { file: self.path.clone() }),
+        }
+    }
+
     fn open_array(&self, folder: &Arc<Folder>, i: usize, count: u64) -> Result<Array> {
+        let bitmap = self.bitmap(i)?;
+        self.open_with_bitmap(folder, i, count, bitmap)
+    }
+
+    fn open_with_bitmap(
+        &self,
+        folder: &Arc<Folder>,
+        i: usize,
+        count: u64,
+        bitmap: Option<Arc<Bitmap>>,
+    ) -> Result<Array> {
         let r = self.metadata.get(i);
         let parts = open_parts(
             &folder.dir,
@@ -390,7 +420,6 @@ impl Store {
             &self.limits,
         )
         .map_err(|e| e.in_array(r.name))?;
-        let bitmap = self.bitmap(i)?;
         let info = self.info_of(i, &r, bitmap.as_deref());
         let patches = self.overlay.rows.clone();
         let watch = Watch::new(folder.clone(), r.data_file, &self.limits, count, patches);

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use numpack_format::side::{ArrayNote, Float, Hex, Node as SideNode, Object, View};
-use numpack_format::{SideInfo, Store, Writer, side};
-use numpack_fuzz::{Method, Scratch, StoreInput, Zip, checkpoint};
+use numpack_format::{Compression, PackOptions, Package, SideInfo, Store, Writer, pack, side};
+use numpack_fuzz::{Method, Scratch, StoreInput, Zip, checkpoint, with_checksum};
 use torch_pickle::{
     Checkpoint, Construct, DType, Dict, Global, Node, NodeId, Storage, StorageType, Tensor,
     TensorClass, Tree, WriteOptions,
@@ -26,6 +26,7 @@ fn main() -> Result<()> {
         ("pickle", pickles(&scratch)?),
         ("metadata", stores(&scratch)?),
         ("side", sides()?),
+        ("package", packages(&scratch)?),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
         fs::create_dir_all(&folder)?;
@@ -46,6 +47,7 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         "archive" => open(bytes)?,
         "pickle" => open(&checkpoint(bytes))?,
         "side" => SideInfo::decode(bytes).map(|_| ())?,
+        "package" => Package::open(scratch.write("seed.npkg", bytes))?.verify()?,
         _ => {
             let store = scratch.path("read.npk");
             fs::create_dir_all(store.join("data_a_segments"))?;
@@ -234,7 +236,10 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
     let path = scratch.path("seed.npk");
     let data: Vec<u8> = (0..32).collect();
     let mut writer = Writer::replace(&path)?;
-    writer.save("a", &View::strided(numpack_format::DType::F32, &[4, 2], &[8, 4], &data, 0))?;
+    writer.save(
+        "a",
+        &numpack_format::View::strided(numpack_format::DType::F32, &[4, 2], &[8, 4], &data, 0),
+    )?;
     writer.commit()?;
     let mut metadata = fs::read(path.join("metadata.npkm"))?;
     // The time stands behind the name; without it each run writes the same seeds.
@@ -265,6 +270,7 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
         &one,
         &text("0.new"),
         &text("data_a.npkd"),
+        &32u64.to_le_bytes(),
         &(plain.metadata.len() as u64).to_le_bytes(),
         &plain.metadata,
         &one,
@@ -282,6 +288,38 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
         ("dropped_rows", dropped.to_bytes()),
         ("segments", segmented.to_bytes()),
         ("redo", changed.to_bytes()),
+    ])
+}
+
+/// Packages of the store that the `metadata` seeds begin with, rows dropped, and one that the public
+/// package made.
+fn packages(scratch: &Scratch) -> Result<Seeds> {
+    let store = scratch.path("packed.npk");
+    fs::create_dir_all(&store)?;
+    let seeds = stores(scratch)?;
+    let dropped = seeds.iter().find(|s| s.0 == "dropped_rows").ok_or("there is such a seed")?;
+    for (name, bytes) in StoreInput::of(&dropped.1).files() {
+        fs::write(store.join(name), bytes)?;
+    }
+    let file = scratch.path("packed.npkg");
+    let packed = |compression| -> Result<Vec<u8>> {
+        let options = PackOptions { compression, overwrite: true, ..PackOptions::default() };
+        pack(&store, &file, &options)?;
+        Ok(fs::read(&file)?)
+    };
+    let zlib = packed(Compression::Zlib)?;
+    let stored = packed(Compression::Stored)?;
+    let mut version_1 = stored.clone();
+    version_1[4] = 1;
+    let file = scratch.write("packed.npkg", &version_1);
+    let version_1 = with_checksum(&version_1, &file).ok_or("only its checksum is wrong")?;
+    let hex = include_str!("../../../numpack-format/tests/data/zstd.hex").trim();
+    let zstd = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16));
+    Ok(vec![
+        ("stored", stored),
+        ("zlib", zlib),
+        ("version_1", version_1),
+        ("zstd", zstd.collect::<std::result::Result<_, _>>()?),
     ])
 }
 

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::merge::{State, sync_new_files};
 use crate::metadata::{self, Record};
 use crate::names;
-use crate::new_store;
 use crate::plan::{Bits, NoteOf};
 use crate::redo;
 use crate::side::{self, SideInfo};
@@ -119,10 +118,10 @@ impl Writer {
             Bits::New(bitmap) => Some((names::bitmap_file(&e.record.name)?, bitmap.encode())),
             _ => None,
         });
-        let bitmaps: Vec<(String, Vec<u8>)> = bitmaps.collect();
-        let mut small = Vec::with_capacity(bitmaps.len() + 1);
-        let metadata_file = (metadata::FILE.to_owned(), metadata);
-        for (name, bytes) in bitmaps.iter().chain([&metadata_file]) {
+        let mut small_files: Vec<(String, Vec<u8>)> = bitmaps.collect();
+        small_files.push((metadata::FILE.to_owned(), metadata));
+        let mut small = Vec::with_capacity(small_files.len());
+        for (name, bytes) in &small_files {
             let file = new.dir.create_new(name)?;
             let path = new.dir.join(name);
             disk::write_at(&file, bytes, 0, &path)?;
@@ -138,8 +137,8 @@ impl Writer {
         }
         if *replace {
             let records: Vec<&Record> = self.plan.entries().map(|e| &e.record).collect();
-            let change = new_store::Replacement { records, bitmaps, metadata: &metadata_file.1 };
-            new.publish_over(&change, &self.options, &mut self.published)
+            let metadata = small_files.pop().unwrap_or_default().1;
+            new.publish_over(&records, &metadata, &self.options, &mut self.published)
         } else {
             new.publish(&mut self.published).map(|()| Vec::new())
         }

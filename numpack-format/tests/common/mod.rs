@@ -111,3 +111,35 @@ pub fn bitmap(rows: u64, live: impl Fn(u64) -> bool) -> Vec<u8> {
     let dead = (0..rows).filter(|&r| !live(r)).count() as u64;
     [rows, dead].into_iter().chain(words).flat_map(u64::to_le_bytes).collect()
 }
+
+/// A package of these files, each stored as it is.
+pub fn package(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let files: Vec<_> = files.iter().map(|&(name, bytes)| (name, bytes, None)).collect();
+    package_with(2, &files)
+}
+
+/// A name, the content, and if it is compressed, the bytes that stand for it.
+pub type Packed<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
+
+/// A package of these files.
+pub fn package_with(version: u32, files: &[Packed<'_>]) -> Vec<u8> {
+    let mut out = b"NPKG".to_vec();
+    out.extend(version.to_le_bytes());
+    out.push(u8::from(files.iter().any(|f| f.2.is_some())));
+    out.extend((files.len() as u32).to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    for (name, bytes, packed) in files {
+        out.extend((name.len() as u32).to_le_bytes());
+        out.extend(name.as_bytes());
+        out.extend((bytes.len() as u64).to_le_bytes());
+        out.extend((packed.map_or(0, <[u8]>::len) as u64).to_le_bytes());
+        out.extend(packed.unwrap_or(bytes));
+        if version == 1 {
+            sum.update(bytes);
+        } else {
+            sum.update(&crc32fast::hash(bytes).to_le_bytes());
+        }
+    }
+    out.extend(sum.finalize().to_le_bytes());
+    out
+}
