@@ -96,16 +96,17 @@ impl View for Stored<'_> {
     }
 }
 
-/// A Python process with torch loaded, which takes paths and answers with times.
-pub struct Torch {
+/// A Python process that takes lines and answers with times.
+pub struct Python {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-const LISTING: &str = "
+/// Says torch's version; then, for each path, how long it takes to load and list the file.
+pub const TORCH_LISTING: &str = "
 import sys, time, torch
-print(torch.__version__, flush=True)
+print('torch', torch.__version__, flush=True)
 for path in sys.stdin:
     path = path.rstrip('\\n')
     start = time.perf_counter_ns()
@@ -115,34 +116,51 @@ for path in sys.stdin:
     del state, found
 ";
 
-impl Torch {
-    /// Starts it where the environment names a Python. Gives torch's version too.
+/// Says numpy's version; then, for `rows width n times path`, how long it takes to pick `n` random
+/// rows of float32 out of a mapped file, for as many times altogether.
+pub const NUMPY_GATHER: &str = "
+import sys, time, numpy
+print('numpy memmap', numpy.__version__, flush=True)
+for line in sys.stdin:
+    rows, width, n, times, path = line.rstrip('\\n').split(' ', 4)
+    array = numpy.memmap(path, numpy.float32, 'r', shape=(int(rows), int(width)))
+    picks = numpy.random.default_rng().integers(0, int(rows), (int(times), int(n)))
+    start = time.perf_counter_ns()
+    for pick in picks:
+        array[pick]
+    print(time.perf_counter_ns() - start, flush=True)
+    del array
+";
+
+impl Python {
+    /// Starts a script where the environment names a Python. Gives the line it says first too.
     ///
     /// # Errors
-    /// When that Python has no torch.
-    pub fn start() -> Result<Option<(Torch, String)>> {
+    /// When that Python lacks what the script imports.
+    pub fn start(script: &str) -> Result<Option<(Python, String)>> {
         let Some(python) = std::env::var_os(PYTHON) else { return Ok(None) };
         let mut child = Command::new(&python)
-            .args(["-c", LISTING])
+            .args(["-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("start {}", python.display()))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let output = BufReader::new(output.context("a process without output")?);
-        let mut torch = Torch { child, input, output };
-        let version =
-            torch.answer().with_context(|| format!("{PYTHON} names no Python with torch"))?;
-        Ok(Some((torch, version)))
+        let mut python = Python { child, input, output };
+        let version = python
+            .answer()
+            .with_context(|| format!("{PYTHON} names no Python with torch and numpy"))?;
+        Ok(Some((python, version)))
     }
 
-    /// How long torch takes to load and list a file.
+    /// How long it takes to do what a line says.
     ///
     /// # Errors
     /// When it fails.
-    pub fn list(&mut self, path: &Path) -> Result<Duration> {
+    pub fn ask(&mut self, line: impl std::fmt::Display) -> Result<Duration> {
         let input = self.input.as_mut().context("a process without input")?;
-        writeln!(input, "{}", path.display())?;
+        writeln!(input, "{line}")?;
         Ok(Duration::from_nanos(self.answer()?.parse()?))
     }
 
@@ -153,7 +171,7 @@ impl Torch {
     }
 }
 
-impl Drop for Torch {
+impl Drop for Python {
     fn drop(&mut self) {
         // Without input it ends.
         self.input = None;

@@ -76,7 +76,7 @@ impl Row {
         let bound = match self.bound {
             Bound::None => String::new(),
             Bound::Ratio(most) => format!("{most:.2}"),
-            Bound::Time(most) => format!("{} ms", most.as_secs_f64() * 1e3),
+            Bound::Time(most) => time(most),
             Bound::Bytes(most) => mebibytes(most),
         };
         let verdict = self.held.map_or("", |held| if held { "ok" } else { "over" });
@@ -136,7 +136,11 @@ fn figure(ratio: f64) -> String {
 
 fn time(t: Duration) -> String {
     let seconds = t.as_secs_f64();
-    if seconds >= 1.0 { format!("{seconds:.2} s") } else { format!("{:.2} ms", seconds * 1e3) }
+    match seconds {
+        1.0.. => format!("{seconds:.2} s"),
+        1e-4.. => format!("{:.2} ms", seconds * 1e3),
+        _ => format!("{:.2} µs", seconds * 1e6),
+    }
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -16,10 +16,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// The offset of the next byte.
+    #[inline]
     pub(crate) fn at(&self) -> u64 {
         self.at as u64
     }
 
+    #[inline]
     pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
@@ -29,6 +31,7 @@ impl<'a> Cursor<'a> {
         format(self.file, offset, problem)
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, n: u64, what: &str) -> Result<&'a [u8]> {
         let n = usize::try_from(n).unwrap_or(usize::MAX);
         if n > self.left() {
@@ -43,6 +46,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
         let bytes = self.take(N as u64, what)?;
         let mut out = [0; N];
@@ -50,14 +54,17 @@ impl<'a> Cursor<'a> {
         Ok(out)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, what: &str) -> Result<u8> {
         Ok(u8::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self, what: &str) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, what: &str) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
@@ -67,6 +74,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A count of things that take at least `each` bytes, so no more than the rest can hold.
+    #[inline]
     pub(crate) fn count(&mut self, each: usize, what: &str) -> Result<usize> {
         let at = self.at();
         let n = self.u32(what)? as usize;
@@ -80,6 +88,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length-prefixed string.
+    #[inline]
     pub(crate) fn string(&mut self, what: &str) -> Result<&'a str> {
         let n = self.u32(what)?;
         let at = self.at();

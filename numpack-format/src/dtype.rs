@@ -127,8 +127,8 @@ pub(crate) fn byte_size(dtype: DType, shape: impl Iterator<Item = u64> + Clone) 
 }
 
 /// Bytes of one row of an array of `shape`.
-pub(crate) fn row_size(dtype: DType, shape: &[u64]) -> Option<u64> {
-    trailing_size(dtype, shape.iter().copied().skip(1))
+pub(crate) fn row_size(dtype: DType, shape: impl Iterator<Item = u64> + Clone) -> Option<u64> {
+    trailing_size(dtype, shape.skip(1))
 }
 
 fn trailing_size(dtype: DType, mut dims: impl Iterator<Item = u64> + Clone) -> Option<u64> {

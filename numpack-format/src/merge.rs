@@ -84,9 +84,18 @@ impl State {
         self.store.grown(metadata, dir)
     }
 
-    /// The store is another one now; the names of files are still known.
-    pub(crate) fn replace(&mut self, store: Store) {
+    /// The store is another one now, without these files.
+    pub(crate) fn replace(&mut self, store: Store, removed: &[String]) {
         (self.store, self.hash) = (store, None);
+        for file in removed {
+            self.taken.remove(&names::fold(file));
+        }
+    }
+
+    /// Names were given to files that came to nothing.
+    pub(crate) fn forget_names(&mut self) {
+        self.taken.clear();
+        self.listed = false;
     }
 }
 

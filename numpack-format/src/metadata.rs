@@ -35,7 +35,7 @@ pub(crate) struct Record {
 pub(crate) struct RecordRef<'a> {
     pub(crate) name: &'a str,
     pub(crate) dtype: DType,
-    dims: &'a [[u8; 8]],
+    pub(crate) dims: &'a [[u8; 8]],
     pub(crate) data_file: &'a str,
     pub(crate) modified_micros: i64,
     pub(crate) size_bytes: u64,
@@ -134,6 +134,13 @@ impl Metadata {
         let end = self.starts.get(i + 1).copied().unwrap_or(self.bytes.len());
         // Checked when it was parsed.
         split(&self.bytes[self.starts[i]..end])
+    }
+
+    /// The name in record `i`, which must be there.
+    pub(crate) fn name(&self, i: usize) -> &str {
+        let at = self.starts[i];
+        let len = u32::from_le_bytes(field(&self.bytes, at)) as usize;
+        str::from_utf8(&self.bytes[at + 4..at + 4 + len]).unwrap_or_default()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> + Clone {

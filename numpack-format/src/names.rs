@@ -23,16 +23,25 @@ pub(crate) fn check_relative(path: &str) -> Result<(), &'static str> {
     if path.starts_with('/') {
         return Err("is absolute; it must lie inside the store");
     }
-    for component in path.split('/') {
-        if matches!(component, "" | "." | "..") {
-            return Err("has an empty, \".\" or \"..\" component; it must lie inside the store");
+    // In one pass over the bytes: there are as many paths as arrays.
+    let mut start = 0;
+    let bytes = path.as_bytes();
+    for end in 0..=bytes.len() {
+        match bytes.get(end) {
+            Some(0) => return Err("contains a NUL byte"),
+            Some(b'/') | None => {
+                if matches!(&bytes[start..end], b"" | b"." | b"..") {
+                    return Err(
+                        "has an empty, \".\" or \"..\" component; it must lie inside the store",
+                    );
+                }
+                if end - start > MAX_COMPONENT {
+                    return Err("is longer than a file name can be");
+                }
+                start = end + 1;
+            }
+            Some(_) => {}
         }
-        if component.len() > MAX_COMPONENT {
-            return Err("is longer than a file name can be");
-        }
-    }
-    if path.as_bytes().contains(&0) {
-        return Err("contains a NUL byte");
     }
     let own = path
         .as_bytes()

@@ -1,6 +1,7 @@
 //! What a store will hold after the commit: the arrays it has, and what becomes of them.
 
 use crate::bitmap::Bitmap;
+use crate::dtype::DType;
 use crate::metadata::{Metadata, Record, RecordRef, Source};
 use crate::names::NameIndex;
 use crate::side::{self, ArrayNote, SideInfo};
@@ -46,17 +47,64 @@ pub(crate) enum NoteOf {
 
 /// An array as it will be.
 pub(crate) enum Current<'a> {
-    /// As it is.
-    Kept(RecordRef<'a>),
+    /// As it is: the position of its record.
+    Kept(usize, RecordRef<'a>),
     Entry(&'a Entry),
 }
 
-impl Current<'_> {
+impl<'a> Current<'a> {
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Current::Kept(_, r) => r.dtype,
+            Current::Entry(e) => e.record.dtype,
+        }
+    }
+
+    /// The name of the data file, or that of the new one until the commit.
+    pub(crate) fn file(&self) -> &'a str {
+        match self {
+            Current::Kept(_, r) => r.data_file,
+            Current::Entry(e) => e.staged.as_deref().unwrap_or(&e.record.data_file),
+        }
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        matches!(self, Current::Entry(e) if e.staged.is_some())
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        match self {
+            Current::Kept(_, r) => r.size_bytes,
+            Current::Entry(e) => e.record.size_bytes,
+        }
+    }
+
+    /// How many dimensions it has as stored.
+    pub(crate) fn dims(&self) -> usize {
+        match self {
+            Current::Kept(_, r) => r.dims.len(),
+            Current::Entry(e) => e.record.shape.len(),
+        }
+    }
+
+    /// Dimension `i` as stored, which it must have: dropped rows count.
+    pub(crate) fn dim(&self, i: usize) -> u64 {
+        match self {
+            Current::Kept(_, r) => u64::from_le_bytes(r.dims[i]),
+            Current::Entry(e) => e.record.shape[i],
+        }
+    }
+
+    /// Stored rows: dropped ones count. An array without dimensions has one.
+    pub(crate) fn rows(&self) -> u64 {
+        if self.dims() == 0 { 1 } else { self.dim(0) }
+    }
+
     /// A copy that can be changed and put in its place.
     pub(crate) fn to_entry(&self) -> Entry {
         match self {
             Current::Entry(e) => (*e).clone(),
-            Current::Kept(r) => Entry {
+            Current::Kept(_, r) => Entry {
                 record: r.to_record(),
                 staged: None,
                 scalar: false,
@@ -85,7 +133,7 @@ impl Plan {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.index.find(name, |i| self.base.get(i).name)
+        self.index.find(name, |i| self.base.name(i))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Current<'_>> {
@@ -94,7 +142,7 @@ impl Plan {
         }
         let i = self.position(name)?;
         match self.changed.get(&i) {
-            None => Some(Current::Kept(self.base.get(i))),
+            None => Some(Current::Kept(i, self.base.get(i))),
             Some(changed) => changed.as_ref().map(Current::Entry),
         }
     }
@@ -225,8 +273,12 @@ impl Plan {
             }
         }
         let own = |name: &str| places.get(name).copied().filter(|i| !moved.contains(i));
+        let renamed =
+            self.entries().filter(|e| matches!(e.note, NoteOf::Moved(_) | NoteOf::Copied(_)));
+        let renamed = renamed.map(|e| &e.record.name[..]);
         let mut gone = HashSet::new();
-        for i in self.dropped().filter_map(own) {
+        // The notes of arrays that are gone, and of those whose name another array has taken.
+        for i in self.dropped().chain(renamed).filter_map(own) {
             if side.nodes.is_empty() {
                 gone.insert(i);
             } else {
@@ -262,7 +314,9 @@ impl Plan {
                 Some(Current::Entry(e)) if misfit(n, &e.record).is_none() => {
                     Some(e.record.modified_micros)
                 }
-                Some(Current::Kept(r)) if side_codec::misfit(n, r.dtype, &r.shape()).is_none() => {
+                Some(Current::Kept(_, r))
+                    if side_codec::misfit(n, r.dtype, &r.shape()).is_none() =>
+                {
                     Some(r.modified_micros)
                 }
                 _ => None,
@@ -287,7 +341,7 @@ impl Plan {
         side.arrays.iter().filter(|n| !n.dropped).find_map(|n| {
             let problem = match self.get(&n.name) {
                 None => Some("the store will hold no such array".to_owned()),
-                Some(Current::Kept(r)) => side_codec::misfit(n, r.dtype, &r.shape()),
+                Some(Current::Kept(_, r)) => side_codec::misfit(n, r.dtype, &r.shape()),
                 Some(Current::Entry(e)) => misfit(n, &e.record),
             };
             problem.map(|p| (&n.name[..], p))

@@ -128,7 +128,7 @@ impl Store {
 
     fn new(loaded: Loaded, path: &Path, dir: Dir, limits: &Limits) -> Result<Store> {
         let (metadata, overlay, folder, warnings) = loaded.split(dir);
-        let names = |i: usize| metadata.get(i).name;
+        let names = |i: usize| metadata.name(i);
         let index = NameIndex::build(metadata.len(), names).map_err(|i| {
             let file = folder.dir.join(metadata::FILE);
             format(&file, None, "two records have this name").in_array(names(i))
@@ -268,8 +268,13 @@ impl Store {
 
     /// The note on an array, if it fits.
     pub(crate) fn note(&self, name: &str) -> Option<&side::ArrayNote> {
-        let n = *self.notes.get(&self.find(name)?)?;
-        self.side.as_ref()?.arrays.get(n)
+        self.note_at(self.find(name)?)
+    }
+
+    /// The note on the array of a record, if it fits.
+    pub(crate) fn note_at(&self, i: usize) -> Option<&side::ArrayNote> {
+        let side = self.side.as_ref()?;
+        side.arrays.get(*self.notes.get(&i)?)
     }
 
     pub(crate) fn side_error(&mut self) -> Option<Error> {
@@ -342,7 +347,7 @@ impl Store {
 
     /// The position of an array's record, also of the one that holds the side information.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.index.find(name, |i| self.metadata.get(i).name)
+        self.index.find(name, |i| self.metadata.name(i))
     }
 
     /// The bitmap of array `i`. The caller sees to it that the store is the one that was opened.
@@ -444,7 +449,7 @@ pub(crate) fn open_parts(
     limits: &Limits,
 ) -> Result<Vec<Part>> {
     // Overflow was refused when the metadata was read.
-    let row = row_size(dtype, shape).unwrap_or(0);
+    let row = row_size(dtype, shape.iter().copied()).unwrap_or(0);
     let rows = shape.first().copied().unwrap_or(1);
     if !data_file.ends_with(segments::SUFFIX) {
         return Ok(vec![open_part(dir, staged.get(data_file), data_file, 0, row * rows)?]);

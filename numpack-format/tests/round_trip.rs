@@ -4,7 +4,7 @@
 mod common;
 
 use common::{pattern, place, read, save, strides};
-use numpack_format::{DType, Error, Store, View, Writer, WriterOptions};
+use numpack_format::{DType, Error, NumPack, Store, View, Writer, WriterOptions};
 use proptest::prelude::*;
 use std::io::Write;
 
@@ -360,5 +360,19 @@ proptest! {
             prop_assert_eq!(&read(&s, name), data);
         }
         prop_assert_eq!(Store::verify(&path).unwrap(), vec![]);
+    }
+}
+
+#[test]
+fn one_handle_gives_names_of_files_again() {
+    let (_t, path) = place();
+    let npk = NumPack::create(&path).unwrap();
+    let one = View::new(DType::U8, &[1], &[1]);
+    for _ in 0..3 {
+        npk.save(&[("a", one)]).unwrap();
+        npk.begin().unwrap().save("b", &one).unwrap();
+        npk.rename_array("a", "b").unwrap();
+        assert_eq!(common::names(&path), ["data_b.npkd", "libnumpack.lock", "metadata.npkm"]);
+        npk.reset().unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use numpack_benches::rows::{convert, memory, open, zip};
+use numpack_benches::rows::{changes, convert, gather, memory, open, store, zip};
 use numpack_benches::table::Table;
 use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
 
@@ -50,14 +50,23 @@ enum Group {
     Tiny,
     /// Our archive writer beside the zip crate's
     Zip,
+    /// Saving, loading, opening and packing a store
+    Store,
+    /// Appending, replacing and dropping rows of a store
+    Changes,
+    /// Picking rows of a store
+    Gather,
 }
 
 fn main() -> Result<()> {
     let words: Vec<_> = std::env::args_os().collect();
-    if let [_, child, input, output] = &words[..]
-        && child == memory::CHILD
-    {
-        return memory::child(Path::new(input), Path::new(output));
+    if let [_, child, input, output] = &words[..] {
+        if child == memory::CHILD {
+            return memory::child(Path::new(input), Path::new(output));
+        }
+        if child == changes::CHILD {
+            return changes::child(Path::new(input), &output.to_string_lossy());
+        }
     }
     let args = Args::parse();
     let wants = |groups: &[Group]| {
@@ -70,7 +79,15 @@ fn main() -> Result<()> {
         size: args.size << 20,
         tensors: args.tensors as usize,
     };
-    let large = wants(&[Group::FromTorch, Group::ToTorch, Group::Memory, Group::Open, Group::Zip]);
+    let large = wants(&[
+        Group::FromTorch,
+        Group::ToTorch,
+        Group::Memory,
+        Group::Open,
+        Group::Zip,
+        Group::Store,
+        Group::Changes,
+    ]);
     let tiny = wants(&[Group::Many, Group::Tiny, Group::Zip]);
     // Stores of tiny tensors: the input, two to compare, and one output; on the disk also the
     // emptied files of the others, those of the large store among them.
@@ -112,6 +129,18 @@ fn main() -> Result<()> {
     }
     if wants(&[Group::Zip]) {
         zip::zip(&tmpfs, s, &mut table)?;
+    }
+    if wants(&[Group::Store]) {
+        store::store(&tmpfs, s, &mut table)?;
+        store::store(&disk, s, &mut table)?;
+    }
+    if wants(&[Group::Changes]) {
+        changes::changes(&tmpfs, s, &mut table)?;
+        changes::changes(&disk, s, &mut table)?;
+        changes::memory(&disk, s, &mut table)?;
+    }
+    if wants(&[Group::Gather]) {
+        gather::gather(&tmpfs, s, &mut table)?;
     }
     println!("{}\n{table}", machine::heading(disk.path(), tmpfs.path()));
     Ok(())

@@ -1,5 +1,6 @@
 //! Resident memory of conversions, each in a process of its own.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,7 +32,7 @@ pub fn memory(place: &Place, s: &Settings, table: &mut Table) -> Result<()> {
         let output = place.join(output);
         let mut most = 0;
         for _ in 0..RUNS {
-            most = most.max(in_child(input, &output)?);
+            most = most.max(in_child(CHILD, input, output.as_os_str())?);
             place.discard(&output)?;
         }
         let what = format!("peak memory above start, {} MiB {way}", s.size >> 20);
@@ -40,9 +41,13 @@ pub fn memory(place: &Place, s: &Settings, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn in_child(input: &Path, output: &Path) -> Result<u64> {
+/// Runs this program with a word and two arguments, and gives the number it prints.
+///
+/// # Errors
+/// When it fails.
+pub fn in_child(word: &str, first: &Path, second: &OsStr) -> Result<u64> {
     let program = std::env::current_exe().context("find this program")?;
-    let out = Command::new(program).arg(CHILD).args([input, output]).output()?;
+    let out = Command::new(program).arg(word).args([first.as_os_str(), second]).output()?;
     ensure!(out.status.success(), "the child: {}", String::from_utf8_lossy(&out.stderr));
     Ok(String::from_utf8_lossy(&out.stdout).trim().parse()?)
 }
@@ -52,12 +57,23 @@ fn in_child(input: &Path, output: &Path) -> Result<u64> {
 /// # Errors
 /// When the conversion fails, or the system does not tell.
 pub fn child(input: &Path, output: &Path) -> Result<()> {
+    report(|| {
+        if input.is_dir() {
+            to_torch_file(input, output, &ToTorch::new(), &mut NoProgress)?;
+        } else {
+            from_torch_file(input, output, &FromTorch::new(), &mut NoProgress)?;
+        }
+        Ok(())
+    })
+}
+
+/// Prints by how many bytes the memory of this process grows at most while something is done.
+///
+/// # Errors
+/// When that fails, or the system does not tell.
+pub fn report(what: impl FnOnce() -> Result<()>) -> Result<()> {
     let start = status("VmRSS:")?;
-    if input.is_dir() {
-        to_torch_file(input, output, &ToTorch::new(), &mut NoProgress)?;
-    } else {
-        from_torch_file(input, output, &FromTorch::new(), &mut NoProgress)?;
-    }
+    what()?;
     println!("{}", status("VmHWM:")?.saturating_sub(start));
     Ok(())
 }

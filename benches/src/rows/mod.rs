@@ -1,6 +1,9 @@
 //! What is measured.
 
+pub mod changes;
 pub mod convert;
+pub mod gather;
 pub mod memory;
 pub mod open;
+pub mod store;
 pub mod zip;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use numpack_interop::Tensors;
 
-use crate::peers::{self, Torch};
+use crate::peers::{self, Python};
 use crate::table::{Bound, Row, Table};
 use crate::timing::{Pairs, median, repeat, time};
 use crate::{Place, Settings, data};
@@ -65,9 +65,9 @@ fn open(
     place.discard(&equal)?;
     table.push(Row::pairs(what, "safetensors", &pairs, bound));
 
-    if let Some((mut torch, version)) = Torch::start()? {
-        let pairs = Pairs::measure(n, ours, || torch.list(path))?;
-        table.push(Row::pairs(what, &format!("torch {version}"), &pairs, bound));
+    if let Some((mut torch, version)) = Python::start(peers::TORCH_LISTING)? {
+        let pairs = Pairs::measure(n, ours, || torch.ask(path.display()))?;
+        table.push(Row::pairs(what, &version, &pairs, bound));
     }
     Ok(())
 }

@@ -112,7 +112,7 @@ impl Array {
         watch: Option<Watch>,
     ) -> Array {
         let bitmap = bitmap.filter(|b| b.live() != info.stored_rows);
-        let row_size = row_size(info.dtype, &info.shape).unwrap_or(0);
+        let row_size = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
         let nbytes = info.nbytes();
         let source = watch.map_or(Source::Quiet, Source::Watched);
         Array { info, parts, bitmap, row_size, nbytes, source }

@@ -175,7 +175,7 @@ impl Package {
             let problem = format!("rows {from}..{to} are out of range, the array has {count}");
             return Err(Error::parameter(Some(name), problem));
         }
-        let row = row_size(info.dtype, &info.shape).unwrap_or(0);
+        let row = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
         self.read(i, rows.start, (rows.end - rows.start) * row, out).map(drop)
     }
 
@@ -251,7 +251,7 @@ impl Package {
         let inside = || self.path.join(&data.file);
         let entry = self.layout.find(&data.file).ok_or_else(|| lacks(&self.path, &data.file))?;
         let mut content = Content::open(&self.file, &self.path, entry)?;
-        let size = row_size(info.dtype, &info.shape).unwrap_or(0);
+        let size = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
         if out.is_empty() {
             return Ok(content);
         }

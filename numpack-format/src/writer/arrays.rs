@@ -301,15 +301,12 @@ impl Writer {
     /// The shape of an array as it will be, without dropped rows.
     pub(super) fn plan_shape(&self, name: &str) -> Result<Vec<u64>> {
         let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
-        let mut shape = match &current {
-            Current::Kept(r) => r.shape(),
-            Current::Entry(e) => e.record.shape.clone(),
-        };
+        let mut shape: Vec<u64> = (0..current.dims()).map(|i| current.dim(i)).collect();
         if shape.is_empty() {
             // Read as one element, never written so.
             shape.push(1);
         }
-        if let Some(bitmap) = self.pending_bitmap(name)? {
+        if let Some(bitmap) = self.pending_bitmap(&current)? {
             shape[0] = bitmap.live();
         }
         Ok(shape)

@@ -12,10 +12,15 @@ const MANY: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct LiveFiles {
-    open: HashMap<String, Live>,
+    open: Vec<Live>,
+    by_name: HashMap<String, usize>,
     /// A sync that failed: what the system has dropped then, no later one tells.
     failed: Option<PathBuf>,
 }
+
+/// A file that is open, until another one is opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileNumber(usize);
 
 #[derive(Debug)]
 struct Live {
@@ -29,11 +34,17 @@ struct Live {
 
 impl LiveFiles {
     /// Opens a data file whose first `len` bytes are an array's. What follows them is what an
-    /// earlier writer left, and is cut off. `false` if it has another name somewhere, whose owner
+    /// earlier writer left, and is cut off. `None` if it has another name somewhere, whose owner
     /// does not expect that it changes.
-    pub(super) fn open(&mut self, dir: &Dir, name: &str, len: u64, array: &str) -> Result<bool> {
-        if self.open.contains_key(name) {
-            return Ok(true);
+    pub(super) fn open(
+        &mut self,
+        dir: &Dir,
+        name: &str,
+        len: u64,
+        array: &str,
+    ) -> Result<Option<FileNumber>> {
+        if let Some(&i) = self.by_name.get(name) {
+            return Ok(Some(FileNumber(i)));
         }
         let path = dir.join(name);
         let Some((file, id, links)) = dir.open_to_change(name).map_err(|e| e.in_array(array))?
@@ -41,7 +52,7 @@ impl LiveFiles {
             return Err(format(&path, None, "the data file is missing").in_array(array));
         };
         if links > 1 {
-            return Ok(false);
+            return Ok(None);
         }
         if id.len() < len {
             let problem = format!("expected {len} bytes, the file ends after {}", id.len());
@@ -51,31 +62,40 @@ impl LiveFiles {
             // What they hold stays, and is looked up when they are needed again.
             self.sync_all()?;
             self.open.clear();
+            self.by_name.clear();
         }
         if id.len() > len {
             disk::cut(&file, len, &path)?;
         }
-        self.open.insert(name.to_owned(), Live { file, path, len, dirty: false });
-        Ok(true)
+        let i = self.open.len();
+        self.by_name.insert(name.to_owned(), i);
+        self.open.push(Live { file, path, len, dirty: false });
+        Ok(Some(FileNumber(i)))
+    }
+
+    /// A file, if it is open.
+    pub(super) fn number(&self, name: &str) -> Option<FileNumber> {
+        self.by_name.get(name).map(|&i| FileNumber(i))
     }
 
     /// Writes to a file that is open.
-    pub(super) fn write(&mut self, name: &str, bytes: &[u8], at: u64) -> Result<()> {
-        let Some(live) = self.open.get_mut(name) else { return Ok(()) };
+    pub(super) fn write(&mut self, file: FileNumber, bytes: &[u8], at: u64) -> Result<()> {
+        let Some(live) = self.open.get_mut(file.0) else { return Ok(()) };
         live.dirty = true;
         disk::write_at(&live.file, bytes, at, &live.path)
     }
 
     /// Takes back what was appended past `len`, as well as that can be done.
     pub(super) fn take_back(&mut self, name: &str, len: u64) {
-        if let Some(live) = self.open.get(name) {
+        if let Some(live) = self.by_name.get(name).and_then(|&i| self.open.get(i)) {
             let _ = disk::cut(&live.file, len, &live.path);
         }
     }
 
     /// Takes back all that was appended.
     pub(super) fn take_back_all(&mut self) {
-        for (_, live) in self.open.drain().filter(|(_, live)| live.dirty) {
+        self.by_name.clear();
+        for live in self.open.drain(..) {
             let longer = live.file.metadata().is_ok_and(|m| m.len() > live.len);
             if longer {
                 let _ = disk::cut(&live.file, live.len, &live.path);
@@ -86,7 +106,7 @@ impl LiveFiles {
     /// Makes a file durable.
     pub(super) fn sync(&mut self, name: &str) -> Result<()> {
         self.check()?;
-        match self.open.get_mut(name) {
+        match self.by_name.get(name).and_then(|&i| self.open.get_mut(i)) {
             Some(live) => live.sync(&mut self.failed),
             None => Ok(()),
         }
@@ -95,7 +115,7 @@ impl LiveFiles {
     /// Makes all of them durable.
     pub(super) fn sync_all(&mut self) -> Result<()> {
         self.check()?;
-        self.open.values_mut().try_for_each(|live| live.sync(&mut self.failed))
+        self.open.iter_mut().try_for_each(|live| live.sync(&mut self.failed))
     }
 
     fn check(&self) -> Result<()> {

@@ -182,7 +182,8 @@ impl Writer {
         commit::publish(&merge.dir, record, &redo, limits, &mut self.published)?;
         warnings.extend(commit::apply(&merge.dir, &merge.lock, &redo, rows.as_ref(), limits)?);
         if !redo.metadata.is_empty() {
-            self.state.replace(Store::open_with(self.state.store.path(), limits)?);
+            let store = Store::open_with(self.state.store.path(), limits)?;
+            self.state.replace(store, &redo.removals);
         }
         Ok(warnings)
     }

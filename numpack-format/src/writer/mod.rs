@@ -377,6 +377,7 @@ impl Drop for Writer {
         };
         // The next change of the same handle finds the store as this one did.
         if cleared.is_ok() {
+            self.state.forget_names();
             self.go_home();
         }
     }

@@ -1,6 +1,7 @@
 //! Appending, replacing and dropping rows, and leaving out those that were dropped.
 
 use super::arrays::check_name;
+use super::files::FileNumber;
 use super::{Mode, Writer};
 use crate::array::{Array, ArrayInfo, Part};
 use crate::bitmap::Bitmap;
@@ -14,9 +15,6 @@ use crate::view::{Elements, View};
 use crate::{names, segments, store};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// New rows, in pieces no larger than this.
-type Pieces<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
 
 impl Writer {
     /// Adds rows at the end of arrays: each view has the array's element type and dimensions, but
@@ -60,12 +58,14 @@ impl Writer {
         Ok(())
     }
 
-    /// The array that is to grow, with a file that can.
+    /// The array that is to grow; it may have to be copied first.
     fn open_to_grow(&mut self, name: &str) -> Result<Entry> {
-        // Most arrays have no bitmap; those that have cannot keep it as it is.
-        let bitmap = self.pending_bitmap(name)?;
-        let mut entry = self.open_to_change(name)?;
-        if let Some(bitmap) = bitmap.filter(|_| matches!(entry.bits, Bits::Kept)) {
+        self.open_to_change(name)?;
+        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
+        let bitmap = self.pending_bitmap(&current)?;
+        let mut entry = current.to_entry();
+        // An array without a bitmap needs none; one that has cannot keep it as it is.
+        if let (Some(bitmap), Bits::Kept) = (bitmap, &entry.bits) {
             entry.bits = Bits::New(bitmap);
         }
         Ok(entry)
@@ -78,14 +78,17 @@ impl Writer {
         count: u64,
         elements: &Elements<'_>,
     ) -> Result<(Entry, u64)> {
-        let r = &mut entry.record;
-        let too_many = || Error::parameter(None, "the array would exceed 64 bits");
+        let r = &entry.record;
+        let too_many = || Error::parameter(Some(&r.name), "the array would exceed 64 bits");
         let rows = r.shape[0].checked_add(count).ok_or_else(too_many)?;
         let shape = [rows].into_iter().chain(r.shape[1..].iter().copied());
         let size = byte_size(r.dtype, shape).ok_or_else(too_many)?;
-        let (mut at, before) = (r.size_bytes, r.size_bytes);
-        let file = entry.staged.as_deref().unwrap_or(&entry.record.data_file);
-        let live = &mut self.live;
+        if let Bits::New(_) = &entry.bits {
+            self.check_bitmap(&r.name, rows)?;
+        }
+        let before = r.size_bytes;
+        let file = self.open_file_of(&entry)?;
+        let (live, mut at) = (&mut self.live, before);
         let written = elements.for_each(|bytes| {
             live.write(file, bytes, at)?;
             at += bytes.len() as u64;
@@ -93,11 +96,8 @@ impl Writer {
         });
         if let Err(e) = written {
             // The next append finds the file as it was.
-            self.live.take_back(file, before);
+            self.live.take_back(file_of(&entry), before);
             return Err(e);
-        }
-        if let Bits::New(_) = &entry.bits {
-            self.check_bitmap(&entry.record.name, rows)?;
         }
         let modified = self.now(&entry.record.name);
         let r = &mut entry.record;
@@ -118,9 +118,9 @@ impl Writer {
     pub fn replace_rows(&mut self, name: &str, rows: &Rows<'_>, view: &View<'_>) -> Result<()> {
         self.check_process()?;
         let elements = self.check_rows(name, view)?;
-        let bitmap = self.pending_bitmap(name)?;
-        let stored = self.stored_rows(name)?;
-        let count = bitmap.as_ref().map_or(stored, |b| b.live());
+        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
+        let bitmap = self.pending_bitmap(&current)?;
+        let count = bitmap.as_ref().map_or(current.rows(), |b| b.live());
         let picked = rows.pick(count).map_err(|problem| Error::parameter(Some(name), problem))?;
         if picked.len() != view.rows() {
             let problem = format!(
@@ -130,21 +130,26 @@ impl Writer {
             );
             return Err(Error::parameter(Some(name), problem));
         }
-        if view.rows() == 0 {
+        let dims = (0..current.dims()).map(|i| current.dim(i));
+        let size = row_size(current.dtype(), dims).unwrap_or(0);
+        if view.rows() == 0 || size == 0 {
             return Ok(());
         }
-        let entry = self.open_to_change(name)?;
-        // A new file has no dropped rows.
-        let bitmap = if entry.staged.is_some() { self.pending_bitmap(name)? } else { bitmap };
-        let size = row_size(entry.record.dtype, &entry.record.shape).unwrap_or(0);
-        if size == 0 {
-            return Ok(());
+        let copied = self.open_to_change(name)?;
+        // A copy has no dropped rows.
+        let bitmap = bitmap.filter(|_| !copied);
+        if let (Some(range), None) = (picked.as_range(), &bitmap) {
+            let mut at = range.start * size;
+            return self.put_rows(name, &elements, &mut |bytes| {
+                let now = at;
+                at += bytes as u64;
+                (now, bytes as u64)
+            });
         }
         let mut runs = Vec::new();
         stored_runs(&picked, bitmap.as_deref(), &mut runs)?;
-        let mut at = 0;
-        let mut within = 0;
-        self.put_runs(&entry, &mut |sink| elements.for_each(&mut *sink), &mut |bytes| {
+        let (mut at, mut within) = (0, 0);
+        self.put_rows(name, &elements, &mut |bytes| {
             // Cut the bytes where runs end.
             let (row, rows) = runs[at];
             let n = (rows * size - within).min(bytes as u64);
@@ -157,40 +162,41 @@ impl Writer {
         })
     }
 
-    /// Writes bytes to the places that `next` gives for as many as it says.
-    fn put_runs(
+    /// Writes elements to the places that `next` gives for as many bytes as it says.
+    fn put_rows(
         &mut self,
-        entry: &Entry,
-        pieces: Pieces<'_>,
+        name: &str,
+        elements: &Elements<'_>,
         next: &mut dyn FnMut(usize) -> (u64, u64),
     ) -> Result<()> {
-        let file = file_of(entry).to_owned();
+        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
         // What is not in the store yet can be changed at once.
-        let committed = match (&entry.staged, self.options.in_place) {
-            (None, false) => self.committed_size(&entry.record.name),
-            _ => 0,
+        let committed = if current.is_staged() || self.options.in_place {
+            0
+        } else {
+            self.committed_size(name)
         };
+        let file = self.live.number(current.file());
         if committed > 0 && self.record.is_none() {
             let Mode::Merge(merge) = &self.mode else { return Ok(()) };
             self.record = Some((RecordWriter::begin(&merge.dir)?, HashMap::new()));
         }
-        pieces(&mut |mut bytes| {
+        elements.for_each(|mut bytes| {
             while !bytes.is_empty() {
-                let (offset, n) = next(bytes.len());
+                let (mut offset, n) = next(bytes.len());
                 let (mut now, rest) = bytes.split_at(n as usize);
                 bytes = rest;
-                let mut offset = offset;
                 if offset < committed
                     && let Some((record, rows)) = &mut self.record
                 {
                     let (waits, later) = now.split_at((committed - offset).min(n) as usize);
                     let at = record.put(waits)?;
-                    let runs = rows.entry(file.clone()).or_default();
+                    let runs = rows.entry(current.file().to_owned()).or_default();
                     runs.put(offset, waits.len() as u64, at);
                     (offset, now) = (offset + waits.len() as u64, later);
                 }
-                if !now.is_empty() {
-                    self.live.write(&file, now, offset)?;
+                if let (false, Some(file)) = (now.is_empty(), file) {
+                    self.live.write(file, now, offset)?;
                 }
             }
             Ok(())
@@ -207,9 +213,8 @@ impl Writer {
     /// frees their room. A row may be selected several times. Says how many went.
     pub fn drop_rows(&mut self, name: &str, rows: &Rows<'_>) -> Result<u64> {
         self.check_process()?;
-        self.check_has_rows(name)?;
-        let bitmap = self.pending_bitmap(name)?;
-        let stored = self.stored_rows(name)?;
+        let current = self.array_with_rows(name)?;
+        let (bitmap, stored) = (self.pending_bitmap(&current)?, current.rows());
         let before = bitmap.as_ref().map_or(stored, |b| b.live());
         let picked = rows.pick(before).map_err(|problem| Error::parameter(Some(name), problem))?;
         if picked.len() == 0 {
@@ -224,7 +229,6 @@ impl Writer {
             None => Bitmap::full(stored).without(dead),
         };
         let live = bitmap.live();
-        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
         let mut entry = current.to_entry();
         entry.bits = Bits::New(Arc::new(bitmap));
         entry.record.modified_micros = self.now(name);
@@ -241,16 +245,10 @@ impl Writer {
     pub fn compact_array(&mut self, name: &str) -> Result<u64> {
         self.check_process()?;
         check_name(name)?;
-        let stored = self.stored_rows(name)?;
         let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
-        let in_segments = match &current {
-            Current::Kept(r) => r.data_file.ends_with(segments::SUFFIX),
-            Current::Entry(e) => {
-                e.staged.is_none() && e.record.data_file.ends_with(segments::SUFFIX)
-            }
-        };
-        let bitmap = self.pending_bitmap(name)?;
-        let dead = bitmap.as_ref().map_or(0, |b| stored - b.live());
+        let in_segments = current.file().ends_with(segments::SUFFIX);
+        let bitmap = self.pending_bitmap(&current)?;
+        let dead = bitmap.as_ref().map_or(0, |b| current.rows() - b.live());
         if bitmap.is_some() || in_segments {
             self.rewrite_own(name)?;
         }
@@ -282,119 +280,112 @@ impl Writer {
         commit::within(&file, what, len, limit).map_err(|e| e.in_array(name))
     }
 
-    /// Refuses what has no rows to speak of: the side information, and 0-d arrays.
-    fn check_has_rows(&self, name: &str) -> Result<()> {
+    /// An array, if it has rows to speak of: not the side information, nor a 0-d array.
+    fn array_with_rows(&self, name: &str) -> Result<Current<'_>> {
         check_name(name)?;
         let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
         let store = &self.state.store;
-        let scalar = match &current {
-            Current::Kept(r) => !r.has_rows() || store.note(name).is_some_and(|n| n.scalar),
-            Current::Entry(e) => {
-                let note = match e.note {
-                    NoteOf::Fresh => None,
-                    NoteOf::Kept => store.note(name),
-                    NoteOf::Moved(i) | NoteOf::Copied(i) => {
-                        store.side().and_then(|side| side.arrays.get(i))
-                    }
-                };
-                e.record.shape.is_empty() || e.scalar || note.is_some_and(|n| n.scalar)
-            }
+        let note = match &current {
+            Current::Kept(i, _) => store.note_at(*i),
+            Current::Entry(e) => match e.note {
+                NoteOf::Fresh => None,
+                NoteOf::Kept => store.note(name),
+                NoteOf::Moved(i) | NoteOf::Copied(i) => {
+                    store.side().and_then(|side| side.arrays.get(i))
+                }
+            },
         };
-        if scalar {
+        let saved_so = matches!(&current, Current::Entry(e) if e.scalar);
+        if current.dims() == 0 || saved_so || note.is_some_and(|n| n.scalar) {
             return Err(Error::parameter(Some(name), "a 0-d array has no rows; save it again"));
         }
-        Ok(())
+        Ok(current)
     }
 
     /// Whether rows fit an array.
     fn check_rows<'a>(&self, name: &str, view: &View<'a>) -> Result<Elements<'a>> {
-        self.check_has_rows(name)?;
-        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
-        let fits = |dtype, shape: &[u64]| {
-            let rows = view.shape.get(1..).filter(|_| !view.shape.is_empty());
-            if view.dtype == dtype && rows == shape.get(1..) {
-                return Ok(());
-            }
+        let current = self.array_with_rows(name)?;
+        let fits = view.dtype == current.dtype()
+            && view.shape.len() == current.dims()
+            && (1..current.dims()).all(|i| view.shape[i] == current.dim(i));
+        if !fits {
+            let row: Vec<u64> = (1..current.dims()).map(|i| current.dim(i)).collect();
             let problem = format!(
-                "rows of {dtype} and shape {:?} are needed, the data is {} of shape {:?}",
-                shape.get(1..).unwrap_or_default(),
+                "rows of {} and shape {row:?} are needed, the data is {} of shape {:?}",
+                current.dtype(),
                 view.dtype,
                 view.shape
             );
-            Err(Error::parameter(Some(name), problem))
-        };
-        match &current {
-            Current::Kept(r) => fits(r.dtype, &r.shape())?,
-            Current::Entry(e) => fits(e.record.dtype, &e.record.shape)?,
+            return Err(Error::parameter(Some(name), problem));
         }
         view.check(name)
     }
 
-    fn stored_rows(&self, name: &str) -> Result<u64> {
-        match self.plan.get(name) {
-            None => Err(self.missing(name)),
-            Some(Current::Kept(r)) => Ok(r.rows()),
-            Some(Current::Entry(e)) => Ok(e.record.shape.first().copied().unwrap_or(1)),
-        }
-    }
-
     /// The bitmap that an array will have.
-    pub(super) fn pending_bitmap(&self, name: &str) -> Result<Option<Arc<Bitmap>>> {
-        match self.plan.get(name) {
-            Some(Current::Entry(e)) => match &e.bits {
-                Bits::All => return Ok(None),
-                Bits::New(bitmap) => return Ok(Some(bitmap.clone())),
-                Bits::Kept => {}
+    pub(super) fn pending_bitmap(&self, current: &Current<'_>) -> Result<Option<Arc<Bitmap>>> {
+        let store = &self.state.store;
+        match current {
+            Current::Kept(i, _) => store.bitmap(*i),
+            Current::Entry(e) => match &e.bits {
+                Bits::All => Ok(None),
+                Bits::New(bitmap) => Ok(Some(bitmap.clone())),
+                Bits::Kept => store.position(&e.record.name).map_or(Ok(None), |i| store.bitmap(i)),
             },
-            Some(Current::Kept(..)) => {}
-            None => return Ok(None),
-        }
-        match self.state.store.position(name) {
-            Some(i) => self.state.store.bitmap(i),
-            None => Ok(None),
         }
     }
 
-    /// An array whose file can be changed in place; it may have to be copied first. The file is
-    /// open then.
-    fn open_to_change(&mut self, name: &str) -> Result<Entry> {
-        for _ in 0..2 {
+    /// Opens the file of an array to be changed in place. Where that cannot be, the live rows are
+    /// copied to a new one: then `true`.
+    fn open_to_change(&mut self, name: &str) -> Result<bool> {
+        for copied in [false, true] {
             let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
-            let entry = current.to_entry();
-            let size = entry.record.size_bytes;
-            let in_place = match (&self.mode, &entry.staged) {
-                (Mode::New { new, .. }, Some(staged)) => {
-                    self.live.open(&new.dir, staged, size, name)?
-                }
-                (Mode::Merge(merge), Some(staged)) => match &merge.stage {
-                    Some(stage) => self.live.open(stage, staged, size, name)?,
-                    None => return Err(self.missing(name)),
+            let (file, size) = (current.file(), current.size_bytes());
+            let opened = match &self.mode {
+                Mode::New { new, .. } => self.live.open(&new.dir, file, size, name)?,
+                Mode::Merge(merge) if current.is_staged() => match &merge.stage {
+                    Some(stage) => self.live.open(stage, file, size, name)?,
+                    None => None,
                 },
-                (Mode::New { .. }, None) => return Err(self.missing(name)),
-                (Mode::Merge(merge), None) => {
-                    let file = &entry.record.data_file;
-                    !file.ends_with(segments::SUFFIX)
-                        && !file.contains('/')
-                        && !self.state.is_shared(file)
-                        && self.live.open(&merge.dir, file, size, name)?
+                Mode::Merge(_)
+                    if file.ends_with(segments::SUFFIX)
+                        || file.contains('/')
+                        || self.state.is_shared(file) =>
+                {
+                    None
                 }
+                Mode::Merge(merge) => self.live.open(&merge.dir, file, size, name)?,
             };
-            if in_place {
-                return Ok(entry);
+            if opened.is_some() {
+                return Ok(copied);
             }
-            self.rewrite_own(name)?;
+            if !copied {
+                self.rewrite_own(name)?;
+            }
         }
         Err(self.missing(name))
+    }
+
+    /// The same, of an array that is not in the plan yet. Other files may have been opened since
+    /// it was, and this one closed.
+    fn open_file_of(&mut self, entry: &Entry) -> Result<FileNumber> {
+        let (name, size) = (&entry.record.name, entry.record.size_bytes);
+        let dir = match &self.mode {
+            Mode::New { new, .. } => Some(&new.dir),
+            Mode::Merge(merge) if entry.staged.is_some() => merge.stage.as_ref(),
+            Mode::Merge(merge) => Some(&merge.dir),
+        };
+        let opened = match dir {
+            Some(dir) => self.live.open(dir, file_of(entry), size, name)?,
+            None => None,
+        };
+        opened.ok_or_else(|| self.missing(name))
     }
 
     /// Opens an array as it will be.
     pub(super) fn open_pending(&self, name: &str) -> Result<Array> {
         let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
         let store = &self.state.store;
-        let kept = match &current {
-            Current::Kept(..) => true,
-            Current::Entry(e) => e.staged.is_none(),
-        };
+        let kept = !current.is_staged();
         let entry = current.to_entry();
         let r = &entry.record;
         let parts = match (&self.mode, &entry.staged) {
@@ -418,7 +409,7 @@ impl Writer {
                 vec![Part { file: Arc::new(file), path, start: 0, len: r.size_bytes }]
             }
         };
-        let bitmap = self.pending_bitmap(name)?;
+        let bitmap = self.pending_bitmap(&current)?;
         let stored_rows = r.shape.first().copied().unwrap_or(1);
         let mut shape = r.shape.clone();
         if let (Some(rows), Some(bitmap)) = (shape.first_mut(), &bitmap) {
