@@ -1,4 +1,4 @@
-//! NumPack stores: reading, writing whole arrays, and commits that survive a crash.
+//! NumPack stores: reading, writing, and changes of rows that survive a crash.
 //!
 //! A store is a folder of plain array files and one file of metadata, as the public `numpack`
 //! Python package reads and writes it. Stores written here open there, and the other way round.
@@ -7,30 +7,40 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("weights.npk");
-//! use numpack_format::{DType, Store, View, Writer};
+//! use numpack_format::{DType, NumPack, Rows, View};
 //!
 //! let bytes: Vec<u8> = [1f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-//! let mut writer = Writer::create(&path)?;
-//! writer.save("w", &View::new(DType::F32, &[2, 2], &bytes))?;
-//! writer.commit()?;
+//! let npk = NumPack::create(&path)?;
+//! npk.save(&[("w", View::new(DType::F32, &[2, 2], &bytes))])?;
+//! npk.append(&[("w", View::new(DType::F32, &[1, 2], &bytes[..8]))])?;
+//! npk.drop_rows("w", &Rows::Index(0))?;
 //!
-//! let store = Store::open(&path)?;
-//! let array = store.array("w")?;
-//! assert_eq!(array.info().shape, [2, 2]);
+//! let w = npk.array("w")?;
+//! assert_eq!(w.info().shape, [2, 2]);
 //! let mut row = [0; 8];
-//! array.read_rows_into(1..2, &mut row)?;
-//! assert_eq!(row, bytes[8..]);
+//! w.gather_into(&Rows::Index(-1), &mut row)?;
+//! assert_eq!(row, bytes[..8]);
 //! # Ok(()) }
 //! ```
 //!
-//! [`pack`] puts a store into one file, [`Package`] reads it there, and [`unpack`] makes a store of
-//! it again.
+//! | Type | What it is for |
+//! |---|---|
+//! | [`NumPack`] | a handle: reading, and changes of which each is durable when it returns |
+//! | [`Writer`] | many changes in one commit, of a store or a new one |
+//! | [`Store`], [`Array`] | one state of a store, and an array of it, for reading |
+//! | [`View`], [`Rows`] | an array in the caller's memory; a choice of rows, as NumPy has it |
+//! | [`Package`], [`pack()`], [`unpack()`] | a store in one file |
 //!
-//! What is promised: a [`Writer::commit`] that returned `Ok` survives `kill -9` and power loss; one
+//! What is promised: a change that returned `Ok` survives `kill -9` and power loss; one
 //! that did not leaves the store as before or as after, never between. Readers take no lock and
 //! never write. There is one writer at a time. A damaged store is refused with the file, the
 //! offset and what was expected; [`Store::verify`] lists all that is wrong; nothing is repaired
-//! silently.
+//! silently. What gives up a part of this says so: [`WriterOptions::in_place`], [`RowsMut`], and
+//! maps, under which replaced rows change.
+//!
+//! A forked child has copies of its parent's handles but not its lock: changes through them are
+//! refused there, and dropping them leaves the lock alone. While a child lives that was forked in
+//! the middle of a change, the death of its parent does not free the lock.
 //!
 //! The crate needs a Unix system: it works with paths relative to open folders, and advisory
 //! locks. On a network file system the promises are as good as its locks, renames and syncs.
@@ -44,7 +54,7 @@
 //!   data_<name>.npkseg         a list of segments instead of one data file (read, never written)
 //!   data_<name>_segments/…     the segments
 //!   deleted_<name>.npkb        which rows are live, if any has been dropped
-//!   libnumpack.lock            locked by the writer; stays
+//!   libnumpack.lock            locked by the writer; stays; counts replacements of rows
 //!   libnumpack.redo            a committed change that is not applied yet
 //!   libnumpack.stage/….new     data files of a change that is being written
 //! ```
@@ -135,42 +145,58 @@
 //! of the old `metadata.npkm`. Where nothing is replaced, they are what the process gives all files.
 //!
 //! A **change of a store** puts new data files into `libnumpack.stage`, under names that no two
-//! writers share (`<pid>-<random>-<n>.new`), syncs them, and is then decided by one record, which
-//! is written beside, synced and renamed to `libnumpack.redo`:
+//! writers share (`<pid>-<random>-<n>.new`), and rows that are appended behind the end of the data
+//! file, where they are nobody's until the metadata says so; what an earlier writer left there is
+//! cut off first. Files with another name elsewhere, segments, and files that two arrays share are
+//! copied before they are changed. All is synced.
+//!
+//! If arrays without a bitmap have grown and nothing else has changed, `metadata.npkm` is written
+//! beside, synced, renamed, and the folder synced. Any other change is decided by one record,
+//! written beside, synced and renamed to `libnumpack.redo`:
 //!
 //! ```text
 //!      0     8  "NPKREDO\0"
-//!      8     4  version, 1
+//!      8     4  version, 2
 //!     12     4  0
-//!     16     8  length of the body
-//!     24     …  body
+//!     16     …  new bytes of rows
+//!      …     …  the change, below
+//!      …     8  size of the new bytes
+//!      …     8  size of the change
 //!      …    32  SHA-256 of all before it
 //!
-//! body
+//! the change
 //!   32 bytes  SHA-256 of the metadata.npkm that is replaced
+//!   u32       data files with new rows; each: text file name, u64 number of runs, and for each
+//!             run u64 offset in the data file, u64 size, u64 offset of its new bytes in this file
 //!   u32       bitmaps to write; each: text file name, u64 length, bytes
 //!   u32       bitmaps to remove; each: text file name
 //!   u32       new data files; each: text name in libnumpack.stage, text final name, u64 length
-//!   u64       length of the new metadata.npkm, and its bytes
+//!   u64       length of the new metadata.npkm, and its bytes; 0: it stays as it is
 //!   u32       files to remove; each: text path
 //!   u32       folders to remove if empty; each: text path
 //! ```
 //!
-//! Names are those of files in the folder itself: bitmaps `deleted_*.npkb`, new data files ones
-//! that the new metadata names. Files to remove may also be in a folder `data_*_segments`, and only
-//! such folders are removed; what lay elsewhere is left. A record with anything else is damaged.
-//! Before a change is decided, all that it moves, writes or removes is found to be a regular file
-//! or absent, and the metadata to be the one that is replaced.
+//! Names are those of files in the folder itself: bitmaps `deleted_*.npkb`, data files ones that
+//! the new metadata names, and runs lie within their arrays. Files to remove may also be in a
+//! folder `data_*_segments`, and only such folders are removed; what lay elsewhere is left. A
+//! record with anything else is damaged. Before a change is decided, all that it moves, writes or
+//! removes is found to be a regular file or absent, and the metadata to be the one that is
+//! replaced.
 //!
 //! It is then carried out in this order, everything is synced, and the record removed. A reader
-//! that finds the record applies it in memory, looking for a data file in the stage first. The
-//! next writer carries it out again from the start, which does no harm: it first sees that each
-//! new file has its length, in the stage or already in its place. If `metadata.npkm` is neither
-//! the file that is replaced nor the new one, another program wrote: the record is ignored with a
-//! warning, and the next writer discards it. A damaged record is an error.
+//! that finds the record applies it in memory, looking for a data file in the stage first and
+//! laying new rows over what it reads. The next writer carries it out again from the start, which
+//! does no harm: it first sees that each new file has its length, in the stage or already in its
+//! place. If `metadata.npkm` is neither the file that is replaced nor the new one, another program
+//! wrote: the record is ignored with a warning, and the next writer discards it. A damaged record
+//! is an error.
 //!
 //! A reader looks at the identity of `libnumpack.redo` and then of `metadata.npkm` before and
-//! after, and starts again if it changed. Public readers see the old state until the record is carried out.
+//! after, and starts again if it changed. Rows that are replaced change neither for good: so,
+//! before it touches the first row and after the record is in its place, the writer counts up the
+//! `u64` that `libnumpack.lock` holds, if it holds one; a reader that finds another number after
+//! reading than before looks for a record and reads again. Public readers see the old state until
+//! the record is carried out.
 //!
 //! # Side information
 //!
@@ -179,8 +205,8 @@
 //! out of its lists: `{"libnumpack": 1, "arrays": […], "nodes": […], "root": 0}`. See [`side`].
 //!
 //! Notes are referred to by their place in `arrays`, so one whose array is dropped stays, and says
-//! so. Each has the array's time of change as of when it was written: [`Store::verify`] tells of
-//! an array that another program has changed since.
+//! so. Each has the array's time of change as of when it was written, until rows are appended or
+//! dropped: [`Store::verify`] tells of an array that another program has changed since.
 //!
 //! # The package
 //!
@@ -288,7 +314,7 @@ pub use array_writer::ArrayWriter;
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use limits::Limits;
-pub use map::{Map, MappedRows};
+pub use map::{Map, MappedRows, RowsMut};
 pub use numpack::NumPack;
 pub use package::{
     Compression, PackInfo, PackOptions, Package, PackageInfo, PackedFile, UnpackInfo,

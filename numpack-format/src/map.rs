@@ -2,11 +2,13 @@
 #![allow(unsafe_code)]
 
 mod rows;
+mod rows_mut;
 
 use crate::error::{Error, Result};
 pub use rows::MappedRows;
+pub use rows_mut::RowsMut;
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 /// The logical bytes of an array, mapped from its file; see [`Array::map`](crate::Array::map).
@@ -50,6 +52,94 @@ impl Deref for Map {
 impl AsRef<[u8]> for Map {
     fn as_ref(&self) -> &[u8] {
         self
+    }
+}
+
+/// A file mapped for writing.
+#[derive(Debug)]
+struct MapMut {
+    /// `None`: no bytes.
+    map: Option<memmap2::MmapMut>,
+}
+
+impl MapMut {
+    /// Maps the first `len` bytes of a file.
+    ///
+    /// # Safety
+    ///
+    /// While the map lives, nobody else may change or shorten that part of the file.
+    unsafe fn new(file: &File, len: u64, path: &Path) -> Result<MapMut> {
+        let fail = Error::io("map", path);
+        let Ok(size) = usize::try_from(len) else {
+            return Err(fail(std::io::ErrorKind::OutOfMemory.into()));
+        };
+        if size == 0 {
+            return Ok(MapMut { map: None });
+        }
+        let mut options = memmap2::MmapOptions::new();
+        options.len(size);
+        // SAFETY: the caller promises that nobody else touches these bytes of the file as long as
+        // the map lives, and the map lends them to one at a time.
+        let map = unsafe { options.map_mut(file) };
+        Ok(MapMut { map: Some(map.map_err(fail)?) })
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        self.map.as_ref().map_or(Ok(()), memmap2::MmapMut::flush)
+    }
+}
+
+impl Deref for MapMut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}
+
+impl DerefMut for MapMut {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.map.as_deref_mut().unwrap_or_default()
+    }
+}
+
+impl crate::NumPack {
+    /// The bytes of an array as memory that can be written: work in place, without a copy.
+    ///
+    /// What is written is in the file at once, for every reader, and on the disk after
+    /// [`flush`](RowsMut::flush). It is no commit: a crash leaves some of it, and readers see it
+    /// half-done. The store stays locked until the memory is dropped, and the array must be as it
+    /// is stored: [compact](crate::NumPack::compact_array) one with dropped rows or in segments first.
+    ///
+    /// # Safety
+    ///
+    /// While it lives, nobody else may change or shorten the file. This crate does not: the store
+    /// is locked. Touching what another program has cut off ends the process by a signal
+    /// (`SIGBUS`), and so does writing where the disk turns out to be full.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("m.npk");
+    /// use numpack_format::{DType, NumPack, View};
+    /// let npk = NumPack::create(&path)?;
+    /// npk.save(&[("a", View::new(DType::U8, &[2, 2], &[1, 2, 3, 4]))])?;
+    /// // SAFETY: no other program uses this store.
+    /// let mut rows = unsafe { npk.map_rows_mut("a")? };
+    /// rows.row_mut(1).unwrap().fill(9);
+    /// rows.flush()?;
+    /// drop(rows);
+    /// let mut bytes = [0; 4];
+    /// npk.array("a")?.read_into(&mut bytes)?;
+    /// assert_eq!(bytes, [1, 2, 9, 9]);
+    /// # Ok(()) }
+    /// ```
+    pub unsafe fn map_rows_mut(&self, name: &str) -> Result<RowsMut> {
+        let mut writer = self.begin()?;
+        let found = writer.file_to_map(name)?;
+        // SAFETY: the caller promises what `new` asks for.
+        let map = unsafe { MapMut::new(&found.file, found.len, &found.path) };
+        Ok(RowsMut::new(map.map_err(|e| e.in_array(name))?, found, writer))
     }
 }
 

@@ -78,6 +78,13 @@ impl LiveFiles {
         self.by_name.get(name).map(|&i| FileNumber(i))
     }
 
+    /// An open file once more, and its path.
+    pub(super) fn file(&self, number: FileNumber) -> Result<(File, PathBuf)> {
+        let live = &self.open[number.0];
+        let file = live.file.try_clone().map_err(Error::io("open", &live.path))?;
+        Ok((file, live.path.clone()))
+    }
+
     /// Writes to a file that is open.
     pub(super) fn write(&mut self, file: FileNumber, bytes: &[u8], at: u64) -> Result<()> {
         let Some(live) = self.open.get_mut(file.0) else { return Ok(()) };

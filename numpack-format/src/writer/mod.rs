@@ -25,6 +25,7 @@ use crate::side::SideInfo;
 use crate::store::Store;
 use crate::{folder, patches::Runs};
 use files::LiveFiles;
+pub(crate) use rows::Mappable;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,17 @@ use crate::rows::{Picked, Rows};
 use crate::view::{Elements, View};
 use crate::{names, segments, store};
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// What a map of an array's rows is made of.
+pub(crate) struct Mappable {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) len: u64,
+    pub(crate) row_size: u64,
+}
 
 impl Writer {
     /// Adds rows at the end of arrays: each view has the array's element type and dimensions, but
@@ -114,7 +124,7 @@ impl Writer {
     /// row is selected several times, the last one counts.
     ///
     /// The new rows are seen, all at once, after the commit; but see
-    /// [`WriterOptions::in_place`].
+    /// [`WriterOptions::in_place`](crate::WriterOptions::in_place).
     pub fn replace_rows(&mut self, name: &str, rows: &Rows<'_>, view: &View<'_>) -> Result<()> {
         self.check_process()?;
         let elements = self.check_rows(name, view)?;
@@ -263,6 +273,29 @@ impl Writer {
             rows += self.compact_array(&name)?;
         }
         Ok(rows)
+    }
+
+    /// The file of an array whose rows are one range of it, from the start, that nobody else shares.
+    pub(crate) fn file_to_map(&mut self, name: &str) -> Result<Mappable> {
+        let current = self.array_with_rows(name)?;
+        let (len, rows) = (current.size_bytes(), current.rows());
+        let dims = (0..current.dims()).map(|i| current.dim(i));
+        let row_size = row_size(current.dtype(), dims).unwrap_or(0);
+        let file = &current.file().to_owned();
+        let all_live = self.pending_bitmap(&current)?.is_none_or(|b| b.live() == rows);
+        let plain = all_live && !file.ends_with(segments::SUFFIX) && !file.contains('/');
+        let opened = match &self.mode {
+            Mode::Merge(merge) if plain && !self.state.is_shared(file) => {
+                self.live.open(&merge.dir, file, len, name)?
+            }
+            _ => None,
+        };
+        let Some(opened) = opened else {
+            let problem = "it has dropped rows, is in segments, or shares its file; compact it first, or save it again";
+            return Err(Error::parameter(Some(name), problem));
+        };
+        let (file, path) = self.live.file(opened)?;
+        Ok(Mappable { file, path, len, row_size })
     }
 
     fn rewrite_own(&mut self, name: &str) -> Result<()> {
