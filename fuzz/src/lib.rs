@@ -1,15 +1,17 @@
-//! What the fuzz targets share: a scratch folder in memory, a zip container around a pickle, and
-//! the files of a store cut from one input.
+//! What the fuzz targets share: a scratch folder in memory, a zip container around a pickle, the
+//! files of a store cut from one input, and a store that is sound but for one file.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod fixed;
 mod package;
 mod scratch;
 mod store_input;
 mod zip;
 
+pub use fixed::{Fixed, read_all};
 pub use package::with_checksum;
 pub use scratch::Scratch;
-pub use store_input::StoreInput;
+pub use store_input::{StoreInput, complete};
 pub use zip::{Method, Zip, checkpoint};

@@ -1,8 +1,8 @@
 //! The files of a store, cut from one input.
 //!
 //! ```text
-//! 0       u8      1: the redo part is a body without the hash it starts with; header, that hash
-//!                 and the checksum are made to fit
+//! 0       u8      1: the redo part is a number, so many new bytes of rows, and a change without
+//!                 the hash it starts with; header, that hash, sizes and checksum are made to fit
 //! 1       4 u16   lengths of the first four parts; the fifth takes what is left
 //! 9       …       metadata.npkm, data_a.npkd, deleted_a.npkb, libnumpack.redo, data_a.npkseg
 //! ```
@@ -20,7 +20,7 @@ pub struct StoreInput {
     pub data: Vec<u8>,
     /// `deleted_a.npkb`.
     pub bitmap: Vec<u8>,
-    /// `libnumpack.redo`, or what its body goes on with behind the hash.
+    /// `libnumpack.redo`, or the number of new bytes, these, and what follows the hash.
     pub redo: Vec<u8>,
     /// `data_a.npkseg`.
     pub segments: Vec<u8>,
@@ -62,13 +62,7 @@ impl StoreInput {
     /// The name and content of each file that is there.
     pub fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let redo = if self.complete_redo && !self.redo.is_empty() {
-            let mut record = b"NPKREDO\0\x01\0\0\0\0\0\0\0".to_vec();
-            record.extend((self.redo.len() as u64 + 32).to_le_bytes());
-            record.extend(Sha256::digest(&self.metadata));
-            record.extend(&self.redo);
-            let checksum = Sha256::digest(&record);
-            record.extend(checksum);
-            record
+            complete(&self.redo, &self.metadata)
         } else {
             self.redo.clone()
         };
@@ -82,4 +76,19 @@ impl StoreInput {
         files.retain(|(_, bytes)| !bytes.is_empty());
         files
     }
+}
+
+/// A redo record of a number, so many new bytes of rows, and a change without its hash.
+pub fn complete(redo: &[u8], metadata: &[u8]) -> Vec<u8> {
+    let (n, rest) = redo.split_first().unwrap_or((&0, &[]));
+    let (rows, change) = rest.split_at(usize::from(*n).min(rest.len()));
+    let mut record = b"NPKREDO\0\x02\0\0\0\0\0\0\0".to_vec();
+    record.extend(rows);
+    record.extend(Sha256::digest(metadata));
+    record.extend(change);
+    record.extend((rows.len() as u64).to_le_bytes());
+    record.extend((change.len() as u64 + 32).to_le_bytes());
+    let checksum = Sha256::digest(&record);
+    record.extend(checksum);
+    record
 }

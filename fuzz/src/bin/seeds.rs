@@ -25,6 +25,9 @@ fn main() -> Result<()> {
         ("archive", archives(&scratch)?),
         ("pickle", pickles(&scratch)?),
         ("metadata", stores(&scratch)?),
+        ("bitmap", bitmaps()),
+        ("redo", records()),
+        ("segments", segment_lists()),
         ("side", sides()?),
         ("package", packages(&scratch)?),
     ] {
@@ -47,6 +50,8 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         "archive" => open(bytes)?,
         "pickle" => open(&checkpoint(bytes))?,
         "side" => SideInfo::decode(bytes).map(|_| ())?,
+        // Read by their targets, around what they make up.
+        "bitmap" | "redo" | "segments" => {}
         "package" => Package::open(scratch.write("seed.npkg", bytes))?.verify()?,
         _ => {
             let store = scratch.path("read.npk");
@@ -261,7 +266,9 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
     let text = |s: &str| [&(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
     let one = 1u32.to_le_bytes();
     changed.redo = [
-        &one[..],
+        &[2, 8, 9][..],
+        &0u32.to_le_bytes(),
+        &one,
         &text("deleted_a.npkb"),
         &(dropped.bitmap.len() as u64).to_le_bytes(),
         &dropped.bitmap,
@@ -289,6 +296,62 @@ fn stores(scratch: &Scratch) -> Result<Seeds> {
         ("segments", segmented.to_bytes()),
         ("redo", changed.to_bytes()),
     ])
+}
+
+/// Bitmaps of 70 rows, with and without the header.
+fn bitmaps() -> Seeds {
+    let words = |w: &[u64]| w.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
+    let rows = |bytes: Vec<u8>| [&[70], &bytes[..]].concat();
+    vec![
+        ("header", rows(words(&[70, 2, u64::MAX - 2, 0b10_1111]))),
+        ("bare", rows(words(&[0x5555_5555_5555_5555, 1]))),
+        ("shorter", rows(words(&[64, 0, u64::MAX]))),
+        ("none", rows(words(&[70, 70, 0, 0]))),
+    ]
+}
+
+/// Changes of the store that the target makes: of each kind one.
+fn records() -> Seeds {
+    let text = |s: &str| [&(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
+    let none = 0u32.to_le_bytes();
+    let one = 1u32.to_le_bytes();
+    let long = |n: &[u64]| n.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    // Runs are by where their bytes are in the record.
+    let rows = [&one[..], &text("data_b.npkd"), &long(&[2, 1, 1, 16, 5, 2, 17])].concat();
+    let bitmap = long(&[32, 30, 3]);
+    let bitmaps = [&one[..], &text("deleted_a.npkb"), &long(&[24]), &bitmap].concat();
+    let moved = [&one[..], &text("0.new"), &text("data_a.npkd"), &long(&[32])].concat();
+    let record = |rows: &[u8], bitmaps: &[u8], stale: &[u8], moved: &[u8], gone: &[u8]| {
+        [&[3, 91, 92, 93], rows, bitmaps, stale, moved, &long(&[0]), gone].concat()
+    };
+    let gone = [&one[..], &text("data_a_segments/seg_000000.npkd"), &one, &text("data_a_segments")];
+    let (gone, nothing) = (gone.concat(), [none, none].concat());
+    let stale = [&one[..], &text("deleted_b.npkb")].concat();
+    vec![
+        ("rows", record(&rows, &none, &none, &none, &nothing)),
+        ("bitmap", record(&none, &bitmaps, &none, &none, &nothing)),
+        ("moved", record(&none, &none, &none, &moved, &nothing)),
+        ("all", record(&rows, &bitmaps, &stale, &moved, &gone)),
+    ]
+}
+
+/// Segment lists of 40 rows.
+fn segment_lists() -> Seeds {
+    let list = |s: &str| s.as_bytes().to_vec();
+    vec![
+        (
+            "two",
+            list(
+                r#"{"version":1,"segments":[{"file":"data_a_segments/seg_000000.npkd","rows":30,"bytes":30},{"file":"data_a.npkd","rows":10,"bytes":10}]}"#,
+            ),
+        ),
+        (
+            "one",
+            list(
+                r#"{"version":1,"segments":[{"file":"data_a_segments/seg_000000.npkd","rows":40,"bytes":40}]}"#,
+            ),
+        ),
+    ]
 }
 
 /// Packages of the store that the `metadata` seeds begin with, rows dropped, and one that the public
