@@ -2,15 +2,22 @@
  *
  * - A function returns a status. NUMPACK_OK is 0; after any other, numpack_last_error has a
  *   message for this thread.
- * - Inputs come first, then outputs. An output is written only on success; a NULL output is
- *   skipped.
+ * - The handle comes first, then inputs, then outputs. An output is written only on success; a NULL
+ *   output is skipped, but one for a handle is needed.
  * - Paths and names are UTF-8 and end in NUL. NULL where something is required is
- *   NUMPACK_PARAMETER, not a crash.
- * - Option structs begin with struct_size, set to their sizeof; all else may be zero and then has
- *   its default. A NULL options pointer means all defaults.
- * - Callbacks take `void *user` last and are called on the calling thread.
- * - Every function may be called from any thread, also at the same time. Nothing a caller hands in
- *   is kept after the call.
+ *   NUMPACK_PARAMETER, not a crash. All other pointers must be valid: text ends in NUL, a struct has
+ *   struct_size bytes, a buffer its size, and a handle has not been freed.
+ * - _open, _create, _begin, _list and _map_rows give ownership of a handle, _retain shares it, and
+ *   _free gives it back, for which NULL is fine. What a function with _get gives is borrowed.
+ * - Structs begin with struct_size, set to their sizeof. In options, all else may be zero and then
+ *   has its default, and a NULL pointer means all defaults.
+ * - Callbacks take `void *user` last, are called on the calling thread, and return: they neither
+ *   throw nor jump out.
+ * - Every function may be called from any thread. What is behind a `const` pointer may be used by
+ *   several threads at once; what is behind any other, by one. Nothing a caller hands in is kept
+ *   after the call.
+ * - In a forked child, handles of the parent can be read and freed; changes through them are
+ *   NUMPACK_FORKED.
  *
  * This file is generated from the Rust sources by `cargo xtask header`. */
 
@@ -19,6 +26,94 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* == The version ================================================================================= */
+
+/*
+ The version of the interface. A library with another number is not compatible.
+ */
+#define NUMPACK_ABI_VERSION 1
+
+/* == Status codes ================================================================================ */
+
+/*
+ Done.
+ */
+#define NUMPACK_OK 0
+
+/*
+ The system refused or the disk failed: not found, no permission, disk full.
+ */
+#define NUMPACK_IO 1
+
+/*
+ A file is damaged or not what it should be.
+ */
+#define NUMPACK_FORMAT 2
+
+/*
+ A file is sound, but of a kind or with a feature that is not read.
+ */
+#define NUMPACK_UNSUPPORTED 3
+
+/*
+ An argument cannot be: NULL, not UTF-8, an unknown constant, a row that is not there, a buffer
+ of another size, a key or name that a conversion does not find.
+ */
+#define NUMPACK_PARAMETER 4
+
+/*
+ A file asks for more than the limits allow.
+ */
+#define NUMPACK_LIMIT 5
+
+/*
+ A callback asked to stop. The output is as it was before.
+ */
+#define NUMPACK_CANCELLED 6
+
+/*
+ The output is there already and may not be replaced.
+ */
+#define NUMPACK_EXISTS 7
+
+/*
+ Another writer holds the store.
+ */
+#define NUMPACK_LOCKED 8
+
+/*
+ A fault of the library itself was caught. Please report it; the process may go on.
+ */
+#define NUMPACK_PANIC 9
+
+/*
+ A store or package holds no array of that name.
+ */
+#define NUMPACK_NOT_FOUND 10
+
+/*
+ Somebody else changed or replaced the store or file meanwhile. Open it again.
+ */
+#define NUMPACK_CHANGED 11
+
+/*
+ A forked child used a handle of its parent to change a store. Open the store in the child.
+ */
+#define NUMPACK_FORKED 12
+
+/*
+ A sync failed before, so what was written since the one before it may be lost. Open the store
+ again and verify it.
+ */
+#define NUMPACK_POISONED 13
+
+/*
+ There is no store at the path: nothing, or something else.
+ */
+#define NUMPACK_NOT_A_STORE 14
+
+/* == Conversions: constants ====================================================================== */
 
 /*
  The usual: `numpack_from_torch_file` adds to an existing store, `numpack_to_torch_file`
@@ -56,60 +151,217 @@
  */
 #define NUMPACK_CRC_OFF 2
 
-/*
- Done.
- */
-#define NUMPACK_OK 0
+/* == Element types =============================================================================== */
 
 /*
- The system refused or the disk failed: not found, no permission, disk full.
+ A truth value in one byte, 0 or 1.
  */
-#define NUMPACK_IO 1
+#define NUMPACK_DTYPE_BOOL 0
 
 /*
- A file is damaged or not what it should be.
+ `uint8_t`.
  */
-#define NUMPACK_FORMAT 2
+#define NUMPACK_DTYPE_UINT8 1
 
 /*
- A file is sound, but of a kind or with a feature that is not read.
+ `uint16_t`.
  */
-#define NUMPACK_UNSUPPORTED 3
+#define NUMPACK_DTYPE_UINT16 2
 
 /*
- An argument cannot be: NULL, not UTF-8, an unknown constant, a name that is not there.
+ `uint32_t`.
  */
-#define NUMPACK_PARAMETER 4
+#define NUMPACK_DTYPE_UINT32 3
 
 /*
- A file asks for more than the limits allow.
+ `uint64_t`.
  */
-#define NUMPACK_LIMIT 5
+#define NUMPACK_DTYPE_UINT64 4
 
 /*
- A callback asked to stop. The output is as it was before.
+ `int8_t`.
  */
-#define NUMPACK_CANCELLED 6
+#define NUMPACK_DTYPE_INT8 5
 
 /*
- The output is there already and may not be replaced.
+ `int16_t`.
  */
-#define NUMPACK_EXISTS 7
+#define NUMPACK_DTYPE_INT16 6
 
 /*
- Another writer holds the store.
+ `int32_t`.
  */
-#define NUMPACK_LOCKED 8
+#define NUMPACK_DTYPE_INT32 7
 
 /*
- A fault of the library itself was caught. Please report it; the process may go on.
+ `int64_t`.
  */
-#define NUMPACK_PANIC 9
+#define NUMPACK_DTYPE_INT64 8
 
 /*
- The version of the interface. A library with another number is not compatible.
+ An IEEE 754 half.
  */
-#define NUMPACK_ABI_VERSION 1
+#define NUMPACK_DTYPE_FLOAT16 9
+
+/*
+ `float`.
+ */
+#define NUMPACK_DTYPE_FLOAT32 10
+
+/*
+ `double`.
+ */
+#define NUMPACK_DTYPE_FLOAT64 11
+
+/*
+ Two floats: real, imaginary.
+ */
+#define NUMPACK_DTYPE_COMPLEX64 12
+
+/*
+ Two doubles: real, imaginary.
+ */
+#define NUMPACK_DTYPE_COMPLEX128 13
+
+/* == Choices of rows ============================================================================= */
+
+/*
+ Every row.
+ */
+#define NUMPACK_ROWS_ALL 0
+
+/*
+ One row, `start`.
+ */
+#define NUMPACK_ROWS_INDEX 1
+
+/*
+ Every `step`-th row from `start` to before `stop`, cut to the rows there are.
+ */
+#define NUMPACK_ROWS_SLICE 2
+
+/*
+ The rows of `list`, in its order; one may come several times.
+ */
+#define NUMPACK_ROWS_LIST 3
+
+/*
+ The rows whose byte in `mask` is not 0. There are as many bytes as rows.
+ */
+#define NUMPACK_ROWS_MASK 4
+
+/*
+ In place of a slice's `start` or `stop`: from or to the end, whichever `step` leads away from or
+ to. It is `INT64_MIN`.
+ */
+#define NUMPACK_ROWS_END (-9223372036854775807 - 1)
+
+/* == Packages: constants ========================================================================= */
+
+/*
+ Files are stored as they are. Every public reader takes that.
+ */
+#define NUMPACK_COMPRESSION_NONE 0
+
+/*
+ Files are compressed by zlib, where that makes them smaller. The public reader takes that only
+ where the Python package `zstandard` is not installed.
+ */
+#define NUMPACK_COMPRESSION_ZLIB 1
+
+/* == What can be wrong with a store ============================================================== */
+
+/*
+ A kind that this header does not know.
+ */
+#define NUMPACK_FAULT_OTHER 0
+
+/*
+ `metadata.npkm` cannot be read, so nothing else can be judged.
+ */
+#define NUMPACK_FAULT_METADATA 1
+
+/*
+ The record of a committed change cannot be read, or no longer applies.
+ */
+#define NUMPACK_FAULT_REDO 2
+
+/*
+ A data file, or a segment, is missing, too short or no regular file.
+ */
+#define NUMPACK_FAULT_DATA 3
+
+/*
+ The bitmap of dropped rows cannot be read.
+ */
+#define NUMPACK_FAULT_BITMAP 4
+
+/*
+ Two arrays share a data file.
+ */
+#define NUMPACK_FAULT_SHARED 5
+
+/*
+ A data file, bitmap or segment list that no array uses.
+ */
+#define NUMPACK_FAULT_ORPHAN 6
+
+/*
+ What is known of logical types and objects cannot be read, or no longer fits.
+ */
+#define NUMPACK_FAULT_SIDE 7
+
+/*
+ A notice: a writer died here. The next one finishes or clears what it left.
+ */
+#define NUMPACK_FAULT_LEFTOVER 8
+
+/*
+ A notice: a data file has bytes past the array's end, which are ignored.
+ */
+#define NUMPACK_FAULT_SURPLUS 9
+
+/*
+ A notice: another program changed an array that something is known of, and that still fits.
+ */
+#define NUMPACK_FAULT_MODIFIED 10
+
+/* == Handles ===================================================================================== */
+
+/*
+ An array, open for reading. It keeps its rows when the store is changed or its handle freed, but
+ for one thing: rows that are replaced are replaced here too, all those of one commit at once.
+ */
+typedef struct numpack_array numpack_array;
+
+/*
+ The arrays of a store or a package in one state of it, in their order.
+ */
+typedef struct numpack_list numpack_list;
+
+/*
+ The rows of an array as memory, also where it is in segments or has dropped rows.
+ */
+typedef struct numpack_mapped_rows numpack_mapped_rows;
+
+/*
+ A package, open for reading as it is. It has the file open.
+ */
+typedef struct numpack_package numpack_package;
+
+/*
+ A store, open for reading and writing. It is locked only while a call or a `numpack_writer`
+ changes it.
+ */
+typedef struct numpack_store numpack_store;
+
+/*
+ Changes of a store that become visible and durable together, or not at all. It has the store
+ locked. One thread at a time may use it.
+ */
+typedef struct numpack_writer numpack_writer;
+
+/* == Callbacks and structs ======================================================================= */
 
 /*
  Called as the work goes on, at least once for every 16 MiB: `done` of `total` bytes are
@@ -219,9 +471,276 @@ typedef struct {
     void *user;
 } numpack_to_torch_options;
 
+/*
+ A choice of rows of an array, counted without dropped ones. A negative number counts from the
+ end. The functions `numpack_rows_*` make one.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_rows)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_ROWS_*`, which says what of the rest counts.
+     */
+    int32_t kind;
+    /*
+     Index: the row. Slice: the first row.
+     */
+    int64_t start;
+    /*
+     Slice: the row after the last one.
+     */
+    int64_t stop;
+    /*
+     Slice: how far it is from one to the next, not 0; negative: backwards.
+     */
+    int64_t step;
+    /*
+     List: `count` rows.
+     */
+    const int64_t *list;
+    /*
+     Mask: `count` bytes.
+     */
+    const uint8_t *mask;
+    /*
+     List, mask: how many.
+     */
+    size_t count;
+} numpack_rows;
+
+/*
+ How a store is changed. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_store_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: where another writer has the store, a change is `NUMPACK_LOCKED`. 0: it waits.
+     */
+    int32_t no_wait;
+    /*
+     Not 0: rows are replaced in their place at once, which is faster. If the program ends before
+     the commit, some stay replaced; a power loss may leave parts of rows; readers may see the
+     change half-done; and giving it up does not take it back. 0: all or none.
+     */
+    int32_t in_place;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+} numpack_store_options;
+
+/*
+ An array in the caller's memory, which is only borrowed during a call. Elements are
+ little-endian. `numpack_view_of` makes one in C order.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_view)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_DTYPE_*`.
+     */
+    int32_t dtype;
+    /*
+     How many dimensions. 0: one element, no rows.
+     */
+    uint32_t ndim;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+    /*
+     `ndim` lengths; the first is the number of rows.
+     */
+    const uint64_t *shape;
+    /*
+     `ndim` steps in bytes, also negative or 0: element `[i, j, ...]` is at byte
+     `offset + i * strides[0] + j * strides[1] + ...` of `data`. NULL: C order without gaps, and
+     the elements fill all of `data` from `offset` on.
+     */
+    const int64_t *strides;
+    /*
+     The memory.
+     */
+    const void *data;
+    /*
+     How many bytes there are at `data`. No other is read.
+     */
+    size_t nbytes;
+    /*
+     Where in them the first element is.
+     */
+    size_t offset;
+} numpack_view;
+
+/*
+ What is said of one array. The caller sets `struct_size`, a call the rest; the pointers are
+ borrowed from the list or the array that was asked.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_array_info)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_DTYPE_*`: the type of the stored elements.
+     */
+    int32_t dtype;
+    /*
+     The name, which ends in NUL.
+     */
+    const char *name;
+    /*
+     Its length in bytes without that NUL. It is larger than `strlen(name)` if there is a NUL
+     within: such an array can be listed, but not named in a call.
+     */
+    size_t name_length;
+    /*
+     What the elements stand for where that is not `dtype`, such as `bfloat16`; else NULL.
+     */
+    const char *logical_dtype;
+    /*
+     `ndim` lengths, without dropped rows.
+     */
+    const uint64_t *shape;
+    /*
+     How many dimensions. 0: a single element.
+     */
+    uint32_t ndim;
+    /*
+     Not 0: the array is a part of something, such as the storage behind several tensors of a
+     checkpoint, and was no array of its own there.
+     */
+    int32_t hidden;
+    /*
+     The number of rows, which is `shape[0]`; 1 for an array of 0 dimensions.
+     */
+    uint64_t rows;
+    /*
+     The size of a row in bytes.
+     */
+    uint64_t row_size;
+    /*
+     The size of all rows in bytes.
+     */
+    uint64_t nbytes;
+    /*
+     How many rows are on the disk: with those that were dropped.
+     */
+    uint64_t stored_rows;
+    /*
+     When it was last changed, in microseconds since 1970.
+     */
+    int64_t modified_micros;
+} numpack_array_info;
+
+/*
+ How `numpack_pack` makes a package. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_pack_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_COMPRESSION_*`.
+     */
+    int32_t compression;
+    /*
+     Not 0: a file at the path is replaced. 0: it is `NUMPACK_EXISTS`.
+     */
+    int32_t overwrite;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+    /*
+     NULL: warnings are dropped.
+     */
+    numpack_warning_fn warning;
+    /*
+     Handed to the callback.
+     */
+    void *user;
+} numpack_pack_options;
+
+/*
+ How `numpack_unpack` makes a store. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_unpack_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: a store at the path is replaced. 0: it is `NUMPACK_EXISTS`.
+     */
+    int32_t overwrite;
+    /*
+     Not 0: where a writer has the store that is to be replaced, that is `NUMPACK_LOCKED`. 0: it
+     waits.
+     */
+    int32_t no_wait;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+    /*
+     NULL: warnings are dropped.
+     */
+    numpack_warning_fn warning;
+    /*
+     Handed to the callback.
+     */
+    void *user;
+} numpack_unpack_options;
+
+/*
+ Called for each thing that was found: its kind, a `NUMPACK_FAULT_*`; whether it is only a notice
+ (not 0), so that no data is wrong or lost; the file; the array, NULL where none is concerned; and
+ what is wrong, with the file and the array. The texts are valid during the call. Anything but 0
+ cancels.
+ */
+typedef int32_t (*numpack_fault_fn)(int32_t kind,
+                                    int32_t is_notice,
+                                    const char *file,
+                                    const char *array,
+                                    const char *message,
+                                    void *user);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/* == Versions and messages ======================================================================= */
+
+/*
+ The version of the interface that the library at hand has; compare it with
+ `NUMPACK_ABI_VERSION`.
+ */
+uint32_t numpack_abi_version(void);
+
+/*
+ The version of the library, such as `0.1.0`. The text lives as long as the library.
+ */
+const char *numpack_version(void);
+
+/*
+ Copies the message of the last call on this thread that returned a status: why it failed, or
+ nothing after a success.
+
+ Writes at most `size` bytes to `buffer`, the last of them NUL, and returns the length of the
+ whole message without its NUL. With `buffer` NULL or `size` 0 it only returns the length.
+ */
+size_t numpack_last_error(char *buffer, size_t size);
+
+/* == Conversions ================================================================================= */
 
 /*
  Converts a `.pt` file to a NumPack store, streaming; nothing in the file is executed.
@@ -232,10 +751,6 @@ extern "C" {
 
  `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
  NULL, take the number of arrays written and their bytes.
-
- # Safety
- Each pointer is NULL or valid as the conventions say: text ends in NUL, `options` points to
- `struct_size` bytes, outputs are writable. Callbacks must not unwind or jump out.
  */
 int32_t numpack_from_torch_file(const char *input,
                                 const char *output,
@@ -252,9 +767,6 @@ int32_t numpack_from_torch_file(const char *input,
 
  `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
  NULL, take the number of storages written and their bytes.
-
- # Safety
- As for `numpack_from_torch_file`; `array_names` points to `array_count` texts.
  */
 int32_t numpack_to_torch_file(const char *input,
                               const char *output,
@@ -262,31 +774,639 @@ int32_t numpack_to_torch_file(const char *input,
                               uint64_t *tensors,
                               uint64_t *bytes);
 
-/*
- Copies the message of the last call on this thread that returned a status: why it failed, or
- nothing after a success.
-
- Writes at most `size` bytes to `buffer`, the last of them NUL, and returns the length of the
- whole message without its NUL. With `buffer` NULL or `size` 0 it only returns the length.
-
- # Safety
- `buffer` is NULL or points to `size` writable bytes.
- */
-size_t numpack_last_error(char *buffer, size_t size);
+/* == Element types and rows ====================================================================== */
 
 /*
- The version of the interface that the library at hand has; compare it with
- `NUMPACK_ABI_VERSION`.
+ The size of an element in bytes; 0 for what is none of `NUMPACK_DTYPE_*`.
  */
-uint32_t numpack_abi_version(void);
+size_t numpack_dtype_size(int32_t dtype);
 
 /*
- The version of the library, such as `0.1.0`. The text lives as long as the library.
+ NumPy's word for an element type, such as `float32`; NULL for what is none of
+ `NUMPACK_DTYPE_*`. The text lives as long as the library.
  */
-const char *numpack_version(void);
+const char *numpack_dtype_name(int32_t dtype);
+
+/*
+ How many rows a choice has of an array of `total` rows: for the size of a buffer, times
+ `numpack_array_info.row_size`.
+
+ Errors: `NUMPACK_PARAMETER` for a row that is not there, or a mask of another length.
+ */
+int32_t numpack_rows_count(const numpack_rows *rows, uint64_t total, uint64_t *count);
+
+/* == Stores ====================================================================================== */
+
+/*
+ Opens the store at a path. The caller owns the handle; `numpack_store_free` gives it back.
+
+ `options` may be NULL. Errors: `NUMPACK_NOT_A_STORE` where there is nothing, or something else;
+ `NUMPACK_FORMAT` for a damaged store; `NUMPACK_UNSUPPORTED`; `NUMPACK_LIMIT`; `NUMPACK_IO`.
+ */
+int32_t numpack_store_open(const char *path,
+                           const numpack_store_options *options,
+                           numpack_store **store);
+
+/*
+ Makes a store without arrays, and opens it as `numpack_store_open` does.
+
+ Errors: `NUMPACK_EXISTS` where there is anything but an empty folder.
+ */
+int32_t numpack_store_create(const char *path,
+                             const numpack_store_options *options,
+                             numpack_store **store);
+
+/*
+ Opens the store at a path, and makes it first if there is nothing. Else as `numpack_store_open`.
+ */
+int32_t numpack_store_open_or_create(const char *path,
+                                     const numpack_store_options *options,
+                                     numpack_store **store);
+
+/*
+ Shares a handle: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_store *numpack_store_retain(const numpack_store *store);
+
+/*
+ Gives a handle back. Arrays, lists and writers that came from it live on. NULL is fine.
+ */
+void numpack_store_free(numpack_store *store);
+
+/*
+ Where the store is, as an absolute path; NULL for NULL. The text lives as long as the handle.
+ */
+const char *numpack_store_get_path(const numpack_store *store);
+
+/* == Changes, each durable on return ============================================================= */
+
+/*
+ Writes `count` arrays, each in the place of one of its name, whatever that one's type and
+ shape: all or none, and durable on return.
+
+ `names` are `count` texts, `views` as many views. To write one array of any size in pieces, save
+ it with no rows and append to it, within one `numpack_writer`.
+
+ The errors of every change: `NUMPACK_LOCKED` if it is not to wait for another writer,
+ `NUMPACK_FORKED` in a forked child, `NUMPACK_CHANGED`, `NUMPACK_POISONED`, and `NUMPACK_IO`, as
+ on a full disk. The store is then as before or, where the last step failed, as after: never
+ between. A thread that has a `numpack_writer` of the store must not change it otherwise: the
+ call would wait for ever.
+ */
+int32_t numpack_store_save(const numpack_store *store,
+                           const char *const *names,
+                           const numpack_view *views,
+                           size_t count);
+
+/*
+ Adds rows at the end of `count` arrays, all or none. Each view has the array's element type and
+ dimensions, but for the first.
+
+ Errors: those of every change, `NUMPACK_NOT_FOUND`, and `NUMPACK_PARAMETER` for a view that does
+ not fit its array, or an array of 0 dimensions.
+ */
+int32_t numpack_store_append(const numpack_store *store,
+                             const char *const *names,
+                             const numpack_view *views,
+                             size_t count);
+
+/*
+ Replaces the chosen rows of an array by those of a view, in the order of the choice. Of a row
+ that is chosen several times, the last one counts.
+
+ Errors: as for `numpack_store_append`, and `NUMPACK_PARAMETER` for a row that is not there, or
+ another number of rows in the view.
+ */
+int32_t numpack_store_replace_rows(const numpack_store *store,
+                                   const char *name,
+                                   const numpack_rows *rows,
+                                   const numpack_view *view);
+
+/*
+ Drops the chosen rows of an array. `dropped`, which may be NULL, takes how many those are. Their
+ room is freed by `numpack_store_compact`.
+
+ Errors: as for `numpack_store_replace_rows`.
+ */
+int32_t numpack_store_drop_rows(const numpack_store *store,
+                                const char *name,
+                                const numpack_rows *rows,
+                                uint64_t *dropped);
+
+/*
+ Takes `count` arrays out of the store, all or none.
+
+ Errors: those of every change, and `NUMPACK_NOT_FOUND`.
+ */
+int32_t numpack_store_remove_arrays(const numpack_store *store,
+                                    const char *const *names,
+                                    size_t count);
+
+/*
+ Gives an array another name, which must be free.
+
+ Errors: those of every change, `NUMPACK_NOT_FOUND`, and `NUMPACK_PARAMETER` if there is an array
+ of the new name.
+ */
+int32_t numpack_store_rename_array(const numpack_store *store, const char *from, const char *to);
+
+/*
+ Copies an array to another name, which must be free. Dropped rows are not copied.
+
+ Errors: as for `numpack_store_rename_array`.
+ */
+int32_t numpack_store_clone_array(const numpack_store *store, const char *from, const char *to);
+
+/*
+ Frees the room of the dropped rows of an array, or, with `name` NULL, of all arrays, and puts
+ segments together. `freed`, which may be NULL, takes how many rows went.
+
+ Errors: those of every change, and `NUMPACK_NOT_FOUND`.
+ */
+int32_t numpack_store_compact(const numpack_store *store, const char *name, uint64_t *freed);
+
+/*
+ Takes all arrays out of the store, and what it knows of the object they were part of.
+
+ Errors: those of every change.
+ */
+int32_t numpack_store_reset(const numpack_store *store);
+
+/* == Many changes in one commit ================================================================== */
+
+/*
+ Begins a change of a store, which is locked until `numpack_writer_commit` or
+ `numpack_writer_free`; the caller owns the writer, and one of the two ends it.
+
+ `options` may be NULL: those of the store handle. Errors: those of every change
+ (`numpack_store_save`). A thread that has a writer of a store must neither begin another nor
+ change the store through its handle: the call would wait for ever, or be `NUMPACK_LOCKED`.
+ */
+int32_t numpack_store_begin(const numpack_store *store,
+                            const numpack_store_options *options,
+                            numpack_writer **writer);
+
+/*
+ Begins a new store, which appears whole with the commit. `options` may be NULL.
+
+ Errors: `NUMPACK_EXISTS` where there is anything but an empty folder.
+ */
+int32_t numpack_writer_create(const char *path,
+                              const numpack_store_options *options,
+                              numpack_writer **writer);
+
+/*
+ Begins a new store, which takes the place of the one at the path, damaged or not, with the
+ commit. `options` may be NULL.
+
+ Errors: `NUMPACK_NOT_A_STORE` where there is anything but a store or an empty folder.
+ */
+int32_t numpack_writer_replace(const char *path,
+                               const numpack_store_options *options,
+                               numpack_writer **writer);
+
+/*
+ Makes all changes durable and visible at once, and ends the writer, whatever the result; it must
+ not be freed. After an error the store is as before or as after, never between.
+
+ `warning`, which may be NULL, is called with what the caller should know though the work
+ succeeded. Errors: those of every change.
+ */
+int32_t numpack_writer_commit(numpack_writer *writer, numpack_warning_fn warning, void *user);
+
+/*
+ Gives all changes up, and ends the writer. NULL is fine. In a forked child the store and its
+ lock stay as they are.
+ */
+void numpack_writer_free(numpack_writer *writer);
+
+/*
+ Opens an array as it will be after the commit, with the changes so far; later ones may or may
+ not show in it. The caller owns it. An array of 0 dimensions that was saved by this writer shows
+ as one row.
+
+ Errors: `NUMPACK_NOT_FOUND`, `NUMPACK_FORKED`.
+ */
+int32_t numpack_writer_array(const numpack_writer *writer, const char *name, numpack_array **array);
+
+/*
+ As `numpack_store_save`, seen after the commit. If it fails, arrays before the one that failed
+ are saved.
+
+ After an error of this or any of the following, the writer may be used on.
+ */
+int32_t numpack_writer_save(numpack_writer *writer,
+                            const char *const *names,
+                            const numpack_view *views,
+                            size_t count);
+
+/*
+ As `numpack_store_append`, seen after the commit. If it fails, no array has grown.
+ */
+int32_t numpack_writer_append(numpack_writer *writer,
+                              const char *const *names,
+                              const numpack_view *views,
+                              size_t count);
+
+/*
+ As `numpack_store_replace_rows`, seen after the commit, or at once with
+ `numpack_store_options.in_place`.
+ */
+int32_t numpack_writer_replace_rows(numpack_writer *writer,
+                                    const char *name,
+                                    const numpack_rows *rows,
+                                    const numpack_view *view);
+
+/*
+ As `numpack_store_drop_rows`, seen after the commit.
+ */
+int32_t numpack_writer_drop_rows(numpack_writer *writer,
+                                 const char *name,
+                                 const numpack_rows *rows,
+                                 uint64_t *dropped);
+
+/*
+ As `numpack_store_remove_arrays`, seen after the commit. If it fails, arrays before the one that
+ failed are removed.
+ */
+int32_t numpack_writer_remove_arrays(numpack_writer *writer,
+                                     const char *const *names,
+                                     size_t count);
+
+/*
+ As `numpack_store_rename_array`, seen after the commit.
+ */
+int32_t numpack_writer_rename_array(numpack_writer *writer, const char *from, const char *to);
+
+/*
+ As `numpack_store_clone_array`, seen after the commit.
+ */
+int32_t numpack_writer_clone_array(numpack_writer *writer, const char *from, const char *to);
+
+/*
+ As `numpack_store_compact`, seen after the commit.
+ */
+int32_t numpack_writer_compact(numpack_writer *writer, const char *name, uint64_t *freed);
+
+/*
+ As `numpack_store_reset`, seen after the commit.
+ */
+int32_t numpack_writer_reset(numpack_writer *writer);
+
+/* == What a store holds ========================================================================== */
+
+/*
+ Lists the arrays of a store as it is now, all in one state of it. The caller owns the list;
+ `numpack_list_free` gives it back. It does not change with the store.
+
+ Errors: `NUMPACK_FORMAT` if the store is damaged, `NUMPACK_IO`.
+ */
+int32_t numpack_store_list(const numpack_store *store, numpack_list **list);
+
+/*
+ How many arrays there are; 0 for NULL.
+ */
+size_t numpack_list_count(const numpack_list *list);
+
+/*
+ Says what there is of the array at `index`, from 0. What `info` points to lives as long as the
+ list.
+
+ Errors: `NUMPACK_PARAMETER` for an index past the last one, or a wrong `info->struct_size`.
+ */
+int32_t numpack_list_get(const numpack_list *list, size_t index, numpack_array_info *info);
+
+/*
+ Finds an array by its name: `index` takes its place in the list.
+
+ Errors: `NUMPACK_NOT_FOUND`.
+ */
+int32_t numpack_list_find(const numpack_list *list, const char *name, size_t *index);
+
+/*
+ Calls `warning` for each thing that a reader should know though the arrays can be read, such as
+ that what the store knew of their logical types is lost.
+ */
+int32_t numpack_list_warnings(const numpack_list *list, numpack_warning_fn warning, void *user);
+
+/*
+ Shares a list: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_list *numpack_list_retain(const numpack_list *list);
+
+/*
+ Gives a list back, and what it was asked for. NULL is fine.
+ */
+void numpack_list_free(numpack_list *list);
+
+/* == Reading arrays ============================================================================== */
+
+/*
+ Opens an array of a store as it is now; none of its rows is read. The caller owns the handle;
+ `numpack_array_free` gives it back. It has the array's file open.
+
+ Errors: `NUMPACK_NOT_FOUND`, and `NUMPACK_FORMAT` if a file of the array is damaged.
+ */
+int32_t numpack_array_open(const numpack_store *store, const char *name, numpack_array **array);
+
+/*
+ Shares an array: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_array *numpack_array_retain(const numpack_array *array);
+
+/*
+ Gives an array back, and what it was asked for. NULL is fine.
+ */
+void numpack_array_free(numpack_array *array);
+
+/*
+ Says what there is of an array. What `info` points to lives as long as the array.
+
+ Errors: `NUMPACK_PARAMETER` for a wrong `info->struct_size`.
+ */
+int32_t numpack_array_get_info(const numpack_array *array, numpack_array_info *info);
+
+/*
+ Reads a whole array into `buffer`, whose `size` must be `numpack_array_info.nbytes`: in C order,
+ little-endian, without dropped rows.
+
+ Errors of this and the following: `NUMPACK_PARAMETER` for a buffer of another size, or rows that
+ are not there; `NUMPACK_IO`; `NUMPACK_FORMAT`. After an error the buffer may be filled in part.
+ */
+int32_t numpack_array_read(const numpack_array *array, void *buffer, size_t size);
+
+/*
+ Reads `count` rows from row `start` on. `size` must be `count` times
+ `numpack_array_info.row_size`.
+ */
+int32_t numpack_array_read_rows(const numpack_array *array,
+                                uint64_t start,
+                                uint64_t count,
+                                void *buffer,
+                                size_t size);
+
+/*
+ Reads any `size` bytes, from byte `offset` of what `numpack_array_read` gives: for a stream.
+ */
+int32_t numpack_array_read_bytes(const numpack_array *array,
+                                 uint64_t offset,
+                                 void *buffer,
+                                 size_t size);
+
+/*
+ Reads the chosen rows, one after another in the order of the choice. `size` must be
+ `numpack_rows_count` times `numpack_array_info.row_size`.
+
+ For many scattered small rows, `numpack_mapped_rows_gather` is faster.
+ */
+int32_t numpack_array_gather(const numpack_array *array,
+                             const numpack_rows *rows,
+                             void *buffer,
+                             size_t size);
+
+/* == Arrays as memory ============================================================================ */
+
+/*
+ Maps a whole array into memory: `data` takes where it is, `nbytes` how long. It is read from the
+ disk as it is touched, and must not be written to. It stays until the array is freed; `data` is
+ NULL for an array without bytes.
+
+ The caller answers for the file: while it is mapped, nobody may change or shorten it. This
+ library replaces rows in place, which then changes them under the reader, in parts; for all else
+ it gives a changed array a new file or adds behind the end. The public numpack package also
+ shortens files; touching what is cut off ends the process by a signal, `SIGBUS`. Where others
+ write, use `numpack_array_read`.
+
+ Errors: `NUMPACK_PARAMETER` for an array in segments, or with dropped rows: it is not one piece
+ of a file. `numpack_store_compact` makes it one; `numpack_array_map_rows` maps it as it is. Also
+ while a committed change of rows waits to be carried out; the next writer does it.
+ */
+int32_t numpack_array_map(const numpack_array *array, const void **data, size_t *nbytes);
+
+/*
+ Maps the rows of an array, to look at single ones or to gather many. The caller owns the handle,
+ which outlives the array and the store; `numpack_mapped_rows_free` gives it back.
+
+ The caller answers for the files as with `numpack_array_map`. Errors: `NUMPACK_PARAMETER` while
+ a committed change of rows waits to be carried out.
+ */
+int32_t numpack_array_map_rows(const numpack_array *array, numpack_mapped_rows **mapped);
+
+/*
+ Shares mapped rows: they come back, and are to be freed once more. NULL is fine.
+ */
+numpack_mapped_rows *numpack_mapped_rows_retain(const numpack_mapped_rows *mapped);
+
+/*
+ Gives mapped rows back, and every pointer to one. NULL is fine.
+ */
+void numpack_mapped_rows_free(numpack_mapped_rows *mapped);
+
+/*
+ Points to one row, from 0, counted without dropped ones: `data` takes where it is, at any
+ address, and `size` how many bytes it has. It stays as long as the handle.
+
+ Errors: `NUMPACK_PARAMETER` for a row that is not there.
+ */
+int32_t numpack_mapped_rows_get(const numpack_mapped_rows *mapped,
+                                uint64_t row,
+                                const void **data,
+                                size_t *size);
+
+/*
+ Copies `count` rows, in the order and as often as they are named, one after another into
+ `buffer`, whose `size` must be `count` times `numpack_array_info.row_size`. A negative number
+ counts from the end.
+
+ Errors: `NUMPACK_PARAMETER` for a row that is not there, or a buffer of another size; nothing is
+ written then.
+ */
+int32_t numpack_mapped_rows_gather(const numpack_mapped_rows *mapped,
+                                   const int64_t *rows,
+                                   size_t count,
+                                   void *buffer,
+                                   size_t size);
+
+/* == Packages: a store in one file =============================================================== */
+
+/*
+ Makes a package of the store at a path, in one state of it. The store is not locked; the package
+ appears whole or not at all.
+
+ `store` and `package` are paths, the latter outside the store. `options` may be NULL. `files`,
+ `size` and `package_size`, each may be NULL, take how many files there are in it, their bytes,
+ and those of the package.
+
+ Errors: `NUMPACK_EXISTS`; `NUMPACK_NOT_A_STORE`; `NUMPACK_CHANGED` if the store was changed
+ meanwhile again and again; `NUMPACK_FORMAT` for a damaged one; `NUMPACK_IO`.
+ */
+int32_t numpack_pack(const char *store,
+                     const char *package,
+                     const numpack_pack_options *options,
+                     uint64_t *files,
+                     uint64_t *size,
+                     uint64_t *package_size);
+
+/*
+ Makes a store of a package. Everything is checked before the store appears, whole.
+
+ `package` and `store` are paths. `options` may be NULL. `files` and `size`, both may be NULL,
+ take how many files were written, and their bytes.
+
+ Errors: `NUMPACK_EXISTS`; `NUMPACK_NOT_A_STORE` if that is what is to be replaced;
+ `NUMPACK_FORMAT` for a damaged package; `NUMPACK_LIMIT`; `NUMPACK_LOCKED`; `NUMPACK_IO`. What was
+ at the path is then as it was.
+ */
+int32_t numpack_unpack(const char *package,
+                       const char *store,
+                       const numpack_unpack_options *options,
+                       uint64_t *files,
+                       uint64_t *size);
+
+/*
+ Opens a package. The caller owns the handle; `numpack_package_free` gives it back.
+
+ All but the content of the arrays is read and checked. Errors: `NUMPACK_FORMAT`,
+ `NUMPACK_UNSUPPORTED`, `NUMPACK_LIMIT`, `NUMPACK_IO`.
+ */
+int32_t numpack_package_open(const char *path, numpack_package **package);
+
+/*
+ Shares a package: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_package *numpack_package_retain(const numpack_package *package);
+
+/*
+ Gives a package back. NULL is fine.
+ */
+void numpack_package_free(numpack_package *package);
+
+/*
+ Lists the arrays of a package, as `numpack_store_list` does those of a store.
+ */
+int32_t numpack_package_list(const numpack_package *package, numpack_list **list);
+
+/*
+ Reads one array whole, as `numpack_array_read` does. Nothing but a zlib stream's own checksum is
+ checked; `numpack_package_verify` checks all.
+
+ Errors: `NUMPACK_NOT_FOUND`, and those of `numpack_array_read`.
+ */
+int32_t numpack_package_read(const numpack_package *package,
+                             const char *name,
+                             void *buffer,
+                             size_t size);
+
+/*
+ Reads `count` rows of one array from row `start` on, as `numpack_array_read_rows` does. In a
+ compressed package all before them is inflated too.
+
+ Errors: as for `numpack_package_read`.
+ */
+int32_t numpack_package_read_rows(const numpack_package *package,
+                                  const char *name,
+                                  uint64_t start,
+                                  uint64_t count,
+                                  void *buffer,
+                                  size_t size);
+
+/*
+ Reads everything and compares the checksum: with what opening checks, the package then holds a
+ sound store.
+
+ Errors: `NUMPACK_FORMAT` if it is damaged, `NUMPACK_IO`.
+ */
+int32_t numpack_package_verify(const numpack_package *package);
+
+/* == Verification ================================================================================ */
+
+/*
+ Looks for everything that is wrong with the store at a path. Nothing is written.
+
+ `NUMPACK_OK`: the store is sound; there may be notices. `NUMPACK_FORMAT`: it has faults, and
+ `numpack_last_error` has the first. `callback`, which may be NULL, is called for each fault and
+ notice. `faults` and `notices`, both may be NULL, take how many there are, and for a store with
+ faults too.
+
+ Other errors: `NUMPACK_NOT_A_STORE`; `NUMPACK_CANCELLED`; `NUMPACK_CHANGED` if the store was
+ changed meanwhile again and again; `NUMPACK_IO`.
+ */
+int32_t numpack_store_verify(const char *path,
+                             numpack_fault_fn callback,
+                             void *user,
+                             uint64_t *faults,
+                             uint64_t *notices);
 
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* NUMPACK_H */
+/* == Structs at hand ============================================================================= */
+
+/* Every row. */
+static inline numpack_rows numpack_rows_all(void) {
+    numpack_rows rows;
+    rows.struct_size = (uint32_t)sizeof rows;
+    rows.kind = NUMPACK_ROWS_ALL;
+    rows.start = 0;
+    rows.stop = 0;
+    rows.step = 0;
+    rows.list = NULL;
+    rows.mask = NULL;
+    rows.count = 0;
+    return rows;
+}
+
+/* One row; a negative number counts from the end. */
+static inline numpack_rows numpack_rows_index(int64_t row) {
+    numpack_rows rows = numpack_rows_all();
+    rows.kind = NUMPACK_ROWS_INDEX;
+    rows.start = row;
+    return rows;
+}
+
+/* Every `step`-th row from `start` to before `stop`, either of which may be NUMPACK_ROWS_END. */
+static inline numpack_rows numpack_rows_slice(int64_t start, int64_t stop, int64_t step) {
+    numpack_rows rows = numpack_rows_all();
+    rows.kind = NUMPACK_ROWS_SLICE;
+    rows.start = start;
+    rows.stop = stop;
+    rows.step = step;
+    return rows;
+}
+
+/* `count` rows, which are borrowed. */
+static inline numpack_rows numpack_rows_list(const int64_t *list, size_t count) {
+    numpack_rows rows = numpack_rows_all();
+    rows.kind = NUMPACK_ROWS_LIST;
+    rows.list = list;
+    rows.count = count;
+    return rows;
+}
+
+/* The rows whose byte, of `count` that are borrowed, is not 0. */
+static inline numpack_rows numpack_rows_mask(const uint8_t *mask, size_t count) {
+    numpack_rows rows = numpack_rows_all();
+    rows.kind = NUMPACK_ROWS_MASK;
+    rows.mask = mask;
+    rows.count = count;
+    return rows;
+}
+
+/* An array in C order without gaps, whose shape and `nbytes` bytes of data are borrowed. */
+static inline numpack_view numpack_view_of(int32_t dtype, uint32_t ndim, const uint64_t *shape,
+                                           const void *data, size_t nbytes) {
+    numpack_view view;
+    view.struct_size = (uint32_t)sizeof view;
+    view.dtype = dtype;
+    view.ndim = ndim;
+    view.reserved = 0;
+    view.shape = shape;
+    view.strides = NULL;
+    view.data = data;
+    view.nbytes = nbytes;
+    view.offset = 0;
+    return view;
+}
+
+#endif /* NUMPACK_H */

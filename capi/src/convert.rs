@@ -2,12 +2,11 @@
 
 use std::ffi::c_char;
 
-use numpack_interop::{
-    Error, Existing, FromTorch, Report, ToTorch, from_torch_file, to_torch_file,
-};
+use numpack_interop::{Existing, FromTorch, Report, ToTorch, from_torch_file, to_torch_file};
 
 use crate::options::{self, Callbacks, numpack_from_torch_options, numpack_to_torch_options};
 use crate::shell::{self, guard};
+use crate::structs;
 
 /// Converts a `.pt` file to a NumPack store, streaming; nothing in the file is executed.
 ///
@@ -17,10 +16,6 @@ use crate::shell::{self, guard};
 ///
 /// `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
 /// NULL, take the number of arrays written and their bytes.
-///
-/// # Safety
-/// Each pointer is NULL or valid as the conventions say: text ends in NUL, `options` points to
-/// `struct_size` bytes, outputs are writable. Callbacks must not unwind or jump out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_from_torch_file(
     input: *const c_char,
@@ -33,7 +28,7 @@ pub unsafe extern "C" fn numpack_from_torch_file(
         // SAFETY: the caller's promise.
         let (input, output) = unsafe { shell::paths(input, output) }?;
         // SAFETY: the caller's promise.
-        let o = unsafe { options::read(options) }?;
+        let o = unsafe { structs::read_or_zero(options) }?;
         options::reserved(o.reserved)?;
         let mut settings = FromTorch::new()
             .existing(options::existing(o.existing, Existing::Merge)?)
@@ -63,9 +58,6 @@ pub unsafe extern "C" fn numpack_from_torch_file(
 ///
 /// `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be
 /// NULL, take the number of storages written and their bytes.
-///
-/// # Safety
-/// As for `numpack_from_torch_file`; `array_names` points to `array_count` texts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_to_torch_file(
     input: *const c_char,
@@ -78,12 +70,13 @@ pub unsafe extern "C" fn numpack_to_torch_file(
         // SAFETY: the caller's promise.
         let (input, output) = unsafe { shell::paths(input, output) }?;
         // SAFETY: the caller's promise.
-        let o = unsafe { options::read(options) }?;
+        let o = unsafe { structs::read_or_zero(options) }?;
         options::reserved(o.reserved)?;
         let mut settings =
             ToTorch::new().existing(options::existing(o.existing, Existing::Replace)?);
         // SAFETY: the caller's promise.
-        if let Some(names) = unsafe { names(o.array_names, o.array_count) }? {
+        let names = unsafe { shell::texts(o.array_names, o.array_count, "array_names") }?;
+        if !o.array_names.is_null() {
             settings = settings.array_names(names);
         }
         if o.chunk_size != 0 {
@@ -110,30 +103,4 @@ unsafe fn hand_over(report: &Report, callbacks: &Callbacks, tensors: *mut u64, b
     unsafe { shell::put(tensors, report.tensors as u64) };
     // SAFETY: the caller's promise.
     unsafe { shell::put(bytes, report.bytes) };
-}
-
-/// The names of an array of texts; `None` for NULL.
-///
-/// # Safety
-/// `names` is NULL or points to `count` texts.
-unsafe fn names<'a>(
-    names: *const *const c_char,
-    count: usize,
-) -> Result<Option<Vec<&'a str>>, Error> {
-    if names.is_null() {
-        return match count {
-            0 => Ok(None),
-            _ => Err(Error::Parameter(format!("array_count is {count}, array_names is NULL"))),
-        };
-    }
-    let mut list = Vec::new();
-    for i in 0..count {
-        // SAFETY: i is below count, for which the caller vouches.
-        let place = unsafe { names.add(i) };
-        // SAFETY: as above.
-        let text = unsafe { place.read_unaligned() };
-        // SAFETY: the caller vouches for each text.
-        list.push(unsafe { shell::required(text, "a name in array_names") }?);
-    }
-    Ok(Some(list))
 }

@@ -1,29 +1,76 @@
-//! The C interface of libnumpack: a thin shell around `numpack-interop`, with no algorithm of its
-//! own. `include/numpack.h` is generated from this crate.
+//! The C interface of libnumpack: a thin shell around `numpack-interop` and `numpack-format`, with
+//! no algorithm of its own. `include/numpack.h` is generated from this crate, in the order below.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `convert` | `numpack_from_torch_file`, `numpack_to_torch_file` |
-//! | `options` | the option structs and the callbacks |
-//! | `status` | status codes and the message of the last error |
 //! | `version` | versions |
-//! | `shell` | what every function does: NULL checks, text, panics caught |
+//! | `status` | status codes and the message of the last error |
+//! | `options` | the callbacks, and the options of conversions |
+//! | `convert` | `numpack_from_torch_file`, `numpack_to_torch_file` |
+//! | `dtype` | element types |
+//! | `view` | what goes in: arrays in memory, choices of rows |
+//! | `store` | `numpack_store`: opening, and changes that are durable on return |
+//! | `writer` | `numpack_writer`: many changes in one commit |
+//! | `list` | `numpack_list`: what arrays there are |
+//! | `array` | `numpack_array`: reading one |
+//! | `map` | arrays as memory |
+//! | `package` | `numpack_package`, packing and unpacking |
+//! | `verify` | what is wrong with a store |
+//! | `shell` | what every function does: NULL checks, text, memory, panics caught |
+//! | `structs` | structs that begin with their size |
+//! | `handle` | what is behind the opaque pointers |
 //!
 //! # Conventions
 //!
 //! - A function returns a status; [`status::NUMPACK_OK`] is 0, and the numbers are never reused.
 //!   After any other, `numpack_last_error` has a message for this thread.
-//! - Inputs come first, then outputs. An output is written only on success; a NULL output is
-//!   skipped.
+//! - The handle comes first, then inputs, then outputs. An output is written only on success; a
+//!   NULL output is skipped, but one for a handle is needed.
 //! - Paths and names are UTF-8 and end in NUL. NULL where something is required is
 //!   `NUMPACK_PARAMETER`, not a crash.
-//! - Option structs begin with `struct_size`, set to their `sizeof`; all else may be zero and then
-//!   has its default. A NULL options pointer means all defaults.
+//! - `_open`, `_create`, `_begin` and `_list` give ownership, `_free` takes it, `_retain` shares;
+//!   what `_get` gives is borrowed.
+//! - Structs begin with `struct_size`, set to their `sizeof`; in options, all else may be zero and
+//!   then has its default, and a NULL pointer means all defaults.
 //! - Callbacks take `void *user` last. They are called on the calling thread.
-//! - Every function may be called from any thread, also at the same time.
+//! - What is behind a `const` pointer may be used by several threads at once, what is behind any
+//!   other not.
+//!
+//! # Safety
+//!
+//! What a C program promises with every call, and the comments of `unsafe` blocks call the caller's
+//! promise: a pointer is NULL or valid. Text ends in NUL; a struct has `struct_size` bytes, and what
+//! it points to is there; an output and a buffer are writable, and nobody else uses them; a handle
+//! has not been freed. Callbacks neither unwind nor jump out.
+#![allow(clippy::missing_safety_doc, reason = "the contract is the same for all, and stated once")]
+
+// The header has this order.
+pub mod version;
+
+pub mod status;
+
+pub mod options;
 
 pub mod convert;
-pub mod options;
+
+pub mod dtype;
+
+pub mod view;
+
+pub mod store;
+
+pub mod writer;
+
+pub mod list;
+
+pub mod array;
+
+pub mod map;
+
+pub mod package;
+
+pub mod verify;
+
+mod handle;
 mod shell;
-pub mod status;
-pub mod version;
+mod structs;

@@ -1,9 +1,12 @@
-//! Option structs and callbacks.
+//! The options of conversions, and the callbacks.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 
 use numpack_interop::{CrcPolicy, Error, Existing, Progress};
+
+use crate::shell;
+use crate::structs::Versioned;
 
 /// The usual: `numpack_from_torch_file` adds to an existing store, `numpack_to_torch_file`
 /// replaces an existing file.
@@ -90,19 +93,10 @@ pub struct numpack_to_torch_options {
     pub user: *mut c_void,
 }
 
-/// An option struct: plain data whose first field is its size, and for which all zeros are the
-/// defaults.
-///
-/// # Safety
-/// `repr(C)`, first field `u32`, and any bytes a C program writes by the struct's declaration are
-/// a valid value.
-pub(crate) unsafe trait Options: Copy {
-    const DEFAULT: Self;
-}
-
 // SAFETY: integers, raw pointers and nullable function pointers only, and `struct_size` first.
-unsafe impl Options for numpack_from_torch_options {
-    const DEFAULT: Self = numpack_from_torch_options {
+unsafe impl Versioned for numpack_from_torch_options {
+    const NAME: &str = "numpack_from_torch_options";
+    const ZERO: Self = numpack_from_torch_options {
         struct_size: 0,
         existing: 0,
         key: std::ptr::null(),
@@ -118,8 +112,9 @@ unsafe impl Options for numpack_from_torch_options {
 }
 
 // SAFETY: as above.
-unsafe impl Options for numpack_to_torch_options {
-    const DEFAULT: Self = numpack_to_torch_options {
+unsafe impl Versioned for numpack_to_torch_options {
+    const NAME: &str = "numpack_to_torch_options";
+    const ZERO: Self = numpack_to_torch_options {
         struct_size: 0,
         existing: 0,
         array_names: std::ptr::null(),
@@ -131,40 +126,6 @@ unsafe impl Options for numpack_to_torch_options {
         warning: None,
         user: std::ptr::null_mut(),
     };
-}
-
-/// A copy of the caller's options.
-///
-/// # Safety
-/// `options` is NULL or points to at least 4 readable bytes, a `uint32_t`, and to as many as that
-/// number says.
-pub(crate) unsafe fn read<T: Options>(options: *const T) -> Result<T, Error> {
-    if options.is_null() {
-        return Ok(T::DEFAULT);
-    }
-    // SAFETY: the caller vouches for a u32 at the start.
-    let size = unsafe { options.cast::<u32>().read_unaligned() } as usize;
-    // Later versions append fields; this one has none that could be missing.
-    if size < size_of::<T>() || size > 65536 {
-        return Err(Error::Parameter(format!(
-            "options: struct_size is {size}, expected {}; set it to sizeof the struct",
-            size_of::<T>()
-        )));
-    }
-    // A caller built for a later version may ask for what this one does not know.
-    for i in size_of::<T>()..size {
-        // SAFETY: i is below `size`, for which the caller vouches.
-        let at = unsafe { options.cast::<u8>().add(i) };
-        // SAFETY: as above.
-        if unsafe { at.read() } != 0 {
-            return Err(Error::Parameter(format!(
-                "options: byte {i} is set, which this version of the library does not know"
-            )));
-        }
-    }
-    // SAFETY: the caller vouches for `size` bytes, which are at least those of T, and any bytes
-    // are a valid T.
-    Ok(unsafe { options.read_unaligned() })
 }
 
 pub(crate) fn existing(value: i32, default: Existing) -> Result<Existing, Error> {
@@ -215,13 +176,20 @@ impl Progress for Callbacks {
 
 impl Callbacks {
     pub(crate) fn warn(&self, warnings: &[String]) {
-        let Some(warning) = self.warning else { return };
-        for text in warnings {
-            // A name in the message may hold a NUL, which would end it.
-            let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
-            let text: &CStr = &text;
-            // SAFETY: the caller vouches for its function; the text ends in NUL and lives on.
-            unsafe { warning(text.as_ptr(), self.user) };
-        }
+        // SAFETY: the caller vouches for its function and what it handed us.
+        unsafe { warn(self.warning, self.user, warnings) };
+    }
+}
+
+/// Tells the caller what it should know though the work succeeded.
+///
+/// # Safety
+/// `warning` is NULL or may be called with `user`.
+pub(crate) unsafe fn warn(warning: numpack_warning_fn, user: *mut c_void, warnings: &[String]) {
+    let Some(warning) = warning else { return };
+    for text in warnings {
+        let text = shell::c_text(text);
+        // SAFETY: the caller vouches for its function; the text ends in NUL and lives on.
+        unsafe { warning(text.as_ptr(), user) };
     }
 }

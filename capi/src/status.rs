@@ -13,7 +13,8 @@ pub const NUMPACK_IO: i32 = 1;
 pub const NUMPACK_FORMAT: i32 = 2;
 /// A file is sound, but of a kind or with a feature that is not read.
 pub const NUMPACK_UNSUPPORTED: i32 = 3;
-/// An argument cannot be: NULL, not UTF-8, an unknown constant, a name that is not there.
+/// An argument cannot be: NULL, not UTF-8, an unknown constant, a row that is not there, a buffer
+/// of another size, a key or name that a conversion does not find.
 pub const NUMPACK_PARAMETER: i32 = 4;
 /// A file asks for more than the limits allow.
 pub const NUMPACK_LIMIT: i32 = 5;
@@ -25,6 +26,17 @@ pub const NUMPACK_EXISTS: i32 = 7;
 pub const NUMPACK_LOCKED: i32 = 8;
 /// A fault of the library itself was caught. Please report it; the process may go on.
 pub const NUMPACK_PANIC: i32 = 9;
+/// A store or package holds no array of that name.
+pub const NUMPACK_NOT_FOUND: i32 = 10;
+/// Somebody else changed or replaced the store or file meanwhile. Open it again.
+pub const NUMPACK_CHANGED: i32 = 11;
+/// A forked child used a handle of its parent to change a store. Open the store in the child.
+pub const NUMPACK_FORKED: i32 = 12;
+/// A sync failed before, so what was written since the one before it may be lost. Open the store
+/// again and verify it.
+pub const NUMPACK_POISONED: i32 = 13;
+/// There is no store at the path: nothing, or something else.
+pub const NUMPACK_NOT_A_STORE: i32 = 14;
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
@@ -48,8 +60,14 @@ pub(crate) fn code(error: &Error) -> i32 {
         | Error::Parameter(_) => NUMPACK_PARAMETER,
         Error::Torch(T::Limit { .. }) | Error::NumPack(N::Limit { .. }) => NUMPACK_LIMIT,
         Error::Cancelled | Error::Torch(T::Cancelled { .. }) => NUMPACK_CANCELLED,
-        Error::Exists { .. } => NUMPACK_EXISTS,
+        Error::Exists { .. } | Error::NumPack(N::Exists { .. }) => NUMPACK_EXISTS,
         Error::NumPack(N::Locked { .. }) => NUMPACK_LOCKED,
+        Error::NumPack(N::NoArray { .. }) => NUMPACK_NOT_FOUND,
+        Error::NumPack(N::Changed { .. }) => NUMPACK_CHANGED,
+        Error::NumPack(N::Forked { .. }) => NUMPACK_FORKED,
+        Error::NumPack(N::Poisoned { .. }) => NUMPACK_POISONED,
+        Error::NumPack(N::NotAStore { .. }) => NUMPACK_NOT_A_STORE,
+        // A damaged file.
         _ => NUMPACK_FORMAT,
     }
 }
@@ -59,9 +77,6 @@ pub(crate) fn code(error: &Error) -> i32 {
 ///
 /// Writes at most `size` bytes to `buffer`, the last of them NUL, and returns the length of the
 /// whole message without its NUL. With `buffer` NULL or `size` 0 it only returns the length.
-///
-/// # Safety
-/// `buffer` is NULL or points to `size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_last_error(buffer: *mut c_char, size: usize) -> usize {
     LAST.with_borrow(|last| {

@@ -34,9 +34,10 @@ fn compile(source: &Path, program: &Path, standard: &str, is_static: bool) {
         .arg(repository().join("include"))
         .arg(source)
         .arg("-o")
-        .arg(program);
+        .arg(program)
+        .arg("-pthread");
     if is_static {
-        cc.arg(build_dir().join("libnumpack.a")).args(["-lpthread", "-ldl", "-lm"]);
+        cc.arg(build_dir().join("libnumpack.a")).args(["-ldl", "-lm"]);
     } else {
         cc.arg("-L").arg(build_dir()).arg("-lnumpack");
     }
@@ -72,45 +73,94 @@ fn the_example_converts_there_and_back() {
 }
 
 #[test]
+fn the_example_keeps_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = folder.path().join("store");
+    compile(&repository().join("examples/store.c"), &exe, "c11", false);
+    let store = folder.path().join("embeddings.npk");
+    let package = folder.path().join("embeddings.npkg");
+    let said = run(program(&exe).arg(&store).arg(&package));
+    assert!(
+        said.starts_with("vectors: 3 rows of float32, the last begins with 5, the first with 1")
+    );
+    let packed = numpack_format::Package::open(&package).unwrap();
+    packed.verify().unwrap();
+    let mut ids = [0; 24];
+    packed.read_into("ids", &mut ids).unwrap();
+    assert_eq!(ids.chunks(8).map(|id| id[0]).collect::<Vec<_>>(), [100, 101, 101]);
+    assert_eq!(numpack_format::Store::verify(&store).unwrap(), []);
+}
+
+/// Programs that check every rule a C program can see, each for its part of the header.
+const PROGRAMS: [&str; 5] = ["rules", "store", "writer", "reading", "sharing"];
+
+/// Compiles one of them in a folder.
+fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {
+    let exe = folder.join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/{name}.c"));
+    compile(&source, &exe, standard, is_static);
+    exe
+}
+
+#[test]
 fn every_rule_of_the_interface_holds() {
     for (standard, is_static) in [("c99", false), ("c11", true)] {
-        let folder = tempfile::tempdir().unwrap();
-        let exe = folder.path().join("rules");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules.c");
-        compile(&source, &exe, standard, is_static);
-        let checkpoint = repository().join("examples/checkpoint.pt");
-        let said = run(program(&exe).arg(&checkpoint).arg(folder.path()));
-        assert!(said.ends_with("all rules hold\n"), "{said}");
+        for name in PROGRAMS {
+            let folder = tempfile::tempdir().unwrap();
+            let exe = compile_program(name, folder.path(), standard, is_static);
+            let checkpoint = repository().join("examples/checkpoint.pt");
+            let said = run(program(&exe).arg(&checkpoint).arg(folder.path()));
+            assert!(said.ends_with("all rules hold\n"), "{name}: {said}");
+        }
     }
 }
 
-/// The same program under valgrind, where it is installed: no error, no leak.
+/// The same programs under valgrind, where it is installed: no error, no leak.
 #[test]
 fn valgrind_finds_nothing() {
     if Command::new("valgrind").arg("--version").output().is_err() {
         skip("valgrind");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let exe = folder.path().join("rules");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules.c");
-    compile(&source, &exe, "c11", false);
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .args([
-            "--quiet",
-            "--error-exitcode=9",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite",
-        ])
-        .arg(&exe)
-        .arg(repository().join("examples/checkpoint.pt"))
-        .arg(folder.path())
-        .env("LD_LIBRARY_PATH", build_dir());
-    run(&mut valgrind);
+    for name in PROGRAMS {
+        let folder = tempfile::tempdir().unwrap();
+        let exe = compile_program(name, folder.path(), "c11", false);
+        let mut valgrind = Command::new("valgrind");
+        valgrind
+            .args([
+                "--quiet",
+                "--error-exitcode=9",
+                "--leak-check=full",
+                "--errors-for-leak-kinds=definite",
+            ])
+            .arg(&exe)
+            .arg(repository().join("examples/checkpoint.pt"))
+            .arg(folder.path())
+            .env("LD_LIBRARY_PATH", build_dir());
+        run(&mut valgrind);
+    }
 }
 
-/// Nothing but `numpack_*` can be called from outside.
+/// The header is C++ too, and may be included twice.
+#[test]
+fn the_header_is_cpp() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("both.cpp");
+    let text = "#include <numpack.h>\n#include <numpack.h>\nint main() { return numpack_rows_all().kind; }\n";
+    std::fs::write(&source, text).unwrap();
+    let cxx = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    if Command::new(&cxx).arg("--version").output().is_err() {
+        skip("a C++ compiler");
+        return;
+    }
+    run(Command::new(cxx)
+        .args(["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+        .arg(repository().join("include"))
+        .arg(&source));
+}
+
+/// Every function of the header is exported, and nothing else: all else cannot be called from
+/// outside.
 #[test]
 fn only_our_names_are_exported() {
     let Ok(output) = Command::new("nm")
@@ -125,14 +175,21 @@ fn only_our_names_are_exported() {
     let mut names: Vec<&str> =
         std::str::from_utf8(&output.stdout).unwrap().split_whitespace().collect();
     names.sort_unstable();
-    assert_eq!(
-        names,
-        [
-            "numpack_abi_version",
-            "numpack_from_torch_file",
-            "numpack_last_error",
-            "numpack_to_torch_file",
-            "numpack_version",
-        ]
-    );
+    assert_eq!(names, functions_of_the_header());
+}
+
+/// The names before an opening parenthesis at the start of a line, but for those the header itself
+/// defines.
+fn functions_of_the_header() -> Vec<String> {
+    let header = std::fs::read_to_string(repository().join("include/numpack.h")).unwrap();
+    let declared = |line: &str| {
+        let is_code = line.starts_with(|c: char| c.is_ascii_lowercase())
+            && !line.starts_with("typedef")
+            && !line.starts_with("static");
+        let name = line.split_once('(')?.0.rsplit([' ', '*']).next()?;
+        (is_code && name.starts_with("numpack_")).then(|| name.to_owned())
+    };
+    let mut names: Vec<String> = header.lines().filter_map(declared).collect();
+    names.sort_unstable();
+    names
 }

@@ -2,6 +2,43 @@
 
 use std::path::Path;
 
+/// The headings of the header, each with the line before whose comment it stands.
+const SECTIONS: [(&str, &str); 21] = [
+    ("#define NUMPACK_ABI_VERSION", "The version"),
+    ("#define NUMPACK_OK", "Status codes"),
+    ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
+    ("#define NUMPACK_DTYPE_BOOL", "Element types"),
+    ("#define NUMPACK_ROWS_ALL", "Choices of rows"),
+    ("#define NUMPACK_COMPRESSION_NONE", "Packages: constants"),
+    ("#define NUMPACK_FAULT_OTHER", "What can be wrong with a store"),
+    ("typedef struct numpack_array numpack_array;", "Handles"),
+    ("typedef int32_t (*numpack_progress_fn)", "Callbacks and structs"),
+    ("uint32_t numpack_abi_version(", "Versions and messages"),
+    ("int32_t numpack_from_torch_file(", "Conversions"),
+    ("size_t numpack_dtype_size(", "Element types and rows"),
+    ("int32_t numpack_store_open(", "Stores"),
+    ("int32_t numpack_store_save(", "Changes, each durable on return"),
+    ("int32_t numpack_store_begin(", "Many changes in one commit"),
+    ("int32_t numpack_store_list(", "What a store holds"),
+    ("int32_t numpack_array_open(", "Reading arrays"),
+    ("int32_t numpack_array_map(", "Arrays as memory"),
+    ("int32_t numpack_pack(", "Packages: a store in one file"),
+    ("int32_t numpack_store_verify(", "Verification"),
+    ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),
+];
+
+/// The header, with its headings.
+fn with_sections(mut header: String) -> String {
+    for (item, title) in SECTIONS {
+        let item = format!("\n{item}");
+        let at = header.find(&item).unwrap_or_else(|| panic!("no {item} in the header"));
+        let comment = header[..at].rfind("\n/*").unwrap();
+        let line = "=".repeat(92 - title.len());
+        header.insert_str(comment + 1, &format!("/* == {title} {line} */\n\n"));
+    }
+    header
+}
+
 #[test]
 fn the_committed_header_is_current() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -14,7 +51,7 @@ fn the_committed_header_is_current() {
         .generate()
         .unwrap()
         .write(&mut generated);
-    let generated = String::from_utf8(generated).unwrap();
+    let generated = with_sections(String::from_utf8(generated).unwrap());
     // `cargo xtask header` runs this test with the variable set.
     if std::env::var_os("NUMPACK_WRITE_HEADER").is_some() {
         std::fs::write(&header, &generated).unwrap();

@@ -1,21 +1,5 @@
 /* Every rule of the interface that a C program can see. Usage: rules CHECKPOINT FOLDER */
-#include <numpack.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static int failures = 0;
-
-#define CHECK(condition)                                                                     \
-    do {                                                                                     \
-        if (!(condition)) {                                                                  \
-            char text_[512];                                                                 \
-            numpack_last_error(text_, sizeof text_);                                         \
-            fprintf(stderr, "line %d: %s (last error: %s)\n", __LINE__, #condition, text_);  \
-            failures++;                                                                      \
-        }                                                                                    \
-    } while (0)
+#include "check.h"
 
 static int32_t stop_at_once(uint64_t done, uint64_t total, void *user) {
     (void)done;
@@ -30,18 +14,6 @@ static int32_t go_on(uint64_t done, uint64_t total, void *user) {
     CHECK(done >= *last);
     *last = done;
     return 0;
-}
-
-static void join(char *out, size_t size, const char *folder, const char *name) {
-    snprintf(out, size, "%s/%s", folder, name);
-}
-
-static int exists(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (file) {
-        fclose(file);
-    }
-    return file != NULL;
 }
 
 int main(int argc, char **argv) {
@@ -145,8 +117,5 @@ int main(int argc, char **argv) {
     /* A store is no checkpoint, and says so. */
     CHECK(numpack_from_torch_file(metadata, store, NULL, NULL, NULL) != NUMPACK_OK);
 
-    if (failures == 0) {
-        puts("all rules hold");
-    }
-    return failures == 0 ? 0 : 1;
+    return finish();
 }

@@ -109,9 +109,14 @@ impl NumPack {
     /// Makes a new store without arrays, and opens it. The path must not exist, or be an empty
     /// folder.
     pub fn create(path: impl AsRef<Path>) -> Result<NumPack> {
+        NumPack::create_with(path, &WriterOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn create_with(path: impl AsRef<Path>, options: &WriterOptions) -> Result<NumPack> {
         let path = path.as_ref();
-        Writer::create(path)?.commit()?;
-        NumPack::open(path)
+        Writer::create_with(path, options)?.commit()?;
+        NumPack::open_with(path, options)
     }
 
     /// Opens the store at a path, and makes it first if there is nothing.
@@ -140,6 +145,21 @@ impl NumPack {
         let store = Arc::new(Store::open_with(&self.path, &self.options.limits)?);
         *seen = Some(store.clone());
         Ok(store)
+    }
+
+    /// The same, with what [`arrays`](Store::arrays) gives: that then succeeds whatever becomes of
+    /// the store.
+    pub fn listed(&self) -> Result<Arc<Store>> {
+        loop {
+            let store = self.store()?;
+            match store.arrays() {
+                // It has been changed since: look again.
+                Err(Error::Changed { .. }) if !store.is_latest()? => continue,
+                Err(e) => return Err(e),
+                Ok(_) => {}
+            }
+            return Ok(store);
+        }
     }
 
     /// Opens an array for reading, as it is now.

@@ -354,7 +354,7 @@ fn misfit(note: &ArrayNote, record: &Record) -> Option<String> {
 }
 
 /// A note that says no more than what is stored, and whether it is 0-d.
-fn note(e: &Entry) -> ArrayNote {
+pub(crate) fn note(e: &Entry) -> ArrayNote {
     ArrayNote {
         name: e.record.name.clone(),
         stored: e.record.dtype.code(),

@@ -405,6 +405,7 @@ fn shape_of(array: &Array) -> Vec<u64> {
 
 fn check_array(array: &numpack_format::Array, expected: &Array, name: &str) {
     let info = array.info();
+    assert_eq!(info.is_scalar(), expected.scalar, "{name:?}");
     assert_eq!((info.dtype, &info.shape), (expected.dtype, &shape_of(expected)), "{name:?}");
     let mut bytes = vec![0xee; array.nbytes() as usize];
     array.read_into(&mut bytes).unwrap();
@@ -424,7 +425,6 @@ fn check_store(store: &Store, model: &Model) {
     assert_eq!(names, model.keys().map(String::as_str).collect::<Vec<_>>());
     for (name, expected) in model {
         let array = store.array(name).unwrap();
-        assert_eq!(array.info().is_scalar(), expected.scalar, "{name:?}");
         check_array(&array, expected, name);
     }
     assert_eq!(store.warnings(), [""; 0]);

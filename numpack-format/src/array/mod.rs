@@ -43,6 +43,16 @@ impl ArrayInfo {
         byte_size(self.dtype, self.shape.iter().copied()).unwrap_or(0)
     }
 
+    /// How many rows there are: the first dimension, without dropped rows.
+    pub fn rows(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// The size of a row in bytes.
+    pub fn row_size(&self) -> u64 {
+        row_size(self.dtype, self.shape.iter().copied()).unwrap_or(0)
+    }
+
     /// Whether the array is logically 0-d, stored with shape `[1]`.
     pub fn is_scalar(&self) -> bool {
         self.note.as_ref().is_some_and(|n| n.scalar)
@@ -112,7 +122,7 @@ impl Array {
         watch: Option<Watch>,
     ) -> Array {
         let bitmap = bitmap.filter(|b| b.live() != info.stored_rows);
-        let row_size = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
+        let row_size = info.row_size();
         let nbytes = info.nbytes();
         let source = watch.map_or(Source::Quiet, Source::Watched);
         Array { info, parts, bitmap, row_size, nbytes, source }
@@ -136,7 +146,7 @@ impl Array {
 
     /// How many rows there are: the first dimension.
     pub fn rows(&self) -> u64 {
-        self.info.shape.first().copied().unwrap_or(1)
+        self.info.rows()
     }
 
     /// The size of a row in bytes.

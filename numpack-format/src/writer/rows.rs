@@ -8,7 +8,7 @@ use crate::bitmap::Bitmap;
 use crate::commit;
 use crate::dtype::{byte_size, row_size};
 use crate::error::{Error, Result};
-use crate::plan::{Bits, Current, Entry, NoteOf};
+use crate::plan::{self, Bits, Current, Entry, NoteOf};
 use crate::redo::RecordWriter;
 use crate::rows::{Picked, Rows};
 use crate::view::{Elements, View};
@@ -448,7 +448,14 @@ impl Writer {
         if let (Some(rows), Some(bitmap)) = (shape.first_mut(), &bitmap) {
             *rows = bitmap.live();
         }
-        let note = store.note(name).filter(|_| entry.note == NoteOf::Kept).cloned();
+        let note = match entry.note {
+            NoteOf::Kept => store.note(name).cloned(),
+            NoteOf::Fresh if entry.scalar => Some(plan::note(&entry)),
+            NoteOf::Fresh => None,
+            NoteOf::Moved(i) | NoteOf::Copied(i) => {
+                store.side().and_then(|side| side.arrays.get(i).cloned())
+            }
+        };
         let info = ArrayInfo {
             name: name.to_owned(),
             dtype: r.dtype,
