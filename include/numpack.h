@@ -7,8 +7,9 @@
  * - Paths and names are UTF-8 and end in NUL. NULL where something is required is
  *   NUMPACK_PARAMETER, not a crash. All other pointers must be valid: text ends in NUL, a struct has
  *   struct_size bytes, a buffer its size, and a handle has not been freed.
- * - _open, _create, _begin, _list and _map_rows give ownership of a handle, _retain shares it, and
- *   _free gives it back, for which NULL is fine. What a function with _get gives is borrowed.
+ * - _open, _create, _begin, _list, _map_rows and _map_rows_mut give ownership of a handle, _retain
+ *   shares it, and _free gives it back, for which NULL is fine. What a function with _get gives is
+ *   borrowed.
  * - Structs begin with struct_size, set to their sizeof. In options, all else may be zero and then
  *   has its default, and a NULL pointer means all defaults.
  * - Callbacks take `void *user` last, are called on the calling thread, and return: they neither
@@ -348,6 +349,12 @@ typedef struct numpack_mapped_rows numpack_mapped_rows;
  A package, open for reading as it is. It has the file open.
  */
 typedef struct numpack_package numpack_package;
+
+/*
+ The rows of an array as memory to work in. It has the store locked. One thread at a time may
+ use it.
+ */
+typedef struct numpack_rows_mut numpack_rows_mut;
 
 /*
  A store, open for reading and writing. It is locked only while a call or a `numpack_writer`
@@ -1226,6 +1233,44 @@ int32_t numpack_mapped_rows_gather(const numpack_mapped_rows *mapped,
                                    size_t count,
                                    void *buffer,
                                    size_t size);
+
+/* == Arrays as memory to work in ================================================================= */
+
+/*
+ Maps a whole array into memory that can be written: work in place, without a copy. The caller
+ owns the handle; `numpack_rows_mut_free` gives it back, and until then the store is locked.
+
+ What is written is in the file at once, for every reader, and on the disk after
+ `numpack_rows_mut_flush`. It is no commit: a crash leaves some of it, and readers see it
+ half-done. The caller answers for the file as with `numpack_array_map`.
+
+ Errors: those of every change (`numpack_store_save`), and `NUMPACK_PARAMETER` for an array with
+ dropped rows, in segments or of a shared file: `numpack_store_compact` first.
+ */
+int32_t numpack_store_map_rows_mut(const numpack_store *store,
+                                   const char *name,
+                                   numpack_rows_mut **rows);
+
+/*
+ Points to the memory: `data` takes where it is, `nbytes` how long, C order, little-endian. It
+ stays until the handle is freed; `data` is NULL for an array without bytes.
+
+ Errors: `NUMPACK_PARAMETER`.
+ */
+int32_t numpack_rows_mut_get(numpack_rows_mut *rows, void **data, size_t *nbytes);
+
+/*
+ Makes what was written so far durable.
+
+ Errors: `NUMPACK_IO`; what was written since the last flush may then be lost.
+ */
+int32_t numpack_rows_mut_flush(numpack_rows_mut *rows);
+
+/*
+ Gives the memory back, and unlocks the store. What was not flushed reaches the disk when the
+ system sees fit. NULL is fine.
+ */
+void numpack_rows_mut_free(numpack_rows_mut *rows);
 
 /* == Packages: a store in one file =============================================================== */
 

@@ -14,6 +14,7 @@
 //! | `list` | `numpack_list`: what arrays there are |
 //! | `array` | `numpack_array`: reading one |
 //! | `map` | arrays as memory |
+//! | `rows_mut` | arrays as memory to work in |
 //! | `package` | `numpack_package`, packing and unpacking |
 //! | `verify` | what is wrong with a store |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
@@ -66,6 +67,8 @@ pub mod list;
 pub mod array;
 
 pub mod map;
+
+pub mod rows_mut;
 
 pub mod package;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 21] = [
+const SECTIONS: [(&str, &str); 22] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -22,6 +22,7 @@ const SECTIONS: [(&str, &str); 21] = [
     ("int32_t numpack_store_list(", "What a store holds"),
     ("int32_t numpack_array_open(", "Reading arrays"),
     ("int32_t numpack_array_map(", "Arrays as memory"),
+    ("int32_t numpack_store_map_rows_mut(", "Arrays as memory to work in"),
     ("int32_t numpack_pack(", "Packages: a store in one file"),
     ("int32_t numpack_store_verify(", "Verification"),
     ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),

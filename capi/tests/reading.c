@@ -112,6 +112,35 @@ static void maps(const numpack_store *store) {
     CHECK(numpack_mapped_rows_retain(NULL) == NULL);
 }
 
+static void work_in_place(numpack_store *store) {
+    const uint8_t bytes[] = {1, 2, 3, 4};
+    numpack_rows_mut *rows = NULL;
+    void *data = NULL;
+    size_t size = 0;
+    CHECK(save_bytes(store, "work", bytes, 2, 2) == NUMPACK_OK);
+    CHECK(numpack_store_map_rows_mut(NULL, "work", &rows) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_map_rows_mut(store, NULL, &rows) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_map_rows_mut(store, "work", NULL) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_map_rows_mut(store, "none", &rows) == NUMPACK_NOT_FOUND && rows == NULL);
+    CHECK(numpack_store_map_rows_mut(store, "work", &rows) == NUMPACK_OK);
+    CHECK(numpack_rows_mut_get(rows, &data, &size) == NUMPACK_OK && size == 4);
+    ((uint8_t *)data)[3] = 40;
+    CHECK(numpack_rows_mut_flush(rows) == NUMPACK_OK);
+    CHECK(holds(store, "work", "\1\2\3\50", 4));
+    numpack_rows_mut_free(rows);
+    numpack_rows_mut_free(NULL);
+    CHECK(numpack_rows_mut_get(NULL, &data, &size) == NUMPACK_PARAMETER);
+    CHECK(numpack_rows_mut_flush(NULL) == NUMPACK_PARAMETER);
+    numpack_rows row = numpack_rows_index(0);
+    CHECK(numpack_store_drop_rows(store, "work", &row, NULL) == NUMPACK_OK);
+    CHECK(numpack_store_map_rows_mut(store, "work", &rows) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_compact(store, "work", NULL) == NUMPACK_OK);
+    CHECK(numpack_store_map_rows_mut(store, "work", &rows) == NUMPACK_OK);
+    numpack_rows_mut_free(rows);
+    const char *name = "work";
+    CHECK(numpack_store_remove_arrays(store, &name, 1) == NUMPACK_OK);
+}
+
 static void packages(const char *folder, const char *store_path) {
     char path[1100], copy[1100], inside[1200];
     uint64_t files = 0, size = 0, package_size = 0;
@@ -310,6 +339,7 @@ int main(int argc, char **argv) {
     CHECK(save_bytes(store, "a", bytes, 4, 2) == NUMPACK_OK);
     arrays(store);
     maps(store);
+    work_in_place(store);
     numpack_store_free(store);
     packages(argv[2], path);
     verification(argv[2], path);
