@@ -1,6 +1,6 @@
 //! Changing a store that is there: one record decides, and is then carried out.
 
-use crate::disk::{self, Dir, Kind, not_plain};
+use crate::disk::{self, Dir, FileId, Kind, not_plain};
 use crate::error::{Error, Result, format};
 use crate::limits::Limits;
 use crate::loaded::Loaded;
@@ -11,8 +11,10 @@ use crate::redo::{self, RecordWriter, Redo, sha256};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// How the names of staged files end.
 pub(crate) const NEW: &str = ".new";
@@ -30,20 +32,19 @@ pub(crate) fn publish(
     limits: &Limits,
     published: &mut bool,
 ) -> Result<()> {
-    check_room(dir, redo)?;
-    let record = record.map_or_else(|| RecordWriter::begin(dir), Ok)?;
-    let written = record
-        .finish(redo, limits)
+    let written = check_room(dir, redo)
+        .and_then(|()| record.map_or_else(|| RecordWriter::begin(dir), Ok))
+        .and_then(|record| record.finish(redo, limits))
         // The syncs so far may have taken long.
         .and_then(|()| match metadata_hash(dir, limits)? {
             hash if hash == redo.old => Ok(()),
             _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
-        });
+        })
+        .and_then(|()| dir.rename(redo::TEMPORARY, dir, redo::FILE));
     if let Err(e) = written {
         let _ = dir.remove_file(redo::TEMPORARY);
         return Err(e);
     }
-    dir.rename(redo::TEMPORARY, dir, redo::FILE)?;
     *published = true;
     dir.sync()
 }
@@ -147,12 +148,10 @@ pub(crate) fn apply(
 /// Replaces rows in place, for good.
 fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches) -> Result<()> {
     let path = dir.join(name);
-    let file = match dir.open_to_change(name)? {
-        Some((file, _, 1)) => file,
-        Some(_) => {
-            let problem = "has another name somewhere, where its rows would change too";
-            return Err(not_plain(path, problem));
-        }
+    let (file, copied) = match dir.open_to_change(name)? {
+        Some((file, _, 1)) => (file, false),
+        // It has got another name since, of a copy by links perhaps, where rows must stay.
+        Some((file, ..)) => (copy(dir, &file, &path)?, true),
         None => {
             let problem = format!("it has new rows of {name:?}, which is missing");
             return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
@@ -170,7 +169,29 @@ fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches) -> Result<()> {
             done += n;
         }
     }
-    disk::sync_data(&file, &path)
+    disk::sync_data(&file, &path)?;
+    if copied {
+        disk::sync_file(&file, &path)?;
+        dir.rename(redo::ROWS_TEMPORARY, dir, name)?;
+        dir.sync()?;
+    }
+    Ok(())
+}
+
+/// A copy of a data file under a name of its own.
+fn copy(dir: &Dir, from: &File, path: &Path) -> Result<File> {
+    dir.remove_file(redo::ROWS_TEMPORARY)?;
+    let to = dir.create_new(redo::ROWS_TEMPORARY)?;
+    let len = FileId::of(from).map_err(Error::io("inspect", path))?.len();
+    let mut buffer = vec![0; len.min(CHUNK) as usize];
+    let mut at = 0;
+    while at < len {
+        let n = (len - at).min(CHUNK) as usize;
+        from.read_exact_at(&mut buffer[..n], at).map_err(Error::io("read", path))?;
+        disk::write_at(&to, &buffer[..n], at, &dir.join(redo::ROWS_TEMPORARY))?;
+        at += n as u64;
+    }
+    Ok(to)
 }
 
 /// What is to go and is not what it was when that was decided stays: the store is sound with it.
@@ -242,7 +263,9 @@ pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Ve
 
 /// Removes what a writer that died before its commit left.
 fn clear_leftovers(dir: &Dir) -> Result<()> {
-    for name in [redo::TEMPORARY, redo::METADATA_TEMPORARY, redo::BITMAP_TEMPORARY] {
+    for name in
+        [redo::TEMPORARY, redo::METADATA_TEMPORARY, redo::BITMAP_TEMPORARY, redo::ROWS_TEMPORARY]
+    {
         if dir.id(name).map_err(Error::io("inspect", dir.join(name)))?.is_some() {
             dir.remove_file(name)?;
         }

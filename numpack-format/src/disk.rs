@@ -161,7 +161,11 @@ impl Dir {
 
     /// Whether the path still leads to this folder.
     fn still_there(&self) -> io::Result<bool> {
-        match fs::statat(CWD, &self.path, AtFlags::empty()) {
+        self.is_at(&self.path)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        match fs::statat(CWD, path, AtFlags::empty()) {
             Ok(s) => Ok(FileId::new(&s).same_file(&FileId::of(&self.fd)?)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(e) => Err(e.into()),
@@ -171,6 +175,11 @@ impl Dir {
     /// Whether the path, called so in messages, still leads to this folder.
     pub(crate) fn is_here(&self, path: &Path) -> Result<bool> {
         self.still_there().map_err(Error::io("inspect", path))
+    }
+
+    /// Whether a path leads to this folder, however it was opened.
+    pub(crate) fn leads_from(&self, path: &Path) -> Result<bool> {
+        self.is_at(path).map_err(Error::io("inspect", path))
     }
 
     /// The identity of what a name stands for, `None` if nothing.
@@ -361,19 +370,30 @@ impl Dir {
 
     /// Opens a lock file, and makes it if need be.
     pub(crate) fn open_lock(&self, name: &str) -> Result<File> {
-        let open = || {
-            self.step("create", name)?;
-            let file = self.open_new(name, OFlags::empty(), 0o666)?;
-            if let Some(like) = self.like {
-                like.give(&file)?;
+        let there = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let open = || loop {
+            match retry_on_intr(|| fs::openat(&self.fd, name, there, Mode::empty())) {
+                Ok(fd) => {
+                    let file: File = fd.into();
+                    // Who may read the store may read this too. Only its owner can see to that.
+                    let _ = self.like.map(|like| like.give(&file));
+                    return Ok(file);
+                }
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(e.into()),
             }
-            Ok(file)
+            match self.create_as(name, self.like) {
+                // Somebody else was faster.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
         };
         open().map_err(Error::io("open", self.join(name)))
     }
 
-    /// Replaces a small file at once: written under another name, synced, renamed.
-    pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Replaces a small file at once: written under another name, synced, renamed. Gives the new
+    /// one.
+    pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<File> {
         let path = self.join(temporary);
         let like = self.access_of(name)?.or(self.like);
         let file = match self.create_as(temporary, like) {
@@ -387,8 +407,8 @@ impl Dir {
         let file = file.map_err(Error::io("create", &path))?;
         write_at(&file, bytes, 0, &path)?;
         sync_file(&file, &path)?;
-        drop(file);
-        self.rename(temporary, self, name)
+        self.rename(temporary, self, name)?;
+        Ok(file)
     }
 
     /// Gives a file a second name, which must be free; `false` where the file system cannot.

@@ -23,7 +23,7 @@ pub struct Limits {
     pub max_segment_list_bytes: u64,
     /// Size of the side information in bytes. Default 512 MiB.
     pub max_side_bytes: u64,
-    /// Size of a redo record in bytes. Default 2 GiB.
+    /// Size of a redo record in bytes, with the rows that one commit replaces. Default 2 GiB.
     pub max_redo_bytes: u64,
     /// How many times larger than a package all that comes out of it may be. Default 2000, about
     /// twice what zlib can do; up to 1 GiB may come out of any. Zstandard packs runs of one value

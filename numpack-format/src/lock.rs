@@ -3,6 +3,7 @@
 use crate::disk::{self, Dir, FileId};
 use crate::error::{Error, Result};
 use crate::folder;
+use crate::metadata;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -25,7 +26,8 @@ impl StoreLock {
     /// still leads to the folder it is in.
     pub(crate) fn acquire(path: &Path, wait: bool) -> Result<(Dir, StoreLock)> {
         loop {
-            let dir = folder::open(path)?;
+            let mut dir = folder::open(path)?;
+            dir.like = dir.access_of(metadata::FILE)?;
             let lock = match StoreLock::in_dir(&dir, wait) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => return Err(Error::Locked { path: path.to_owned() }),
@@ -75,12 +77,16 @@ impl StoreLock {
 }
 
 impl StoreLock {
+    /// How often rows have been replaced in place.
+    pub(crate) fn count(&self, dir: &Dir) -> Result<u64> {
+        folder::count(&self.file).map_err(Error::io("read", dir.join(FILE)))
+    }
+
     /// Counts that rows are about to be replaced in place, for readers to see. Nothing needs to
     /// reach the disk: who reads after a power loss has not begun before it.
     pub(crate) fn count_up(&self, dir: &Dir) -> Result<()> {
-        let path = dir.join(FILE);
-        let count = folder::count(&self.file).map_err(Error::io("read", &path))?;
-        disk::write_at(&self.file, &count.wrapping_add(1).to_le_bytes(), 0, &path)
+        let count = self.count(dir)?.wrapping_add(1);
+        disk::write_at(&self.file, &count.to_le_bytes(), 0, &dir.join(FILE))
     }
 }
 

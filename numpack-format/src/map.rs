@@ -113,8 +113,8 @@ impl crate::NumPack {
     ///
     /// # Safety
     ///
-    /// While it lives, nobody else may change or shorten the file. This crate does not: the store
-    /// is locked. Touching what another program has cut off ends the process by a signal
+    /// While it lives, nobody else may change or shorten the file, and no other map of it may be
+    /// read. This crate does not: the store is locked. Touching what another program has cut off ends the process by a signal
     /// (`SIGBUS`), and so does writing where the disk turns out to be full.
     ///
     /// ```

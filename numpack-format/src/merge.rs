@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::{names, new_store, segments};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Up to so many new files are synced one by one; beyond, the file system as a whole.
 const FEW: usize = 32;
@@ -22,6 +22,8 @@ const FEW: usize = 32;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) store: Store,
+    /// How often rows had been replaced in place.
+    count: u64,
     /// File names that are in use, without regard to case.
     pub(crate) taken: HashSet<String>,
     listed: bool,
@@ -32,16 +34,20 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(store: Store) -> State {
-        State { store, taken: HashSet::new(), listed: false, shared: None, hash: None }
+    pub(crate) fn new(store: Store, count: u64) -> State {
+        State { store, count, taken: HashSet::new(), listed: false, shared: None, hash: None }
     }
 
     /// Whether the folder is still in the state that was read.
-    pub(crate) fn is_of(&self, dir: &Dir) -> Result<bool> {
+    ///
+    /// Rows that another writer has replaced since leave no trace but the count; that writer may
+    /// not have lived to make it durable that its record is gone.
+    pub(crate) fn is_of(&self, dir: &Dir, lock: &StoreLock) -> Result<bool> {
         let inspect = || Error::io("inspect", dir.path());
         let Some(folder) = self.store.folder() else { return Ok(false) };
         Ok(folder.dir.same_as(dir).map_err(inspect())?
             && self.is_current(dir)?
+            && lock.count(dir)? == self.count
             && dir.id(redo::STAGE).map_err(inspect())?.is_none())
     }
 
@@ -79,14 +85,17 @@ impl State {
     }
 
     /// Arrays without dropped rows have grown.
-    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir) -> Result<()> {
+    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir, file: File) -> Result<()> {
         self.hash = None;
-        self.store.grown(metadata, dir)
+        self.store.grown(metadata, dir, file)
     }
 
-    /// The store is another one now, without these files.
-    pub(crate) fn replace(&mut self, store: Store, removed: &[String]) {
-        (self.store, self.hash) = (store, None);
+    /// The store is another one now, without these files; if it is none, only rows have changed.
+    pub(crate) fn replace(&mut self, store: Option<Store>, removed: &[String], count: u64) {
+        self.count = count;
+        if let Some(store) = store {
+            (self.store, self.hash) = (store, None);
+        }
         for file in removed {
             self.taken.remove(&names::fold(file));
         }
@@ -154,6 +163,18 @@ impl Merge {
     pub(crate) fn new(dir: Dir, lock: StoreLock) -> Merge {
         let stage_path = dir.join(redo::STAGE);
         Merge { dir, stage: None, stage_path, lock }
+    }
+
+    /// The store after a change that was carried out, if more than rows changed, and the count.
+    pub(crate) fn state_after(
+        &self,
+        redo: &Redo,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<(Option<Store>, u64)> {
+        let changed = !redo.metadata.is_empty();
+        let store = changed.then(|| Store::open_with(path, limits)).transpose()?;
+        Ok((store, self.lock.count(&self.dir)?))
     }
 
     /// The folder of new files, made when it is first asked for.

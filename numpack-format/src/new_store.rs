@@ -156,6 +156,15 @@ impl NewStore {
                         continue;
                     }
                     self.open_up_for_good()?;
+                    // Whoever has an array of the old store open is to see its last change whole.
+                    match commit::recover(&old, &lock, &options.limits) {
+                        // A damaged store has nothing that could be finished.
+                        Ok(_)
+                        | Err(
+                            Error::Format { .. } | Error::Unsupported { .. } | Error::Limit { .. },
+                        ) => {}
+                        Err(e) => return Err(e),
+                    }
                     let exchanged = self
                         .parent
                         .exchange(&self.sibling, &*self.name)

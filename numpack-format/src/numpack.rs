@@ -150,24 +150,19 @@ impl NumPack {
     /// The same, with what [`arrays`](Store::arrays) gives: that then succeeds whatever becomes of
     /// the store.
     pub fn listed(&self) -> Result<Arc<Store>> {
-        loop {
-            let store = self.store()?;
-            match store.arrays() {
-                // It has been changed since: look again.
-                Err(Error::Changed { .. }) if !store.is_latest()? => continue,
-                Err(e) => return Err(e),
-                Ok(_) => {}
-            }
-            return Ok(store);
-        }
+        // Not the one that was seen last: the public package changes bitmaps and nothing else.
+        let store = Arc::new(Store::open_listed_with(&self.path, &self.options.limits)?);
+        *lock(&self.seen) = Some(store.clone());
+        Ok(store)
     }
 
     /// Opens an array for reading, as it is now.
     pub fn array(&self, name: &str) -> Result<Array> {
         loop {
-            match self.store()?.array(name) {
+            let store = self.store()?;
+            match store.array(name) {
                 // It has been changed since: look again.
-                Err(Error::Changed { .. }) if !self.store()?.is_latest()? => {}
+                Err(Error::Changed { .. }) if !store.is_latest()? => {}
                 array => return array,
             }
         }

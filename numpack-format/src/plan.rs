@@ -39,6 +39,8 @@ pub(crate) enum NoteOf {
     Kept,
     /// One that says no more than what is stored.
     Fresh,
+    /// The same, in the place of that one, whose array this was saved again as.
+    FreshAt(usize),
     /// That one, which was another array's, or the array's own under another name.
     Moved(usize),
     /// A copy of that one.
@@ -167,6 +169,15 @@ impl Plan {
         }
     }
 
+    /// Puts back what [`put`](Plan::put) returned for a name.
+    pub(crate) fn restore(&mut self, name: &str, before: Option<Entry>) {
+        if let Some(entry) = before {
+            self.put(entry);
+        } else if let Some(i) = self.position(name) {
+            self.changed.remove(&i);
+        }
+    }
+
     /// Takes an array away: `None` if there is none, else what had changed of it.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Option<Entry>> {
         if let Some(i) = self.added_at.remove(name) {
@@ -256,9 +267,20 @@ impl Plan {
         }
         // Notes that another name has now.
         let mut moved = HashSet::new();
+        let mut gone = HashSet::new();
         for e in self.entries() {
-            let (NoteOf::Moved(i) | NoteOf::Copied(i)) = e.note else { continue };
+            let (NoteOf::Moved(i) | NoteOf::Copied(i) | NoteOf::FreshAt(i)) = e.note else {
+                continue;
+            };
             let Some(old) = side.arrays.get(i) else { continue };
+            if e.note == NoteOf::FreshAt(i) {
+                side.arrays[i] = ArrayNote { hidden: old.hidden, ..note(e) };
+                moved.insert(i);
+                if !e.scalar && side.nodes.is_empty() {
+                    gone.insert(i);
+                }
+                continue;
+            }
             let mut note = ArrayNote {
                 name: e.record.name.clone(),
                 modified: Some(e.record.modified_micros),
@@ -273,10 +295,8 @@ impl Plan {
             }
         }
         let own = |name: &str| places.get(name).copied().filter(|i| !moved.contains(i));
-        let renamed =
-            self.entries().filter(|e| matches!(e.note, NoteOf::Moved(_) | NoteOf::Copied(_)));
+        let renamed = self.entries().filter(|e| !matches!(e.note, NoteOf::Kept | NoteOf::Fresh));
         let renamed = renamed.map(|e| &e.record.name[..]);
-        let mut gone = HashSet::new();
         // The notes of arrays that are gone, and of those whose name another array has taken.
         for i in self.dropped().chain(renamed).filter_map(own) {
             if side.nodes.is_empty() {

@@ -22,6 +22,8 @@ pub(crate) const TEMPORARY: &str = "libnumpack.redo.tmp";
 pub(crate) const METADATA_TEMPORARY: &str = "libnumpack.meta.tmp";
 /// Where a bitmap stands until it is complete.
 pub(crate) const BITMAP_TEMPORARY: &str = "libnumpack.bitmap.tmp";
+/// Where the copy of a data file stands until its new rows are in it.
+pub(crate) const ROWS_TEMPORARY: &str = "libnumpack.rows.tmp";
 /// The folder of new data files.
 pub(crate) const STAGE: &str = "libnumpack.stage";
 
@@ -105,15 +107,7 @@ impl RecordWriter {
     pub(crate) fn finish(mut self, redo: &Redo, limits: &Limits) -> Result<()> {
         let rows = self.at - HEADER;
         let mut body = redo.body();
-        if body.len() as u64 > limits.max_redo_bytes {
-            return Err(Error::Limit {
-                file: self.path,
-                array: None,
-                what: "the size of the redo record",
-                value: body.len() as u64,
-                limit: limits.max_redo_bytes,
-            });
-        }
+        check_size(&self.path, self.at + body.len() as u64 + TRAILER, limits)?;
         let len = body.len() as u64;
         body.extend_from_slice(&rows.to_le_bytes());
         body.extend_from_slice(&len.to_le_bytes());
@@ -177,6 +171,7 @@ impl Redo {
         if len < HEADER + TRAILER {
             return Err(format(path, len, "the file ends before its checksum"));
         }
+        check_size(path, len, limits)?;
         let mut header = [0; HEADER as usize];
         read(0, &mut header)?;
         let mut c = Cursor::new(&header, path);
@@ -205,15 +200,6 @@ impl Redo {
         if rows.checked_add(body) != Some(rest) {
             let problem = format!("its parts have {rows} and {body} bytes, the file holds {rest}");
             return Err(format(path, len - TRAILER, problem));
-        }
-        if body > limits.max_redo_bytes {
-            return Err(Error::Limit {
-                file: path.to_owned(),
-                array: None,
-                what: "the size of the redo record",
-                value: body,
-                limit: limits.max_redo_bytes,
-            });
         }
         let mut hash = Sha256::new();
         let mut buffer = vec![0; (len - 32).min(CHUNK as u64) as usize];
@@ -302,6 +288,14 @@ impl Redo {
         }
         Ok(())
     }
+}
+
+fn check_size(path: &Path, value: u64, limits: &Limits) -> Result<()> {
+    let (what, limit) = ("the size of the redo record", limits.max_redo_bytes);
+    if value <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit { file: path.to_owned(), array: None, what, value, limit })
 }
 
 fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {

@@ -2,7 +2,7 @@
 
 use crate::array::{Array, ArrayInfo, Part, Watch};
 use crate::bitmap::Bitmap;
-use crate::disk::Dir;
+use crate::disk::{Dir, FileId};
 use crate::dtype::{DType, row_size};
 use crate::error::{Error, Result, format};
 use crate::folder::{self, Folder, Generation};
@@ -14,6 +14,7 @@ use crate::overlay::Overlay;
 use crate::side::{self, SideInfo};
 use crate::{redo, segments, side_codec};
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -49,6 +50,8 @@ const FEW: usize = 4;
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// The same from the root, whatever folder the process is in later.
+    place: PathBuf,
     limits: Limits,
     /// Absent for a store that is not there yet.
     folder: Option<Arc<Folder>>,
@@ -56,7 +59,7 @@ pub struct Store {
     pub(crate) index: NameIndex,
     overlay: Overlay,
     /// Bitmaps that have been looked for, by the position of the array's record.
-    bitmaps: Mutex<HashMap<usize, Option<Arc<Bitmap>>>>,
+    bitmaps: Mutex<HashMap<usize, Seen>>,
     infos: OnceLock<Vec<ArrayInfo>>,
     side: Option<SideInfo>,
     /// Why there is no side information, although there is an array of that name.
@@ -65,6 +68,13 @@ pub struct Store {
     /// Notes that fit, by the position of the record.
     notes: HashMap<usize, usize>,
     warnings: Vec<String>,
+}
+
+/// A bitmap, and which file it was read from. The public package changes bitmaps and nothing else.
+#[derive(Debug)]
+struct Seen {
+    file: Option<FileId>,
+    bitmap: Option<Arc<Bitmap>>,
 }
 
 impl Store {
@@ -84,7 +94,11 @@ impl Store {
     /// The same, and reads the bitmaps of all arrays at once: [`arrays`](Store::arrays) then
     /// succeeds whatever becomes of the store.
     pub fn open_listed(path: impl AsRef<Path>) -> Result<Store> {
-        Store::open_and(path.as_ref(), &Limits::default(), |store| store.list().map(drop))
+        Store::open_listed_with(path.as_ref(), &Limits::default())
+    }
+
+    pub(crate) fn open_listed_with(path: &Path, limits: &Limits) -> Result<Store> {
+        Store::open_and(path, limits, Store::set_list)
     }
 
     /// The same, and how often rows had been replaced in place before.
@@ -92,7 +106,7 @@ impl Store {
         let count = std::cell::Cell::new(0);
         let store = Store::open_and(path, limits, |store| {
             count.set(store.folder().map_or(Ok(0), |folder| folder.replacements())?);
-            store.list().map(drop)
+            store.set_list()
         })?;
         Ok((store, count.get()))
     }
@@ -135,6 +149,7 @@ impl Store {
         })?;
         let mut store = Store {
             path: path.to_owned(),
+            place: std::path::absolute(path).map_err(Error::io("resolve", path))?,
             limits: limits.clone(),
             metadata: metadata.clone(),
             index,
@@ -151,6 +166,7 @@ impl Store {
     pub(crate) fn absent(path: &Path) -> Store {
         Store {
             path: path.to_owned(),
+            place: path.to_owned(),
             limits: Limits::default(),
             folder: None,
             metadata: Metadata::default(),
@@ -197,18 +213,24 @@ impl Store {
     /// The first call reads the bitmaps of all arrays. If the store was changed since it was
     /// opened, this is [`Error::Changed`].
     pub fn arrays(&self) -> Result<&[ArrayInfo]> {
-        let listed = self.infos.get().is_some();
-        let infos = self.list();
-        if !listed && !self.is_current()? {
-            return Err(Error::Changed { file: self.path.clone() });
-        }
-        infos
-    }
-
-    fn list(&self) -> Result<&[ArrayInfo]> {
         if let Some(infos) = self.infos.get() {
             return Ok(infos);
         }
+        let infos = self.list();
+        if !self.is_current()? {
+            return Err(Error::Changed { file: self.path.clone() });
+        }
+        let infos = infos?;
+        Ok(self.infos.get_or_init(|| infos))
+    }
+
+    fn set_list(&self) -> Result<()> {
+        let infos = self.list()?;
+        self.infos.get_or_init(|| infos);
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<ArrayInfo>> {
         let files = match &self.folder {
             Some(folder) if self.metadata.len() > FEW => {
                 Some(self.overlay.bitmap_files(&folder.dir)?)
@@ -226,7 +248,7 @@ impl Store {
             let bitmap = if none { None } else { self.bitmap(i)? };
             infos.push(self.info_of(i, &r, bitmap.as_deref()));
         }
-        Ok(self.infos.get_or_init(|| infos))
+        Ok(infos)
     }
 
     /// What the store says of one array, `None` if there is none of this name. Like
@@ -299,7 +321,7 @@ impl Store {
             return opened;
         }
         for _ in 0..MAX_TRIES {
-            let now = Store::open_with(&self.path, &self.limits)?;
+            let now = Store::open_with(&self.place, &self.limits)?;
             let changed = || Error::Changed { file: self.path.clone() };
             let j = now.find(name).ok_or_else(changed)?;
             let same = now.same_array(j, self, i)?;
@@ -317,8 +339,10 @@ impl Store {
         if !self.metadata.get(j).same_as(&other.metadata.get(i)) {
             return Ok(false);
         }
-        let seen = other.bitmaps.lock().unwrap_or_else(PoisonError::into_inner).get(&i).cloned();
-        seen.map_or(Ok(true), |seen| Ok(self.bitmap(j)? == seen))
+        let bitmaps = other.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(seen) = bitmaps.get(&i).map(|seen| seen.bitmap.clone()) else { return Ok(true) };
+        drop(bitmaps);
+        Ok(self.bitmap(j)? == seen)
     }
 
     /// Opens several arrays, for less than opening them one by one: whether the store was changed
@@ -350,26 +374,44 @@ impl Store {
         self.index.find(name, |i| self.metadata.name(i))
     }
 
+    /// The bitmap of array `i`, as it was last read; of a store that is locked, it is as it was.
+    pub(crate) fn bitmap_known(&self, i: usize) -> Result<Option<Arc<Bitmap>>> {
+        let known = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&i).map(|known| known.bitmap.clone()) {
+            Some(bitmap) => Ok(bitmap),
+            None => {
+                drop(known);
+                self.bitmap(i)
+            }
+        }
+    }
+
+    pub(crate) fn forget_bitmaps(&mut self) {
+        self.bitmaps.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The bitmap of array `i`. The caller sees to it that the store is the one that was opened.
     pub(crate) fn bitmap(&self, i: usize) -> Result<Option<Arc<Bitmap>>> {
-        let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = bitmaps.get(&i) {
-            return Ok(known.clone());
-        }
         let Some(folder) = &self.folder else { return Ok(None) };
         let record = self.metadata.get(i);
+        let Some(name) = names::bitmap_file(record.name) else { return Ok(None) };
+        let inspect = || Error::io("inspect", folder.dir.join(&name));
+        let mut bitmaps = self.bitmaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = folder.dir.id(&name).map_err(inspect())?;
+        if let Some(known) = bitmaps.get(&i).filter(|known| known.file == file) {
+            return Ok(known.bitmap.clone());
+        }
         let read = self.overlay.bitmap(&folder.dir, &record, &self.limits);
         let bitmap = read.map_err(|e| e.in_array(record.name))?.map(Arc::new);
-        bitmaps.insert(i, bitmap.clone());
+        // If it is another file by now, the next look-up reads it again.
+        bitmaps.insert(i, Seen { file, bitmap: bitmap.clone() });
         Ok(bitmap)
     }
 
     /// The same store, after arrays without dropped rows have grown.
-    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir) -> Result<()> {
-        let path = dir.join(metadata::FILE);
-        let Some((file, id)) = dir.open_file(metadata::FILE)? else {
-            return Err(Error::Changed { file: path });
-        };
+    /// `file` is that of its metadata now.
+    pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir, file: File) -> Result<()> {
+        let id = FileId::of(&file).map_err(Error::io("inspect", dir.join(metadata::FILE)))?;
         let generation = Generation { metadata: Some(id), redo: None };
         let dir = dir.try_clone().map_err(Error::io("open", dir.path()))?;
         self.folder = Some(Arc::new(Folder::new(dir, (file, None), generation)));
@@ -385,7 +427,7 @@ impl Store {
     /// Whether the path still leads to the store, in the state that was opened.
     pub(crate) fn is_latest(&self) -> Result<bool> {
         match &self.folder {
-            Some(folder) => Ok(folder.dir.is_here(&self.path)? && folder.is_current()?),
+            Some(folder) => Ok(folder.dir.leads_from(&self.place)? && folder.is_current()?),
             None => Ok(false),
         }
     }

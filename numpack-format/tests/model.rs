@@ -430,6 +430,16 @@ fn check_store(store: &Store, model: &Model) {
     assert_eq!(store.warnings(), [""; 0]);
 }
 
+/// What a writer says there will be.
+fn check_pending(writer: &Writer, model: &Model) {
+    let mut names: Vec<&str> = writer.names().collect();
+    names.sort_unstable();
+    assert_eq!(names, model.keys().map(String::as_str).collect::<Vec<_>>());
+    for (name, expected) in model {
+        check_array(&writer.array(name).unwrap(), expected, name);
+    }
+}
+
 /// The handle in another process: this test program, run again with only [`server`].
 struct Other {
     child: Child,
@@ -535,10 +545,18 @@ fn other(request: &Request) -> Vec<Flat> {
     answer
 }
 
-fn run(steps: &[Step], path: &Path) {
-    let mut handles = [NumPack::create(path).unwrap(), NumPack::open(path).unwrap()];
-    other(&Request::Open(path.to_owned()));
+fn run(new: &[Change], steps: &[Step], path: &Path) {
+    // The store begins with what one writer makes of it before anybody sees it.
     let mut model = Model::new();
+    let mut writer = Writer::create(path).unwrap();
+    for change in new {
+        apply(&mut model, &mut writer, change);
+        check_pending(&writer, &model);
+    }
+    writer.commit().unwrap();
+    let mut handles = [NumPack::open(path).unwrap(), NumPack::open(path).unwrap()];
+    check_store(&handles[0].store().unwrap(), &model);
+    other(&Request::Open(path.to_owned()));
     for (i, step) in steps.iter().enumerate() {
         match step {
             Step::One(2, change) => {
@@ -551,12 +569,7 @@ fn run(steps: &[Step], path: &Path) {
                 let mut then = model.clone();
                 for change in changes {
                     apply(&mut then, &mut writer, change);
-                    let mut names: Vec<&str> = writer.names().collect();
-                    names.sort_unstable();
-                    assert_eq!(names, then.keys().map(String::as_str).collect::<Vec<_>>());
-                    for (name, expected) in &then {
-                        check_array(&writer.array(name).unwrap(), expected, name);
-                    }
+                    check_pending(&writer, &then);
                 }
                 // Others see nothing of it yet.
                 if !in_place {
@@ -594,9 +607,12 @@ fn cases(n: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(cases(2000))]
     #[test]
-    fn random_sequences(steps in proptest::collection::vec(step(), 1..25)) {
+    fn random_sequences(
+        new in proptest::collection::vec(change(), 0..10),
+        steps in proptest::collection::vec(step(), 1..25),
+    ) {
         let dir = place();
-        run(&steps, &dir.path().join("s.npk"));
+        run(&new, &steps, &dir.path().join("s.npk"));
     }
 }
 
@@ -605,6 +621,6 @@ proptest! {
     #[test]
     fn long_sequences(steps in proptest::collection::vec(step(), 100..200)) {
         let dir = place();
-        run(&steps, &dir.path().join("s.npk"));
+        run(&[], &steps, &dir.path().join("s.npk"));
     }
 }

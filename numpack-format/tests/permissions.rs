@@ -48,8 +48,12 @@ fn they_survive() {
     save(&mut w, "b", DType::U8, &[1], &[2]);
     assert_eq!(mode(&path.join("libnumpack.stage")), 0o700);
     w.commit().unwrap();
-    for file in ["metadata.npkm", "data_b.npkd"] {
+    for file in ["metadata.npkm", "data_b.npkd", "libnumpack.lock"] {
         assert_eq!(mode(&path.join(file)), 0o600, "{file}");
     }
+    // Also a store that has had no lock yet.
+    std::fs::remove_file(path.join("libnumpack.lock")).unwrap();
+    drop(Writer::open(&path).unwrap());
+    assert_eq!(mode(&path.join("libnumpack.lock")), 0o600);
     assert_eq!(mode(&path), 0o700);
 }

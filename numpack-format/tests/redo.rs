@@ -120,7 +120,13 @@ fn rows_are_not_written_through_a_link() {
             std::os::unix::fs::symlink(&victim, &file).unwrap();
         }
         Forged { rows: &["data_a.npkd"], ..Forged::default() }.write(&path, &metadata, &metadata);
-        assert!(matches!(Writer::open(&path), Err(Error::Format { .. })), "{hard}");
+        if hard {
+            // A copy by links of a store in which a writer died: the copy keeps what it has.
+            drop(Writer::open(&path).unwrap());
+            assert_eq!(std::fs::read(file).unwrap(), b"OWNEDous");
+        } else {
+            assert!(matches!(Writer::open(&path), Err(Error::Format { .. })));
+        }
         assert_eq!(std::fs::read(victim).unwrap(), b"precious");
     }
 }

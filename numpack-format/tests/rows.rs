@@ -199,14 +199,19 @@ fn open_arrays_see_replaced_rows_and_nothing_else() {
     };
     npk.append(&[("a", bytes(&[4]))]).unwrap();
     npk.replace_rows("a", &Rows::from(1..), &bytes(&[20, 30, 40])).unwrap();
+    assert!(!array.is_unchanged().unwrap());
     assert_eq!(all(3), [1, 20, 30]);
-    assert!(array.is_unchanged().unwrap());
+    // Under another name it is still the same file.
+    npk.rename_array("a", "b").unwrap();
+    npk.replace_rows("b", &Rows::Index(0), &bytes(&[10])).unwrap();
+    assert_eq!(all(3), [10, 20, 30]);
+    npk.replace_rows("b", &Rows::Index(0), &bytes(&[1])).unwrap();
+    npk.rename_array("b", "a").unwrap();
     npk.drop_rows("a", &Rows::All).unwrap();
     npk.compact().unwrap();
     npk.save(&[("a", bytes(&[7]))]).unwrap();
     assert_eq!(all(3), [1, 20, 30]);
     npk.replace_rows("a", &Rows::All, &bytes(&[8])).unwrap();
-    assert!(!array.is_unchanged().unwrap());
     assert_eq!(all(3), [1, 20, 30]);
     std::fs::remove_dir_all(&path).unwrap();
     assert_eq!(all(3), [1, 20, 30]);
@@ -280,4 +285,165 @@ fn limits_hold_for_what_is_written() {
     let more = View::new(DType::U8, &[200], &long);
     assert!(matches!(npk.append(&[("b", more)]), Err(Error::Limit { .. })));
     assert_eq!((now(&path, "a").len(), now(&path, "b")), (200, vec![2]));
+}
+
+#[test]
+fn a_new_store_may_have_its_arrays_written_again() {
+    let (_t, path) = place();
+    let mut w = Writer::create(&path).unwrap();
+    w.save("a", &bytes(&[1, 2])).unwrap();
+    w.append(&[("a", bytes(&[3]))]).unwrap();
+    w.save("a", &bytes(&[7, 8])).unwrap();
+    w.append(&[("a", bytes(&[9]))]).unwrap();
+    w.save("b", &bytes(&[1, 2, 3])).unwrap();
+    w.append(&[("b", bytes(&[4]))]).unwrap();
+    w.remove_array("b").unwrap();
+    w.save("b", &bytes(&[5])).unwrap();
+    w.append(&[("b", bytes(&[6]))]).unwrap();
+    w.save("c/d", &bytes(&[1, 2, 3])).unwrap();
+    w.drop_rows("c/d", &Rows::Index(0)).unwrap();
+    w.replace_rows("c/d", &Rows::Index(0), &bytes(&[20])).unwrap();
+    w.commit().unwrap();
+    assert_eq!(now(&path, "a"), [7, 8, 9]);
+    assert_eq!((now(&path, "b"), now(&path, "c/d")), (vec![5, 6], vec![20, 3]));
+}
+
+#[test]
+fn the_public_package_changes_bitmaps_behind_a_handle() {
+    let (_t, path) = place();
+    let npk = NumPack::create(&path).unwrap();
+    npk.save(&[("a", bytes(&[1, 2, 3]))]).unwrap();
+    npk.append(&[("a", bytes(&[4]))]).unwrap();
+    put(&path, &[("deleted_a.npkb", &common::bitmap(4, |row| row != 0))]);
+    assert_eq!(npk.array("a").unwrap().rows(), 3);
+    npk.append(&[("a", bytes(&[5]))]).unwrap();
+    assert_eq!(now(&path, "a"), [2, 3, 4, 5]);
+    put(&path, &[("deleted_a.npkb", &common::bitmap(5, |row| row > 1))]);
+    npk.drop_rows("a", &Rows::Index(-1)).unwrap();
+    assert_eq!(now(&path, "a"), [3, 4]);
+    assert_eq!(npk.listed().unwrap().arrays().unwrap()[0].shape, [2]);
+}
+
+#[test]
+fn what_another_program_appended_is_not_cut_off() {
+    let (_t, path) = place();
+    NumPack::create(&path).unwrap().save(&[("a", bytes(&[1, 2]))]).unwrap();
+    let mut w = Writer::open(&path).unwrap();
+    // The public package knows of no lock.
+    put(
+        &path,
+        &[("data_a.npkd", &[1, 2, 3]), ("metadata.npkm", &Raw::one(1, &[3], "data_a.npkd"))],
+    );
+    assert!(matches!(w.append(&[("a", bytes(&[4]))]), Err(Error::Changed { .. })));
+    assert!(matches!(w.replace_rows("a", &Rows::All, &bytes(&[7, 8])), Err(Error::Changed { .. })));
+    drop(w);
+    assert_eq!(now(&path, "a"), [1, 2, 3]);
+}
+
+#[test]
+fn a_list_is_of_one_state_or_none() {
+    let (_t, path) = place();
+    let npk = NumPack::create(&path).unwrap();
+    npk.save(&[("a", bytes(&[1, 2, 3]))]).unwrap();
+    npk.drop_rows("a", &Rows::Index(0)).unwrap();
+    let store = Store::open(&path).unwrap();
+    npk.compact().unwrap();
+    for _ in 0..2 {
+        assert!(matches!(store.arrays(), Err(Error::Changed { .. })));
+        assert!(matches!(store.info("a"), Err(Error::Changed { .. })));
+    }
+}
+
+#[test]
+fn a_copy_by_links_in_the_middle_of_a_change() {
+    let (t, path) = place();
+    let npk = NumPack::create(&path).unwrap();
+    npk.save(&[("a", bytes(&[1, 2, 3]))]).unwrap();
+    let mut w = npk.begin().unwrap();
+    w.replace_rows("a", &Rows::Index(1), &bytes(&[20])).unwrap();
+    let copy = t.path().join("copy");
+    std::fs::hard_link(path.join("data_a.npkd"), &copy).unwrap();
+    w.commit().unwrap();
+    assert_eq!(now(&path, "a"), [1, 20, 3]);
+    assert_eq!(std::fs::read(copy).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn what_refers_to_an_array_follows_its_name() {
+    let (_t, path) = place();
+    let mut w = Writer::create(&path).unwrap();
+    let note = |name: &str| ArrayNote { name: name.into(), stored: 1, ..ArrayNote::default() };
+    let tensor = |array| Node::Tensor(Box::new(Tensor { array, ..Tensor::default() }));
+    w.save("a", &bytes(&[1])).unwrap();
+    w.save("c", &bytes(&[2])).unwrap();
+    let nodes = vec![tensor(0), tensor(1), Node::List(vec![0, 1])];
+    w.set_side(Some(SideInfo { arrays: vec![note("a"), note("c")], nodes, root: Some(2) }));
+    w.commit().unwrap();
+    let mut w = Writer::open(&path).unwrap();
+    w.remove_array("c").unwrap();
+    w.save("a", &bytes(&[3])).unwrap();
+    w.rename_array("a", "c").unwrap();
+    w.commit().unwrap();
+    let store = Store::open(&path).unwrap();
+    let notes: Vec<_> =
+        store.side().unwrap().arrays.iter().map(|n| (n.name.clone(), n.dropped)).collect();
+    assert_eq!(notes, [("c".to_owned(), false), ("c".to_owned(), true)]);
+    assert_eq!(now(&path, "c"), [3]);
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let (_t, path) = place();
+    let npk = NumPack::create(&path).unwrap();
+    let all: Vec<(String, View<'_>)> =
+        (0..100).map(|i| (format!("n{i}"), bytes(&[1, 2]))).collect();
+    let all: Vec<(&str, View<'_>)> = all.iter().map(|(n, v)| (&n[..], *v)).collect();
+    npk.save(&all).unwrap();
+    let before = common::tree(&path);
+    let mut w = npk.begin().unwrap();
+    w.save("x", &bytes(&[1])).unwrap();
+    w.remove_array("x").unwrap();
+    w.commit().unwrap();
+    assert_eq!(common::tree(&path), before);
+    // More arrays than are kept open.
+    let mut w = npk.begin().unwrap();
+    w.append(&all).unwrap();
+    drop(w);
+    assert_eq!(common::tree(&path), before);
+    // What stands where a bitmap is to be.
+    std::fs::create_dir(path.join("deleted_n0.npkb")).unwrap();
+    let mut w = npk.begin().unwrap();
+    w.replace_rows("n1", &Rows::All, &bytes(&[7, 8])).unwrap();
+    w.remove_array("n0").unwrap();
+    assert!(w.commit().is_err());
+    std::fs::remove_dir(path.join("deleted_n0.npkb")).unwrap();
+    assert_eq!(common::tree(&path), before);
+}
+
+#[test]
+fn a_handle_that_was_opened_by_a_relative_path() {
+    // A process has one working folder: another one is asked.
+    let (t, path) = place();
+    NumPack::create(&path).unwrap().save(&[("a", bytes(&[1]))]).unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["elsewhere", "--exact", "--nocapture", "--test-threads=1"])
+        .env("NUMPACK_ROWS_ELSEWHERE", "1")
+        .current_dir(t.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs in that process.
+#[test]
+fn elsewhere() {
+    if std::env::var_os("NUMPACK_ROWS_ELSEWHERE").is_none() {
+        return;
+    }
+    let store = Store::open("s.npk").unwrap();
+    let npk = NumPack::open("s.npk").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    npk.save(&[("b", bytes(&[2]))]).unwrap();
+    assert_eq!(read(&store, "a"), [1]);
+    assert!(npk.store().unwrap().contains("b"));
 }

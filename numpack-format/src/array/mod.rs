@@ -268,8 +268,7 @@ impl Array {
         }
     }
 
-    /// Whether no writer has begun to replace rows in the store since this array was opened or
-    /// last read.
+    /// Whether no writer has begun to replace rows in the store since this array was opened.
     pub fn is_unchanged(&self) -> Result<bool> {
         match &self.source {
             Source::Watched(watch) => watch.is_unchanged(),

@@ -19,16 +19,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Watch {
     folder: Arc<Folder>,
-    data_file: String,
     limits: Limits,
+    /// The count when the array was opened.
+    opened: u64,
     seen: Mutex<Seen>,
 }
 
 #[derive(Clone, Debug)]
 struct Seen {
     count: u64,
-    /// New rows that wait, as of that count.
-    patches: Option<Arc<Patches>>,
+    /// New rows that wait, as of that count, and the name that the array's file has there.
+    patches: Option<(Arc<Patches>, String)>,
 }
 
 impl Watch {
@@ -41,8 +42,9 @@ impl Watch {
         patches: Option<Arc<Patches>>,
     ) -> Watch {
         let patches = patches.filter(|p| p.of.contains_key(data_file));
+        let patches = patches.map(|p| (p, data_file.to_owned()));
         let seen = Mutex::new(Seen { count, patches });
-        Watch { folder, data_file: data_file.to_owned(), limits: limits.clone(), seen }
+        Watch { folder, limits: limits.clone(), opened: count, seen }
     }
 
     fn seen(&self) -> Seen {
@@ -55,7 +57,7 @@ impl Watch {
     }
 
     pub(crate) fn is_unchanged(&self) -> Result<bool> {
-        Ok(self.folder.replacements()? == self.seen().count)
+        Ok(self.folder.replacements()? == self.opened)
     }
 
     pub(crate) fn settled(
@@ -65,8 +67,7 @@ impl Watch {
     ) -> Result<()> {
         for attempt in 0..MAX_TRIES {
             let seen = self.seen();
-            let patches =
-                seen.patches.as_deref().and_then(|p| Some((p, p.of.get(&self.data_file)?)));
+            let patches = seen.patches.as_ref().and_then(|(p, name)| Some((&**p, p.of.get(name)?)));
             read(patches)?;
             let count = self.folder.replacements()?;
             if count == seen.count {
@@ -83,12 +84,15 @@ impl Watch {
                 pause(attempt);
             }
         }
-        Err(Error::Changed { file: self.folder.dir.join(&self.data_file) })
+        Err(Error::Changed { file: self.folder.dir.path().to_owned() })
     }
 
-    /// The new rows that wait now for the very file that the array has open.
-    fn waiting(&self, parts: &[Part]) -> Result<Option<Arc<Patches>>> {
+    /// The new rows that wait now for the very file that the array has open, and under which name:
+    /// it may have got another.
+    fn waiting(&self, parts: &[Part]) -> Result<Option<(Arc<Patches>, String)>> {
         let dir = &self.folder.dir;
+        let [part] = parts else { return Ok(None) };
+        let ours = FileId::of(&part.file).map_err(Error::io("inspect", &part.path))?;
         let state = || Generation::of(dir).map_err(Error::io("inspect", dir.path()));
         for attempt in 0..MAX_TRIES {
             let before = state()?;
@@ -97,18 +101,19 @@ impl Watch {
             }
             match Loaded::read(dir, &self.limits) {
                 Ok(loaded) => {
-                    let redo = loaded.redo.filter(|(r, _)| r.rows.contains_key(&self.data_file));
-                    let Some((redo, file)) = redo else { return Ok(None) };
-                    let ours = match parts {
-                        [part] => FileId::of(&part.file).map_err(Error::io("inspect", &part.path)),
-                        _ => return Ok(None),
-                    }?;
-                    let there = dir.id(&self.data_file);
-                    let there = there.map_err(Error::io("inspect", dir.join(&self.data_file)))?;
-                    let same = there.is_some_and(|id| id.same_file(&ours));
-                    let path = dir.join(crate::redo::FILE);
-                    return Ok(same.then(|| Arc::new(Patches { file, path, of: redo.rows })));
+                    let Some((redo, file)) = loaded.redo else { return Ok(None) };
+                    for name in redo.rows.keys() {
+                        let there = dir.id(name).map_err(Error::io("inspect", dir.join(name)))?;
+                        if there.is_some_and(|id| id.same_file(&ours)) {
+                            let (name, path) = (name.clone(), dir.join(crate::redo::FILE));
+                            let patches = Patches { file, path, of: redo.rows };
+                            return Ok(Some((Arc::new(patches), name)));
+                        }
+                    }
+                    return Ok(None);
                 }
+                // Another store has taken the place of this one, whose files go.
+                Err(Error::NotAStore { .. }) => return Ok(None),
                 // It may be wrong only because it changed while it was read.
                 Err(e) => {
                     if state()? == before {

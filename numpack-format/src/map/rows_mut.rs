@@ -12,18 +12,19 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub struct RowsMut {
     map: MapMut,
+    rows: u64,
     row_size: usize,
     file: File,
     path: PathBuf,
     /// Has the store locked.
-    _writer: Writer,
+    writer: Writer,
 }
 
 impl RowsMut {
     pub(super) fn new(map: MapMut, found: Mappable, writer: Writer) -> RowsMut {
         // The map would not be there if a row exceeded the memory.
         let row_size = usize::try_from(found.row_size).unwrap_or(usize::MAX);
-        RowsMut { map, row_size, file: found.file, path: found.path, _writer: writer }
+        RowsMut { map, rows: found.rows, row_size, file: found.file, path: found.path, writer }
     }
 
     /// The size of a row in bytes.
@@ -33,6 +34,9 @@ impl RowsMut {
 
     /// A row, in C order and little-endian; `None` past the last one.
     pub fn row_mut(&mut self, row: usize) -> Option<&mut [u8]> {
+        if row as u64 >= self.rows {
+            return None;
+        }
         let start = row.checked_mul(self.row_size)?;
         self.map.get_mut(start..start.checked_add(self.row_size)?)
     }
@@ -40,8 +44,10 @@ impl RowsMut {
     /// Makes what was written so far durable. Without it, that may reach the disk at any later
     /// time, in any order, or not at all if the system fails.
     pub fn flush(&self) -> Result<()> {
-        self.map.flush().map_err(Error::io("sync", &self.path))?;
-        disk::sync_data(&self.file, &self.path)
+        self.writer.check_process()?;
+        let flushed = self.map.flush().map_err(Error::io("sync", &self.path));
+        let flushed = flushed.and_then(|()| disk::sync_data(&self.file, &self.path));
+        flushed.inspect_err(|_| self.writer.poison())
     }
 }
 

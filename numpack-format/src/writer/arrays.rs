@@ -225,11 +225,19 @@ impl Writer {
             let side = self.state.store.side()?;
             side.arrays.iter().position(|n| n.name == name && !n.dropped)
         };
+        // Saved again under the name it had, it has the note's place still.
+        let place = || {
+            let side = self.state.store.side()?;
+            let dropped = side.arrays.iter().position(|n| n.name == name);
+            kept().or(dropped).filter(|_| moves)
+        };
         match note {
             NoteOf::Kept => kept().map_or(NoteOf::Fresh, |i| {
                 if moves { NoteOf::Moved(i) } else { NoteOf::Copied(i) }
             }),
             NoteOf::Moved(i) if !moves => NoteOf::Copied(i),
+            NoteOf::Fresh => place().map_or(NoteOf::Fresh, NoteOf::FreshAt),
+            NoteOf::FreshAt(_) if !moves => NoteOf::Fresh,
             other => other,
         }
     }
@@ -239,6 +247,8 @@ impl Writer {
         let pending = |f: &String| self.record.as_ref().is_some_and(|(_, of)| of.contains_key(f));
         let Mode::Merge(merge) = &mut self.mode else { return Ok(false) };
         let plain = old.staged.is_none()
+            // Without dimensions it is read as one row, but never written so.
+            && !old.record.shape.is_empty()
             && !old.record.data_file.ends_with(segments::SUFFIX)
             && !old.record.data_file.contains('/')
             && !self.state.is_shared(&old.record.data_file)
@@ -321,7 +331,9 @@ impl Writer {
             _ => None,
         };
         let staged = entry.staged.clone().unwrap_or_default();
+        self.live.forget(&staged);
         if let Some((old, data_file)) = earlier {
+            self.live.forget(&old);
             // Saved twice in one commit: the later one counts, under the name of the earlier.
             let placed = match (&self.mode, self.new_files()) {
                 (Mode::New { .. }, Some(dir)) => dir.rename(&staged, dir, &old).map(|()| Some(old)),

@@ -14,6 +14,8 @@ const MANY: usize = 64;
 pub(super) struct LiveFiles {
     open: Vec<Live>,
     by_name: HashMap<String, usize>,
+    /// The end of what the store says is in each, also of those that were closed since.
+    ends: HashMap<String, u64>,
     /// A sync that failed: what the system has dropped then, no later one tells.
     failed: Option<PathBuf>,
 }
@@ -26,8 +28,6 @@ pub(super) struct FileNumber(usize);
 struct Live {
     file: File,
     path: PathBuf,
-    /// The end of what the store says is there.
-    len: u64,
     /// Whether something may not be on the disk yet.
     dirty: bool,
 }
@@ -67,9 +67,10 @@ impl LiveFiles {
         if id.len() > len {
             disk::cut(&file, len, &path)?;
         }
+        self.ends.entry(name.to_owned()).or_insert(len);
         let i = self.open.len();
         self.by_name.insert(name.to_owned(), i);
-        self.open.push(Live { file, path, len, dirty: false });
+        self.open.push(Live { file, path, dirty: false });
         Ok(Some(FileNumber(i)))
     }
 
@@ -99,14 +100,28 @@ impl LiveFiles {
         }
     }
 
-    /// Takes back all that was appended.
-    pub(super) fn take_back_all(&mut self) {
-        self.by_name.clear();
-        for live in self.open.drain(..) {
-            let longer = live.file.metadata().is_ok_and(|m| m.len() > live.len);
-            if longer {
-                let _ = disk::cut(&live.file, live.len, &live.path);
+    /// Takes back all that was appended to files of the store, as well as that can be done.
+    pub(super) fn take_back_all(&mut self, dir: &Dir) {
+        for (name, end) in self.ends.drain() {
+            let open = self.by_name.get(&name).map(|&i| &self.open[i].file);
+            let opened = match open {
+                Some(file) => file.try_clone().ok(),
+                None => dir.open_to_change(&name).ok().flatten().map(|(file, ..)| file),
+            };
+            let longer = |file: &File| file.metadata().is_ok_and(|m| m.len() > end);
+            if let Some(file) = opened.filter(longer) {
+                let _ = disk::cut(&file, end, &dir.join(&name));
             }
+        }
+        self.by_name.clear();
+        self.open.clear();
+    }
+
+    /// Another file has this name now, or none.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.ends.remove(name);
+        if let Some(i) = self.by_name.remove(name) {
+            self.open[i].dirty = false;
         }
     }
 

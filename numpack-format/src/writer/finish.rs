@@ -39,6 +39,10 @@ impl Writer {
     }
 
     fn commit_all(&mut self) -> Result<Vec<String>> {
+        if self.broken {
+            let problem = "an earlier change failed half-way; begin the changes anew";
+            return Err(Error::parameter(None, problem));
+        }
         self.write_side()?;
         for staged in std::mem::take(&mut self.discarded) {
             self.new_files().map_or(Ok(()), |d| d.remove_file(&staged))?;
@@ -128,8 +132,8 @@ impl Writer {
             small.push((file, path));
         }
         new.open_up()?;
+        self.live.sync_all()?;
         if !sync_new_files(&mut self.unsynced, &new.dir, &self.plan)? {
-            self.live.sync_all()?;
             for (file, path) in &small {
                 disk::sync_file(file, path)?;
             }
@@ -148,6 +152,7 @@ impl Writer {
         if self.plan.is_unchanged() && self.record.is_none() {
             // Rows may have been replaced in place.
             self.live.sync_all()?;
+            self.clear_stage();
             return Ok(Vec::new());
         }
         let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
@@ -181,9 +186,10 @@ impl Writer {
         }
         commit::publish(&merge.dir, record, &redo, limits, &mut self.published)?;
         warnings.extend(commit::apply(&merge.dir, &merge.lock, &redo, rows.as_ref(), limits)?);
-        if !redo.metadata.is_empty() {
-            let store = Store::open_with(self.state.store.path(), limits)?;
-            self.state.replace(store, &redo.removals);
+        // The change stands, whatever comes now.
+        match merge.state_after(&redo, self.state.store.path(), limits) {
+            Ok((store, count)) => self.state.replace(store, &redo.removals, count),
+            Err(_) => self.home = None,
         }
         Ok(warnings)
     }
@@ -195,22 +201,42 @@ impl Writer {
         self.live.sync_all()?;
         let changes: Vec<_> = self.plan.changed().map(|(i, e)| (i, &e.record)).collect();
         let metadata = self.state.store.metadata.with_rows(&changes)?;
+        // The syncs so far may have taken long.
+        if !self.state.is_current(&merge.dir)? {
+            return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
+        }
         let written =
             merge.dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, metadata.bytes());
-        if let Err(e) = written {
-            let _ = merge.dir.remove_file(redo::METADATA_TEMPORARY);
-            return Err(e);
-        }
+        let file = match written {
+            Ok(file) => file,
+            Err(e) => {
+                let _ = merge.dir.remove_file(redo::METADATA_TEMPORARY);
+                return Err(e);
+            }
+        };
         self.published = true;
         merge.dir.sync()?;
-        self.state.grown(metadata, &merge.dir)?;
+        // The change stands, whatever comes now.
+        if self.state.grown(metadata, &merge.dir, file).is_err() {
+            self.home = None;
+        }
+        self.clear_stage();
         Ok(Vec::new())
+    }
+
+    /// Removes what was staged and is not wanted any more. If it cannot be, the next writer does it.
+    fn clear_stage(&self) {
+        if let Mode::Merge(merge) = &self.mode
+            && merge.stage.is_some()
+        {
+            let _ = commit::clear_stage(&merge.dir, "");
+        }
     }
 
     /// Gives what is known of the store to the next change of the same handle.
     pub(super) fn go_home(&mut self) {
         if let Some(home) = self.home.take() {
-            let none = State::new(Store::absent(self.state.store.path()));
+            let none = State::new(Store::absent(self.state.store.path()), 0);
             home.put(std::mem::replace(&mut self.state, none));
         }
     }

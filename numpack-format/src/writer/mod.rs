@@ -101,6 +101,10 @@ pub struct Writer {
     /// The next choice of a file name to try, by the first one without regard to case.
     choices: HashMap<String, u32>,
     warnings: Vec<String>,
+    /// Whether a change failed half-way, so that what is there is none the caller asked for.
+    broken: bool,
+    /// Whether readers have been told that rows change in place.
+    counted: bool,
     /// Whether the commit is decided: what is on disk then belongs to the store.
     published: bool,
     pub(crate) buffer: Vec<u8>,
@@ -162,7 +166,7 @@ impl Writer {
     ) -> Result<Writer> {
         new_store::clear_siblings(&target);
         let new = NewStore::begin(&target)?;
-        let state = State::new(Store::absent(path));
+        let state = State::new(Store::absent(path), 0);
         Ok(Writer::new(target, options, state, Mode::New { new, replace }))
     }
 
@@ -205,7 +209,11 @@ impl Writer {
         let (mut dir, lock) = StoreLock::acquire(&target, options.wait)?;
         dir.like = dir.access_of(metadata::FILE)?;
         let (state, warnings) = match known {
-            Some(state) if state.is_of(&dir)? => (state, Vec::new()),
+            Some(mut state) if state.is_of(&dir, &lock)? => {
+                // The public package changes bitmaps and nothing else.
+                state.store.forget_bitmaps();
+                (state, Vec::new())
+            }
             _ => {
                 let warnings = commit::recover(&dir, &lock, &options.limits)?;
                 let mut store = Store::open_with(&target, &options.limits)?;
@@ -215,7 +223,7 @@ impl Writer {
                 {
                     return Err(e);
                 }
-                (State::new(store), warnings)
+                (State::new(store, lock.count(&dir)?), warnings)
             }
         };
         let mode = Mode::Merge(Box::new(Merge::new(dir, lock)));
@@ -243,6 +251,8 @@ impl Writer {
             random: new_store::random(),
             choices: HashMap::new(),
             warnings: Vec::new(),
+            broken: false,
+            counted: false,
             published: false,
             buffer: Vec::new(),
             home: None,
@@ -276,6 +286,13 @@ impl Writer {
     /// it. The commit checks it against the arrays.
     pub fn set_side(&mut self, side: Option<SideInfo>) {
         self.side = Some(side);
+    }
+
+    /// A sync has failed: the handle is good for nothing more.
+    pub(crate) fn poison(&self) {
+        if let Some(home) = &self.home {
+            home.poison();
+        }
     }
 
     fn missing(&self, name: &str) -> Error {
@@ -332,6 +349,7 @@ impl Writer {
         if self.pid != std::process::id() {
             return;
         }
+        self.live.forget(staged);
         if self.new_files().is_some_and(|d| d.remove_file(staged).is_err()) {
             // Its name stays taken; the commit tries again.
             self.discarded.push(staged.to_owned());
@@ -366,10 +384,13 @@ impl Drop for Writer {
             return;
         }
         // What cannot be removed now, the next writer removes.
-        self.live.take_back_all();
         let cleared = match &self.mode {
             Mode::New { new, .. } => new.remove(),
             Mode::Merge(merge) => {
+                // Another program may have appended, and said so in the metadata.
+                if self.state.is_current(&merge.dir).unwrap_or(false) {
+                    self.live.take_back_all(&merge.dir);
+                }
                 let record =
                     self.record.is_some().then(|| merge.dir.remove_file(crate::redo::TEMPORARY));
                 let stage = merge.stage.as_ref().map(|_| commit::clear_stage(&merge.dir, ""));

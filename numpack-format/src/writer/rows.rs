@@ -12,7 +12,7 @@ use crate::plan::{self, Bits, Current, Entry, NoteOf};
 use crate::redo::RecordWriter;
 use crate::rows::{Picked, Rows};
 use crate::view::{Elements, View};
-use crate::{names, segments, store};
+use crate::{metadata, names, segments, store};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ pub(crate) struct Mappable {
     pub(crate) file: File,
     pub(crate) path: PathBuf,
     pub(crate) len: u64,
+    pub(crate) rows: u64,
     pub(crate) row_size: u64,
 }
 
@@ -187,30 +188,45 @@ impl Writer {
             self.committed_size(name)
         };
         let file = self.live.number(current.file());
-        if committed > 0 && self.record.is_none() {
-            let Mode::Merge(merge) = &self.mode else { return Ok(()) };
-            self.record = Some((RecordWriter::begin(&merge.dir)?, HashMap::new()));
+        if let Mode::Merge(merge) = &self.mode {
+            if committed > 0 && self.record.is_none() {
+                self.record = Some((RecordWriter::begin(&merge.dir)?, HashMap::new()));
+            }
+            if self.options.in_place && !std::mem::replace(&mut self.counted, true) {
+                merge.lock.count_up(&merge.dir)?;
+            }
         }
-        elements.for_each(|mut bytes| {
+        // Rows that wait take their place in the list when all of them are there.
+        let mut waiting = Vec::new();
+        let mut direct = false;
+        let written = elements.for_each(|mut bytes| {
             while !bytes.is_empty() {
                 let (mut offset, n) = next(bytes.len());
                 let (mut now, rest) = bytes.split_at(n as usize);
                 bytes = rest;
                 if offset < committed
-                    && let Some((record, rows)) = &mut self.record
+                    && let Some((record, _)) = &mut self.record
                 {
                     let (waits, later) = now.split_at((committed - offset).min(n) as usize);
-                    let at = record.put(waits)?;
-                    let runs = rows.entry(current.file().to_owned()).or_default();
-                    runs.put(offset, waits.len() as u64, at);
+                    waiting.push((offset, waits.len() as u64, record.put(waits)?));
                     (offset, now) = (offset + waits.len() as u64, later);
                 }
                 if let (false, Some(file)) = (now.is_empty(), file) {
+                    direct = true;
                     self.live.write(file, now, offset)?;
                 }
             }
             Ok(())
-        })
+        });
+        if written.is_ok()
+            && !waiting.is_empty()
+            && let Some((_, rows)) = &mut self.record
+        {
+            let runs = rows.entry(current.file().to_owned()).or_default();
+            waiting.into_iter().for_each(|(offset, len, at)| runs.put(offset, len, at));
+        }
+        self.broken |= written.is_err() && direct;
+        written
     }
 
     /// How many bytes of an array are in the store already.
@@ -231,21 +247,27 @@ impl Writer {
             return Ok(0);
         }
         self.check_bitmap(name, stored)?;
-        let mut runs = Vec::new();
-        stored_runs(&picked, bitmap.as_deref(), &mut runs)?;
-        let dead = runs.into_iter().flat_map(|(row, n)| row..row + n);
-        let bitmap = match bitmap {
-            Some(bitmap) => bitmap.without(dead),
-            None => Bitmap::full(stored).without(dead),
-        };
+        let all = bitmap.is_none().then(|| Arc::new(Bitmap::full(stored)));
+        let all = bitmap.as_ref().or(all.as_ref());
+        let Some(old) = all else { return Ok(0) };
+        let bitmap = old.without(|drop| {
+            picked.for_each(|row| {
+                // Where all rows are live, they are where they are counted.
+                drop(if bitmap.is_some() { old.select(row).unwrap_or(u64::MAX) } else { row });
+                Ok(())
+            })
+        })?;
         let live = bitmap.live();
         let mut entry = current.to_entry();
         entry.bits = Bits::New(Arc::new(bitmap));
         entry.record.modified_micros = self.now(name);
-        self.plan.put(entry);
-        if names::bitmap_file(name).is_none() {
+        let before_it = self.plan.put(entry);
+        if names::bitmap_file(name).is_none()
             // Other programs would look for the bitmap under another name.
-            self.rewrite_own(name)?;
+            && let Err(e) = self.rewrite_own(name)
+        {
+            self.plan.restore(name, before_it);
+            return Err(e);
         }
         Ok(before - live)
     }
@@ -295,7 +317,10 @@ impl Writer {
             return Err(Error::parameter(Some(name), problem));
         };
         let (file, path) = self.live.file(opened)?;
-        Ok(Mappable { file, path, len, row_size })
+        if let Mode::Merge(merge) = &self.mode {
+            merge.lock.count_up(&merge.dir)?;
+        }
+        Ok(Mappable { file, path, len, rows, row_size })
     }
 
     fn rewrite_own(&mut self, name: &str) -> Result<()> {
@@ -321,7 +346,7 @@ impl Writer {
         let note = match &current {
             Current::Kept(i, _) => store.note_at(*i),
             Current::Entry(e) => match e.note {
-                NoteOf::Fresh => None,
+                NoteOf::Fresh | NoteOf::FreshAt(_) => None,
                 NoteOf::Kept => store.note(name),
                 NoteOf::Moved(i) | NoteOf::Copied(i) => {
                     store.side().and_then(|side| side.arrays.get(i))
@@ -358,11 +383,13 @@ impl Writer {
     pub(super) fn pending_bitmap(&self, current: &Current<'_>) -> Result<Option<Arc<Bitmap>>> {
         let store = &self.state.store;
         match current {
-            Current::Kept(i, _) => store.bitmap(*i),
+            Current::Kept(i, _) => store.bitmap_known(*i),
             Current::Entry(e) => match &e.bits {
                 Bits::All => Ok(None),
                 Bits::New(bitmap) => Ok(Some(bitmap.clone())),
-                Bits::Kept => store.position(&e.record.name).map_or(Ok(None), |i| store.bitmap(i)),
+                Bits::Kept => {
+                    store.position(&e.record.name).map_or(Ok(None), |i| store.bitmap_known(i))
+                }
             },
         }
     }
@@ -386,7 +413,13 @@ impl Writer {
                 {
                     None
                 }
-                Mode::Merge(merge) => self.live.open(&merge.dir, file, size, name)?,
+                Mode::Merge(merge) => {
+                    // Before a tail is cut off: it may be what another program has appended.
+                    if self.live.number(file).is_none() && !self.state.is_current(&merge.dir)? {
+                        return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
+                    }
+                    self.live.open(&merge.dir, file, size, name)?
+                }
             };
             if opened.is_some() {
                 return Ok(copied);
@@ -450,8 +483,7 @@ impl Writer {
         }
         let note = match entry.note {
             NoteOf::Kept => store.note(name).cloned(),
-            NoteOf::Fresh if entry.scalar => Some(plan::note(&entry)),
-            NoteOf::Fresh => None,
+            NoteOf::Fresh | NoteOf::FreshAt(_) => entry.scalar.then(|| plan::note(&entry)),
             NoteOf::Moved(i) | NoteOf::Copied(i) => {
                 store.side().and_then(|side| side.arrays.get(i).cloned())
             }
