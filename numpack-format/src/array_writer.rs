@@ -123,7 +123,7 @@ impl<'a> ArrayWriter<'a> {
         }
         self.put_buffer().map_err(Error::io("write", self.writer_path()))?;
         if let Some(file) = self.file.as_ref().filter(|_| len > 0) {
-            let filled = f(file, self.at);
+            let filled = disk::fill(file, self.at, len, self.writer.new_files_path(), f);
             self.failed |= filled.is_err();
             filled.map_err(|e| Error::io("write", self.writer_path())(e))?;
             self.at += len;

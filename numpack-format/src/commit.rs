@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::lock::StoreLock;
 use crate::metadata;
+use crate::new_store;
 use crate::patches::{Patches, Runs};
 use crate::redo::{self, RecordWriter, Redo, sha256};
 use rustix::io::Errno;
@@ -242,20 +243,21 @@ fn check_staged(dir: &Dir, stage: Option<&Dir>, redo: &Redo) -> Result<()> {
 pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Vec<String>> {
     let loaded = Loaded::read(dir, limits)?;
     let mut warnings = loaded.warnings;
+    // Whoever put a record there, or removed the last one, may not have lived to sync that. A
+    // record must be there for good before any of it is carried out; and should an old one come
+    // back after a power loss, it must not find a later writer's state.
+    dir.sync()?;
     match loaded.redo {
         Some((redo, file)) => {
             let path = dir.join(redo::FILE);
             let rows = Patches { file, path, of: HashMap::new() };
             warnings.extend(apply(dir, lock, &redo, Some(&rows), limits)?);
         }
-        None => {
-            if loaded.ignored {
-                dir.remove_file(redo::FILE)?;
-            }
-            // Whoever removed the last record may not have lived to sync that. Should it come back
-            // after a power loss, it must not find a later writer's state.
+        None if loaded.ignored => {
+            dir.remove_file(redo::FILE)?;
             dir.sync()?;
         }
+        None => {}
     }
     clear_leftovers(dir)?;
     Ok(warnings)
@@ -269,6 +271,10 @@ fn clear_leftovers(dir: &Dir) -> Result<()> {
         if dir.id(name).map_err(Error::io("inspect", dir.join(name)))?.is_some() {
             dir.remove_file(name)?;
         }
+    }
+    let probe = new_store::PROBE;
+    if dir.id(probe).map_err(Error::io("inspect", dir.join(probe)))?.is_some() {
+        dir.remove_dir(probe)?;
     }
     clear_stage(dir, "")
 }

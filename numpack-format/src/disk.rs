@@ -5,7 +5,7 @@
 //! symbolic link inside a store is followed. Each change passes [`crate::fault::step`].
 
 use crate::error::{Error, Result};
-use crate::fault::{self, Fault};
+use crate::fault::{self, Did, Fault};
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
@@ -213,7 +213,9 @@ impl Dir {
     pub(crate) fn give_access(&self, access: Access) -> Result<()> {
         self.step("chmod", "")
             .and_then(|_| access.give(&self.fd))
-            .map_err(Error::io("change the permissions of", &self.path))
+            .map_err(Error::io("change the permissions of", &self.path))?;
+        fault::did(|| Did::Access(&self.fd));
+        Ok(())
     }
 
     /// What stands at a checked relative path, `None` if nothing. What is reached through
@@ -358,14 +360,18 @@ impl Dir {
         let file = self.open_new(name, OFlags::EXCL, if like.is_some() { 0o600 } else { 0o666 })?;
         if let Some(like) = like {
             like.give(&file)?;
+            fault::did(|| Did::Access(&file));
         }
         Ok(file)
     }
 
     fn open_new(&self, name: &str, flags: OFlags, mode: fs::RawMode) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | flags;
+        let exclusive = flags.contains(OFlags::EXCL);
         let mode = Mode::from_raw_mode(mode);
-        Ok(retry_on_intr(|| fs::openat(&self.fd, name, flags, mode))?.into())
+        let file: File = retry_on_intr(|| fs::openat(&self.fd, name, flags, mode))?.into();
+        fault::did(|| Did::Create { folder: &self.fd, name, file: &file, exclusive });
+        Ok(file)
     }
 
     /// Opens a lock file, and makes it if need be.
@@ -376,7 +382,9 @@ impl Dir {
                 Ok(fd) => {
                     let file: File = fd.into();
                     // Who may read the store may read this too. Only its owner can see to that.
-                    let _ = self.like.map(|like| like.give(&file));
+                    if self.like.is_some_and(|like| like.give(&file).is_ok()) {
+                        fault::did(|| Did::Access(&file));
+                    }
                     return Ok(file);
                 }
                 Err(Errno::NOENT) => {}
@@ -418,7 +426,10 @@ impl Dir {
             return Err(fail(e));
         }
         match fs::linkat(&self.fd, from, &to_dir.fd, to, AtFlags::empty()) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                fault::did(|| Did::Link { to: (&to_dir.fd, to) });
+                Ok(true)
+            }
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
                 Ok(false)
             }
@@ -439,7 +450,12 @@ impl Dir {
         to: impl rustix::path::Arg + Copy,
     ) -> io::Result<()> {
         self.step("rename", from)?;
-        Ok(retry_on_intr(|| fs::renameat(&self.fd, from, &to_dir.fd, to))?)
+        retry_on_intr(|| fs::renameat(&self.fd, from, &to_dir.fd, to))?;
+        fault::did(|| Did::Rename {
+            from: (&self.fd, from),
+            to: (&to_dir.fd, to.to_string_lossy()),
+        });
+        Ok(())
     }
 
     /// Moves a file to a name that nothing has; `false`, and nothing is moved, if something has it.
@@ -453,7 +469,13 @@ impl Dir {
         {
             let no_replace = fs::RenameFlags::NOREPLACE;
             match retry_on_intr(|| fs::renameat_with(&self.fd, from, &self.fd, to, no_replace)) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    fault::did(|| Did::Rename {
+                        from: (&self.fd, from),
+                        to: (&self.fd, to.to_string_lossy()),
+                    });
+                    return Ok(true);
+                }
                 Err(Errno::EXIST) => return Ok(false),
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
                 Err(e) => return Err(e.into()),
@@ -480,7 +502,13 @@ impl Dir {
             match retry_on_intr(|| {
                 fs::renameat_with(&self.fd, a, &self.fd, b, fs::RenameFlags::EXCHANGE)
             }) {
-                Ok(()) => Ok(true),
+                Ok(()) => {
+                    fault::did(|| Did::Exchange {
+                        folder: &self.fd,
+                        names: (a, b.to_string_lossy()),
+                    });
+                    Ok(true)
+                }
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BUSY | Errno::XDEV) => {
                     Ok(false)
                 }
@@ -511,7 +539,11 @@ impl Dir {
             return Err(fail(e));
         }
         match fs::unlinkat(&self.fd, relative, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => {
+                fault::did(|| Did::Remove { folder: &self.fd, name: relative });
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(fail(e.into())),
         }
     }
@@ -520,7 +552,11 @@ impl Dir {
     pub(crate) fn remove_dir(&self, name: &str) -> Result<bool> {
         self.step("rmdir", name).map_err(Error::io("remove", self.join(name)))?;
         match fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Ok(()) => {
+                fault::did(|| Did::RemoveFolder { folder: &self.fd, name });
+                Ok(true)
+            }
+            Err(Errno::NOENT) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(e) => Err(Error::io("remove", self.join(name))(e.into())),
         }
@@ -530,7 +566,10 @@ impl Dir {
     pub(crate) fn make_dir(&self, name: &str, mode: fs::RawMode) -> Result<bool> {
         self.step("mkdir", name).map_err(Error::io("create", self.join(name)))?;
         match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                fault::did(|| Did::MakeFolder { folder: &self.fd, name });
+                Ok(true)
+            }
             Err(Errno::EXIST) => Ok(false),
             Err(e) => Err(Error::io("create", self.join(name))(e.into())),
         }
@@ -538,8 +577,10 @@ impl Dir {
 
     /// Makes what happened to the folder's entries durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.step("syncdir", "").map_err(Error::io("sync", &self.path))?;
-        self.fd.sync_all().map_err(Error::io("sync", &self.path))
+        let synced = self.step("syncdir", "").and_then(|_| self.fd.sync_all());
+        let failed = synced.is_err();
+        fault::did(|| Did::Sync { file: &self.fd, only_data: false, failed });
+        synced.map_err(Error::io("sync", &self.path))
     }
 
     /// Makes everything on the file system durable; `false` where that cannot be relied on, or
@@ -560,9 +601,15 @@ impl Dir {
             if !LOCAL.contains(&kind) || !syncfs_tells_errors() {
                 return Ok(false);
             }
-            self.step("syncfs", "").map_err(Error::io("sync the file system of", &self.path))?;
+            if let Err(e) = self.step("syncfs", "") {
+                fault::did(|| Did::SyncAll { failed: true });
+                return Err(Error::io("sync the file system of", &self.path)(e));
+            }
             match fs::syncfs(&self.fd) {
-                Ok(()) => Ok(true),
+                Ok(()) => {
+                    fault::did(|| Did::SyncAll { failed: false });
+                    Ok(true)
+                }
                 Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
                 Err(e) => Err(fail(e)),
             }
@@ -621,28 +668,63 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> R
 /// The same, with the system's own word on why not.
 pub(crate) fn try_write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> io::Result<()> {
     match fault::step("write", path, "")? {
-        Fault::None => file.write_all_at(bytes, offset),
+        Fault::None => file.write_all_at(bytes, offset)?,
         #[cfg(any(test, feature = "fault-injection"))]
-        Fault::Torn => {
-            file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
-            fault::crash()
+        Fault::Short(ending) => {
+            let part = &bytes[..bytes.len() / 2];
+            file.write_all_at(part, offset)?;
+            fault::did(|| Did::Write { file, at: offset, bytes: part });
+            return Err(ending.end());
         }
     }
+    fault::did(|| Did::Write { file, at: offset, bytes });
+    Ok(())
+}
+
+/// Lets somebody else write the `len` bytes from an offset, which end the file.
+pub(crate) fn fill(
+    file: &File,
+    offset: u64,
+    len: u64,
+    path: &Path,
+    f: impl FnOnce(&File, u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let fault = fault::step("write", path, "")?;
+    f(file, offset)?;
+    match fault {
+        Fault::None => {}
+        #[cfg(any(test, feature = "fault-injection"))]
+        Fault::Short(ending) => {
+            file.set_len(offset + len / 2)?;
+            fault::did(|| Did::Fill { file, at: offset, len: len / 2 });
+            return Err(ending.end());
+        }
+    }
+    // Somebody else may have written less; whoever asked for it looks at the file's length.
+    let written = || file.metadata().map_or(0, |m| m.len().saturating_sub(offset).min(len));
+    fault::did(|| Did::Fill { file, at: offset, len: written() });
+    Ok(())
 }
 
 /// Makes a file's content durable.
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
-    fault::step("sync", path, "").and_then(|_| file.sync_all()).map_err(Error::io("sync", path))
+    let synced = fault::step("sync", path, "").and_then(|_| file.sync_all());
+    fault::did(|| Did::Sync { file, only_data: false, failed: synced.is_err() });
+    synced.map_err(Error::io("sync", path))
 }
 
 /// Makes a file's content durable, and its length.
 pub(crate) fn sync_data(file: &File, path: &Path) -> Result<()> {
-    fault::step("syncdata", path, "")
-        .and_then(|_| file.sync_data())
-        .map_err(Error::io("sync", path))
+    let synced = fault::step("syncdata", path, "").and_then(|_| file.sync_data());
+    fault::did(|| Did::Sync { file, only_data: true, failed: synced.is_err() });
+    synced.map_err(Error::io("sync", path))
 }
 
 /// Cuts a file off.
 pub(crate) fn cut(file: &File, len: u64, path: &Path) -> Result<()> {
-    fault::step("cut", path, "").and_then(|_| file.set_len(len)).map_err(Error::io("shorten", path))
+    fault::step("cut", path, "")
+        .and_then(|_| file.set_len(len))
+        .map_err(Error::io("shorten", path))?;
+    fault::did(|| Did::Cut { file, len });
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! A new store: built beside its place, and put there at once.
 
 use crate::commit;
-use crate::disk::{Dir, Kind};
+use crate::disk::{self, Dir, Kind};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::{self, StoreLock};
@@ -9,6 +9,7 @@ use crate::metadata::{self, Metadata, Record};
 use crate::redo::{self, Redo, Rename};
 use crate::writer::WriterOptions;
 use crate::{names, segments};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher};
@@ -16,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A folder that is made to see what access a folder gets, and removed.
-const PROBE: &str = "libnumpack.probe";
+pub(crate) const PROBE: &str = "libnumpack.probe";
 
 /// What stands at the place of a new store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,6 +243,8 @@ impl NewStore {
         prefix: &str,
         published: &mut bool,
     ) -> Result<Vec<String>> {
+        // Whoever put the old store there may not have lived to sync that.
+        self.parent.sync()?;
         match commit::recover(old, lock, limits) {
             // A damaged store has nothing that could be finished.
             Ok(_) | Err(Error::Format { .. } | Error::Unsupported { .. } | Error::Limit { .. }) => {
@@ -394,6 +397,25 @@ pub(crate) fn split(target: &Path) -> Result<(Dir, OsString)> {
     Ok((Dir::open(parent).map_err(Error::io("open", parent))?, name.to_owned()))
 }
 
+/// Makes it durable that a store is at its place. Whoever put it there may not have lived to do
+/// so, and what is committed into it must not go with it.
+pub(crate) fn sync_place(target: &Path) -> Result<()> {
+    let (parent, _) = match split(target) {
+        // Who may not read the folder cannot sync it.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    match parent.sync() {
+        // Where nothing can be made, nothing waits.
+        Err(Error::Io { source, .. }) if disk::is_errno(&source, &[Errno::ROFS, Errno::INVAL]) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// How the names of folders that are to become the store begin.
 pub(crate) fn sibling_prefix(name: &OsString) -> String {
     match name.to_str() {
@@ -411,12 +433,17 @@ pub(crate) fn clear_siblings(target: &Path) {
     let Ok((parent, name)) = split(target) else { return };
     let prefix = sibling_prefix(&name);
     let Ok(entries) = parent.entries() else { return };
-    for (entry, kind) in entries {
-        let Some(entry) = entry.filter(|e| kind == Kind::Folder && is_sibling(e, &prefix)) else {
-            continue;
-        };
+    let siblings = entries.into_iter().filter(|(_, kind)| *kind == Kind::Folder);
+    let siblings: Vec<String> =
+        siblings.filter_map(|(name, _)| name.filter(|n| is_sibling(n, &prefix))).collect();
+    // One may be the old store, whose place another took without living to sync that: after a
+    // power loss it would be the store again.
+    if siblings.is_empty() || parent.sync().is_err() {
+        return;
+    }
+    for sibling in siblings {
         // Each by itself: one that cannot be removed does not keep the others.
-        let _ = clear_sibling(&parent, &entry);
+        let _ = clear_sibling(&parent, &sibling);
     }
 }
 

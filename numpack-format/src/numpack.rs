@@ -181,7 +181,12 @@ impl NumPack {
         if self.home.0.poisoned.load(Ordering::Relaxed) {
             return Err(Error::Poisoned { path: self.path.clone() });
         }
-        Writer::open_from(&self.path, options, Some(&self.home))
+        // It finishes what an earlier writer left, and syncs that.
+        Writer::open_from(&self.path, options, Some(&self.home)).inspect_err(|e| {
+            if e.is_failed_sync() {
+                self.home.poison();
+            }
+        })
     }
 
     fn commit<T>(&self, change: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {

@@ -140,6 +140,11 @@ impl LiveFiles {
         self.open.iter_mut().try_for_each(|live| live.sync(&mut self.failed))
     }
 
+    /// Whether a sync has failed.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.failed.is_some()
+    }
+
     fn check(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), |path| Err(Error::Poisoned { path }))
     }

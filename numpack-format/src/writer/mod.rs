@@ -215,6 +215,7 @@ impl Writer {
                 (state, Vec::new())
             }
             _ => {
+                new_store::sync_place(&target)?;
                 let warnings = commit::recover(&dir, &lock, &options.limits)?;
                 let mut store = Store::open_with(&target, &options.limits)?;
                 // What could be read with other limits, or by a newer version, is not to be lost.
@@ -380,6 +381,10 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        // A sync may fail before the commit.
+        if let Some(home) = self.home.as_ref().filter(|_| self.live.is_poisoned()) {
+            home.poison();
+        }
         if self.published || self.pid != std::process::id() {
             return;
         }
