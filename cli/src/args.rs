@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Tensors in files: PyTorch checkpoints and NumPack stores, without PyTorch or Python.
+use crate::rows::Choice;
+
+/// Tensors in files: PyTorch checkpoints, NumPack stores and packages, without PyTorch or Python.
 ///
 /// Nothing found in a file is ever executed.
 #[derive(Parser)]
@@ -26,6 +28,32 @@ pub(crate) enum Command {
     Verify(PathArgs),
     /// Compare two files; exit status 1 if they differ
     Diff(DiffArgs),
+    /// Print rows of a tensor, or write them as a .npy file
+    ///
+    /// A row is a line: its elements in C order, with a space between. Booleans are 0 and 1.
+    /// Floats are the shortest decimals that read back as the same number; float16, bfloat16 and
+    /// float8 are shown as the float32 that they equal. Complex numbers are a+bj.
+    Cat(CatArgs),
+    /// Add rows from .npy files to arrays of a store
+    ///
+    /// All arrays get their rows in one commit, or none does. Element type and all dimensions but
+    /// the first must be those of the array.
+    #[command(
+        override_usage = "numpack append [OPTIONS] <STORE> <ARRAY> <FILE> [<ARRAY> <FILE>]..."
+    )]
+    Append(AppendArgs),
+    /// Drop rows of arrays of a store, or whole arrays
+    ///
+    /// All of it is one commit. Dropped rows are skipped from then on; compact frees their room.
+    Drop(DropArgs),
+    /// Give an array of a store another name
+    Rename(RenameArgs),
+    /// Free the room of dropped rows, and say how many there were
+    Compact(CompactArgs),
+    /// Make a package of a store: one file to send and to keep
+    Pack(PackArgs),
+    /// Make a store of a package
+    Unpack(UnpackArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -35,14 +63,14 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct PathArgs {
-    /// A .pt file or a .npk folder
+    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
     pub(crate) path: PathBuf,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct ConvertArgs {
-    /// The file to read: a checkpoint (.pt, .pth, .bin, .ckpt) or a store (.npk), told apart by
-    /// content
+    /// The file to read: a checkpoint (.pt, .pth, .bin, .ckpt), a store (.npk) or a package
+    /// (.npkg), told apart by content
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// The file to write: .npk makes a store; .pt, .pth, .bin and .ckpt make a checkpoint
@@ -98,7 +126,7 @@ pub(crate) enum Crc {
 
 #[derive(clap::Args)]
 pub(crate) struct LsArgs {
-    /// A .pt file or a .npk folder
+    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
     pub(crate) path: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -117,4 +145,99 @@ pub(crate) struct DiffArgs {
     /// Stop after this many differences
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) max: usize,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CatArgs {
+    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
+    pub(crate) path: PathBuf,
+    /// The tensor, by the name that ls shows; '' where it is the whole object
+    pub(crate) array: String,
+    /// Only these rows, as Python has them: A:B, A:B:STEP, or numbers such as 1,5,-1
+    #[arg(long, value_name = "ROWS", allow_hyphen_values = true)]
+    pub(crate) rows: Option<Choice>,
+    /// Write a .npy file to the standard output instead of text
+    #[arg(long)]
+    pub(crate) npy: bool,
+}
+
+/// The store that a command changes.
+#[derive(clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store (.npk)
+    pub(crate) store: PathBuf,
+    /// Give up if another writer has the store, instead of waiting for it
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AppendArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// An array, and the .npy file with its new rows (- reads the standard input); more pairs may
+    /// follow
+    #[arg(required = true, num_args = 2.., value_names = ["ARRAY", "FILE"])]
+    pub(crate) pairs: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DropArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The arrays, by the names that ls shows
+    #[arg(required = true, value_name = "ARRAY")]
+    pub(crate) arrays: Vec<String>,
+    /// Drop only these rows, of each array: A:B, A:B:STEP, or numbers such as 1,5,-1. Without
+    /// this, the arrays themselves
+    #[arg(long, value_name = "ROWS", allow_hyphen_values = true)]
+    pub(crate) rows: Option<Choice>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RenameArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The array, by the name that ls shows
+    pub(crate) old: String,
+    /// Its new name, which must be free
+    pub(crate) new: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CompactArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Only these arrays, by the names that ls shows; all if none is given
+    #[arg(value_name = "ARRAY")]
+    pub(crate) arrays: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct PackArgs {
+    /// The store (.npk)
+    pub(crate) store: PathBuf,
+    /// The package to write (.npkg)
+    pub(crate) package: PathBuf,
+    /// Compress it with zlib; the public numpack package reads such a file only where it lacks
+    /// zstandard
+    #[arg(long)]
+    pub(crate) compress: bool,
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct UnpackArgs {
+    /// The package (.npkg)
+    pub(crate) package: PathBuf,
+    /// The store to make (.npk)
+    pub(crate) store: PathBuf,
+    /// Replace an existing store (never any other folder)
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Give up if a writer has the store that is replaced, instead of waiting for it
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }

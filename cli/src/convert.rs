@@ -18,7 +18,10 @@ pub(crate) fn run(args: &ConvertArgs, out: &mut dyn Write) -> anyhow::Result<Ans
     let mut bar = Bar::new(args.progress);
     let result = match (from, to) {
         (Format::Torch, Format::NumPack) => from_torch(args, &mut bar),
-        (Format::NumPack, Format::Torch) => to_torch(args, &mut bar),
+        (Format::NumPack | Format::Package, Format::Torch) => to_torch(args, &mut bar),
+        (Format::Package, _) => {
+            bail!("{} is a package; numpack unpack makes a store of it", args.input.display())
+        }
         (_, same) => bail!(
             "{} is a {} already; name an output that ends in {}",
             args.input.display(),
@@ -96,6 +99,10 @@ fn format_for(output: &Path) -> anyhow::Result<Format> {
     match suffix.as_str() {
         "npk" => Ok(Format::NumPack),
         "pt" | "pth" | "bin" | "ckpt" => Ok(Format::Torch),
+        "npkg" => bail!(
+            "{}: a package is made of a store; convert to .npk, then numpack pack",
+            output.display()
+        ),
         _ => bail!(
             "{}: the suffix says what to write; end it in .npk for a store, in .pt, .pth, .bin or \
              .ckpt for a checkpoint",

@@ -3,12 +3,20 @@
 //! Results go to stdout, progress and warnings to stderr. Exit status 0: done, or yes; 1: the
 //! answer is no; 2: it could not be done. A reader that closes the pipe early is no error.
 
+mod append;
 mod args;
+mod cat;
+mod compact;
 mod convert;
 mod diff;
+mod drop;
 mod info;
 mod ls;
+mod pack;
 mod progress;
+mod rename;
+mod rows;
+mod store;
 mod text;
 mod verify;
 
@@ -52,6 +60,13 @@ fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Answer> {
         Command::Info(args) => info::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
+        Command::Cat(args) => cat::run(&args, out),
+        Command::Append(args) => append::run(&args, out),
+        Command::Drop(args) => drop::run(&args, out),
+        Command::Rename(args) => rename::run(&args),
+        Command::Compact(args) => compact::run(&args, out),
+        Command::Pack(args) => pack::run(&args, out),
+        Command::Unpack(args) => pack::run_unpack(&args, out),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when the pipe is closed.
             let mut script = Vec::new();

@@ -28,6 +28,11 @@ pub(crate) fn count(n: usize, what: &str) -> String {
     }
 }
 
+/// `1 row`, `3 rows`.
+pub(crate) fn rows(n: u64) -> String {
+    if n == 1 { "1 row".to_owned() } else { format!("{n} rows") }
+}
+
 /// `[3, 2]`.
 pub(crate) fn shape(shape: &[u64]) -> String {
     format!("{shape:?}")

@@ -1,26 +1,11 @@
 //! What the command does, by its exit status and its files.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
 
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/checkpoint.pt")
-}
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-fn numpack(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_numpack")).args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The output of a command that must succeed, or answer `status`.
-fn expect(status: i32, args: &[&str]) -> Output {
-    let output = numpack(args);
-    assert_eq!(output.status.code(), Some(status), "{args:?}: {}", text(&output.stderr));
-    output
-}
+use common::{example, expect, text};
 
 #[test]
 fn the_main_job_as_the_readme_has_it() {

@@ -1,13 +1,16 @@
 //! Tensors between a PyTorch `.pt` file and a NumPack store: streaming, without loss, and without
-//! PyTorch or Python.
+//! PyTorch or Python. Rows out of either, and from `.npy` files into a store.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`dtype`] | the exchange element type and the tables to both formats |
 //! | `from_torch` | `.pt` → store: [`from_torch_file`] |
 //! | `to_torch` | store → `.pt`: [`to_torch_file`] |
+//! | `stored` | arrays on the disk: a store's, or a package's as it is |
 //! | `store_tree` | a store seen as the object it came from |
-//! | `tensors` | either kind of file, listed and read by the same calls: [`Tensors`] |
+//! | `tensors` | each kind of file, listed and read by the same calls: [`Tensors`] |
+//! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
+//! | `append` | rows of `.npy` files added to a store: [`append_npy`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
 //! | `diff` | what two files disagree on: [`diff`] |
 //! | `keys` | which keys are the same |
@@ -32,21 +35,29 @@
 
 #![forbid(unsafe_code)]
 
+mod append;
 mod copy;
 mod diff;
 pub mod dtype;
 mod error;
 mod from_torch;
 mod keys;
+mod npy;
 mod progress;
+mod rows;
 mod store_tree;
+mod stored;
 mod summary;
 mod tensors;
+mod text;
 mod to_torch;
 
+pub use append::append_npy;
 pub use diff::{Difference, diff};
 pub use error::{Error, Result};
 pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
+pub use npy::Npy;
+pub use numpack_format::Rows;
 pub use progress::{NoProgress, Progress};
 pub use summary::{Summary, Verified, verify};
 pub use tensors::{Format, TensorInfo, Tensors};

@@ -1,24 +1,25 @@
-//! A store seen as the object it came from.
+//! A store, or a package, seen as the object it came from.
 //!
 //! The side information's nodes become a tree, each array a storage of it. A store without side
 //! information is a dict of its arrays. Nothing is read but what the tree itself needs.
 
 use std::collections::{HashMap, HashSet};
 
+use numpack_format::ArrayInfo;
 use numpack_format::side::{self, NodeRef, SideInfo};
-use numpack_format::{ArrayInfo, Store};
 use torch_pickle::{
     Construct, DType, Dict, Global, Node, NodeId, Object, Storage, StorageId, StorageType, Tensor,
     TensorClass, Tree,
 };
 
 use crate::dtype::{native, stored_form};
+use crate::stored::Stored;
 use crate::tensors::Unique;
 use crate::{Error, Result};
 
 /// A store, and its arrays as an object.
 pub(crate) struct StoreTree {
-    pub(crate) store: Store,
+    pub(crate) store: Stored,
     pub(crate) tree: Tree,
     /// The array behind each storage of the tree.
     pub(crate) arrays: Vec<String>,
@@ -26,7 +27,7 @@ pub(crate) struct StoreTree {
 }
 
 impl StoreTree {
-    pub(crate) fn new(store: Store) -> Result<StoreTree> {
+    pub(crate) fn new(store: Stored) -> Result<StoreTree> {
         let side = store.side().cloned().unwrap_or_default();
         let mut b = Builder {
             store: &store,
@@ -51,7 +52,7 @@ impl StoreTree {
 }
 
 struct Builder<'a> {
-    store: &'a Store,
+    store: &'a Stored,
     infos: &'a [ArrayInfo],
     side: &'a SideInfo,
     /// The element type of each array's storage; `None` where its views do not agree on one.
@@ -162,7 +163,7 @@ impl<'a> Builder<'a> {
                 ),
             });
         }
-        let array = self.store.array(&info.name)?;
+        let mut array = self.store.array(&info.name)?;
         let len = usize::try_from(array.nbytes()).map_err(|_| {
             Error::Parameter(format!("array {:?} does not fit this machine's memory", info.name))
         })?;
@@ -170,7 +171,7 @@ impl<'a> Builder<'a> {
         let full = |_| Error::io(self.store.path(), "read", std::io::ErrorKind::OutOfMemory.into());
         bytes.try_reserve_exact(len).map_err(full)?;
         bytes.resize(len, 0);
-        array.read_into(&mut bytes)?;
+        array.read_bytes_at(0, &mut bytes)?;
         Ok(Node::Bytes(bytes.into()))
     }
 
@@ -316,7 +317,7 @@ impl<'a> Builder<'a> {
 }
 
 /// The logical type and shape of an array.
-fn logical(info: &ArrayInfo, note: Option<&side::ArrayNote>) -> (DType, Vec<u64>) {
+pub(crate) fn logical(info: &ArrayInfo, note: Option<&side::ArrayNote>) -> (DType, Vec<u64>) {
     let own = native(info.dtype);
     let dtype = note.and_then(|n| n.dtype.as_deref()).and_then(DType::from_name).unwrap_or(own);
     let (stored, pair) = stored_form(dtype);

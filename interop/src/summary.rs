@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use numpack_format::Store;
+use numpack_format::{Package, Store};
 use torch_pickle::{ByteOrder, Checkpoint, Node};
 
 use crate::store_tree::StoreTree;
+use crate::stored::Stored;
 use crate::tensors::Format;
 use crate::{Error, Result, Tensors};
 
@@ -68,19 +69,24 @@ impl Tensors {
     }
 
     fn container(&self) -> String {
-        match (self.checkpoint(), self.store()) {
-            (Some(checkpoint), _) => {
+        let with_side = |side: bool| if side { " with side information" } else { "" };
+        if let Some(store) = self.store() {
+            return format!("numpack store{}", with_side(store.side().is_some()));
+        }
+        if let Some(package) = self.package() {
+            let (info, side) = (package.info(), with_side(package.side().is_some()));
+            let compressed = if info.compressed { ", compressed" } else { "" };
+            return format!("numpack package{side}, version {}{compressed}", info.version);
+        }
+        match self.checkpoint() {
+            Some(checkpoint) => {
                 let order = match checkpoint.byte_order() {
                     ByteOrder::Big => ", big-endian",
                     _ => "",
                 };
                 format!("zip archive of torch, version {}{order}", checkpoint.archive().version())
             }
-            (_, Some(store)) => match store.side() {
-                Some(_) => "numpack store with side information".to_owned(),
-                None => "numpack store".to_owned(),
-            },
-            _ => String::new(),
+            None => String::new(),
         }
     }
 
@@ -114,8 +120,9 @@ pub struct Verified {
     pub notices: Vec<String>,
 }
 
-/// Checks all that can be checked of a checkpoint or a store: structure, every local header and
-/// checksum of an archive, every file of a store and its side information.
+/// Checks all that can be checked of a checkpoint, a store or a package: structure, every local
+/// header and checksum of an archive, every file of a store and its side information, the content
+/// and checksum of a package.
 ///
 /// # Errors
 /// When the file is not there or cannot be read at all. What is wrong inside is a fault, not an
@@ -144,21 +151,35 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
                 list.push(fault.to_string());
             }
             if found.faults.is_empty() {
-                match StoreTree::new(Store::open_listed(path)?) {
-                    Ok(source) => {
-                        // What could not be exported is no sound object.
-                        let checked = torch_pickle::check(&source.tree);
-                        found.faults.extend(
-                            checked
-                                .err()
-                                .map(|e| format!("{}: the side information: {e}", path.display())),
-                        );
-                    }
-                    Err(e @ Error::Name { .. }) => found.faults.push(e.to_string()),
-                    Err(e) => return Err(e),
-                }
+                let store = Stored::open(path, Format::NumPack)?;
+                check_object(path, store, &mut found)?;
             }
         }
+        Format::Package => match Package::open(path) {
+            Ok(package) => {
+                found.notices.clone_from(&package.info().warnings);
+                found.faults = package.faults()?.iter().map(ToString::to_string).collect();
+                if found.faults.is_empty() {
+                    check_object(path, Stored::Package(Box::new(package)), &mut found)?;
+                }
+            }
+            Err(e @ numpack_format::Error::Format { .. }) => found.faults.push(e.to_string()),
+            Err(e) => return Err(e.into()),
+        },
     }
     Ok(found)
+}
+
+/// Checks the object that the side information tells of: what could not be exported is not sound.
+fn check_object(path: &Path, stored: Stored, found: &mut Verified) -> Result<()> {
+    match StoreTree::new(stored) {
+        Ok(source) => {
+            let checked = torch_pickle::check(&source.tree).err();
+            let fault = checked.map(|e| format!("{}: the side information: {e}", path.display()));
+            found.faults.extend(fault);
+        }
+        Err(e @ Error::Name { .. }) => found.faults.push(e.to_string()),
+        Err(e) => return Err(e),
+    }
+    Ok(())
 }

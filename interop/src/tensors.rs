@@ -1,17 +1,20 @@
-//! A checkpoint or a store, listed and read by the same calls.
+//! A checkpoint, a store or a package, listed and read by the same calls.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use numpack_format::Store;
+use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
-use torch_pickle::{Checkpoint, Node, NodeId, StorageId, TensorClass, TensorId, Tree};
+use torch_pickle::{Checkpoint, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree};
 
-use crate::store_tree::StoreTree;
+use crate::store_tree::{StoreTree, logical};
+use crate::stored::Stored;
 use crate::{Error, Result};
 
 /// Bytes handed on at a time.
-const CHUNK: usize = 1 << 20;
+pub(crate) const CHUNK: usize = 1 << 20;
 /// More names than this are not listed: a file can describe far more than it holds.
 pub(crate) const MAX_NAMES: usize = 1_000_000;
 
@@ -23,17 +26,25 @@ pub enum Format {
     Torch,
     /// A NumPack store.
     NumPack,
+    /// A `.npkg` package: a store in one file.
+    Package,
 }
 
 impl Format {
-    /// The kind of an existing file, by its content: a folder is a store, anything else is for the
-    /// checkpoint's reader to recognise or to name.
+    /// The kind of an existing file, by its content: a folder is a store, a file that begins with
+    /// `NPKG` a package; anything else is for the checkpoint's reader to recognise or to name.
     ///
     /// # Errors
     /// When there is nothing at `path`, or a folder of another kind.
     pub fn of_file(path: impl AsRef<Path>) -> Result<Format> {
         let path = path.as_ref();
         let metadata = path.metadata().map_err(|e| Error::io(path, "open", e))?;
+        if metadata.is_file() {
+            let mut magic = Vec::new();
+            let read = File::open(path).and_then(|f| f.take(4).read_to_end(&mut magic));
+            read.map_err(|e| Error::io(path, "read", e))?;
+            return Ok(if magic == *b"NPKG" { Format::Package } else { Format::Torch });
+        }
         if !metadata.is_dir() {
             return Ok(Format::Torch);
         }
@@ -49,11 +60,12 @@ impl Format {
         Ok(Format::NumPack)
     }
 
-    /// `pt` or `npk`.
+    /// `pt`, `npk` or `npkg`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Torch => "pt",
             Format::NumPack => "npk",
+            Format::Package => "npkg",
         }
     }
 }
@@ -82,32 +94,30 @@ pub struct TensorInfo {
     pub requires_grad: bool,
     /// Whether it is a `torch.nn.Parameter`.
     pub parameter: bool,
-    id: TensorId,
+    pub(crate) id: TensorId,
 }
 
 /// A file with tensors in it, open for reading.
 pub struct Tensors {
     path: PathBuf,
-    source: Source,
+    pub(crate) source: Source,
 }
 
-enum Source {
+pub(crate) enum Source {
     Torch(Box<Checkpoint>),
-    NumPack(Box<StoreTree>),
+    Stored(Box<StoreTree>),
 }
 
 impl Tensors {
-    /// Opens a checkpoint or a store, told apart by content.
+    /// Opens a checkpoint, a store or a package, told apart by content.
     ///
     /// # Errors
-    /// When it is neither, or cannot be read.
+    /// When it is none of them, or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Tensors> {
         let path = path.as_ref();
         let source = match Format::of_file(path)? {
-            Format::NumPack => {
-                Source::NumPack(Box::new(StoreTree::new(Store::open_listed(path)?)?))
-            }
             Format::Torch => Source::Torch(Box::new(Checkpoint::open(path)?)),
+            stored => Source::Stored(Box::new(StoreTree::new(Stored::open(path, stored)?)?)),
         };
         Ok(Tensors { path: path.to_owned(), source })
     }
@@ -119,9 +129,9 @@ impl Tensors {
 
     /// What kind of file it is.
     pub fn format(&self) -> Format {
-        match self.source {
+        match &self.source {
             Source::Torch(_) => Format::Torch,
-            Source::NumPack(_) => Format::NumPack,
+            Source::Stored(source) => source.store.format(),
         }
     }
 
@@ -129,15 +139,29 @@ impl Tensors {
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match &self.source {
             Source::Torch(checkpoint) => Some(checkpoint),
-            Source::NumPack(_) => None,
+            Source::Stored(_) => None,
         }
     }
 
     /// The store, where it is one.
     pub fn store(&self) -> Option<&Store> {
         match &self.source {
+            Source::Stored(source) => match &source.store {
+                Stored::Store(store) => Some(store),
+                Stored::Package(_) => None,
+            },
             Source::Torch(_) => None,
-            Source::NumPack(source) => Some(&source.store),
+        }
+    }
+
+    /// The package, where it is one.
+    pub fn package(&self) -> Option<&Package> {
+        match &self.source {
+            Source::Stored(source) => match &source.store {
+                Stored::Package(package) => Some(package),
+                Stored::Store(_) => None,
+            },
+            Source::Torch(_) => None,
         }
     }
 
@@ -145,7 +169,7 @@ impl Tensors {
     pub fn tree(&self) -> &Tree {
         match &self.source {
             Source::Torch(checkpoint) => checkpoint.tree(),
-            Source::NumPack(source) => &source.tree,
+            Source::Stored(source) => &source.tree,
         }
     }
 
@@ -153,7 +177,7 @@ impl Tensors {
     pub fn warnings(&self) -> Vec<String> {
         match &self.source {
             Source::Torch(checkpoint) => checkpoint.warnings(),
-            Source::NumPack(source) => source.warnings.clone(),
+            Source::Stored(source) => source.warnings.clone(),
         }
     }
 
@@ -167,6 +191,58 @@ impl Tensors {
     pub fn list(&self) -> Result<Vec<TensorInfo>> {
         let names = unique_names(self.tree().named_tensors(MAX_NAMES)?);
         Ok(names.into_iter().filter_map(|(name, node)| self.info(name, node)).collect())
+    }
+
+    /// The tensor of a name, as [`list`](Tensors::list) spells it, or at a path; else the one that
+    /// is the array of that name.
+    ///
+    /// # Errors
+    /// When there is none; the message says what there is.
+    pub fn find(&self, name: &str) -> Result<TensorInfo> {
+        let listed = unique_names(self.tree().named_tensors(MAX_NAMES)?).into_iter().collect();
+        let node = match find_tensor(self.tree(), &listed, name) {
+            Ok(node) => node,
+            Err(e) => self.tensor_of(name)?.ok_or_else(|| Error::name(&self.path, e))?,
+        };
+        let missing = || Error::Parameter(format!("{name:?} is no tensor"));
+        self.info(name.to_owned(), node).ok_or_else(missing)
+    }
+
+    /// The tensor that shows all of an array of the store.
+    fn tensor_of(&self, array: &str) -> Result<Option<NodeId>> {
+        let Source::Stored(source) = &self.source else { return Ok(None) };
+        for (_, node) in source.tree.first_names() {
+            let Node::Tensor(id) = *source.tree.node(node) else { continue };
+            let tensor = source.tree.tensor(id);
+            if source.arrays[tensor.storage.0 as usize] == array && is_whole(source, tensor)? {
+                return Ok(Some(node));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The array of a store that a name stands for: the one that holds the tensor listed under
+    /// it, whatever the array is called, else the one of that name.
+    ///
+    /// # Errors
+    /// When there is neither, or the tensor is only a part of an array; the message says which.
+    pub fn array_name(&self, name: &str) -> Result<String> {
+        let Source::Stored(source) = &self.source else {
+            let message = "it is a checkpoint, which has no arrays; convert it to a store first";
+            return Err(Error::Name { path: self.path.clone(), message: message.to_owned() });
+        };
+        let tensor = match self.find(name) {
+            Ok(info) => source.tree.tensor(info.id),
+            Err(_) if source.store.info(name)?.is_some() => return Ok(name.to_owned()),
+            Err(e) => return Err(e),
+        };
+        let array = &source.arrays[tensor.storage.0 as usize];
+        if is_whole(source, tensor)? {
+            return Ok(array.clone());
+        }
+        let message =
+            format!("tensor {name:?} is only a view of array {array:?}; name that array instead");
+        Err(Error::Name { path: self.path.clone(), message })
     }
 
     fn info(&self, name: String, node: NodeId) -> Option<TensorInfo> {
@@ -189,7 +265,7 @@ impl Tensors {
     }
 
     /// Hands on the bytes of a tensor's elements in C order, little-endian, conj and neg
-    /// resolved, at most 1 MiB at a time.
+    /// resolved: whole elements, at most 1 MiB at a time.
     ///
     /// # Errors
     /// When they cannot be read, or `sink` fails.
@@ -218,16 +294,8 @@ impl Tensors {
     ) -> Result<()> {
         match &self.source {
             Source::Torch(checkpoint) => checkpoint.stream_storage(id, CHUNK, sink)?,
-            Source::NumPack(source) => {
-                let array = source.store.array(&source.arrays[id.0 as usize])?;
-                let mut buffer = vec![0; CHUNK.min(array.nbytes() as usize)];
-                let mut at = 0;
-                while at < array.nbytes() {
-                    let n = buffer.len().min((array.nbytes() - at) as usize);
-                    array.read_bytes_at(at, &mut buffer[..n])?;
-                    sink(&buffer[..n])?;
-                    at += n as u64;
-                }
+            Source::Stored(source) => {
+                source.store.array(&source.arrays[id.0 as usize])?.stream(sink)?;
             }
         }
         Ok(())
@@ -239,39 +307,73 @@ impl Tensors {
         sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
     ) -> Result<()> {
         match &self.source {
-            Source::Torch(checkpoint) => checkpoint.stream(id, CHUNK, sink)?,
-            Source::NumPack(source) => {
-                let tensor = source.tree.tensor(id);
-                let (len, stored) = (tensor.nbytes(), source.tree.storage(tensor.storage).nbytes());
-                let most = torch_pickle::Limits::default().max_expansion;
-                if len > stored && len.is_none_or(|n| n > most) {
-                    return Err(Error::Unsupported {
-                        path: self.path.clone(),
-                        message: format!(
-                            "a tensor of shape {:?} shows far more elements than are stored",
-                            tensor.shape
-                        ),
-                    });
-                }
-                let array = source.store.array(&source.arrays[tensor.storage.0 as usize])?;
-                let mut failure = None;
-                let mut read = |at: u64, out: &mut [u8]| {
-                    array.read_bytes_at(at, out).map_err(|e| {
-                        failure = Some(e);
-                        torch_pickle::Error::Cancelled { file: self.path.clone() }
-                    })
-                };
-                let done =
-                    torch_pickle::stream_view(tensor, array.nbytes(), &mut read, CHUNK, sink);
-                // The store's own error says more than that the reading ended.
-                match failure {
-                    Some(e) => return Err(e.into()),
-                    None => done?,
-                }
-            }
+            Source::Torch(checkpoint) => Ok(checkpoint.stream(id, CHUNK, sink)?),
+            Source::Stored(source) => self.stream_stored(source, source.tree.tensor(id), sink),
         }
-        Ok(())
     }
+
+    /// Hands on what a tensor shows, be it one of the tree or a part of one.
+    pub(crate) fn stream_stored(
+        &self,
+        source: &StoreTree,
+        tensor: &Tensor,
+        sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
+    ) -> Result<()> {
+        let (len, stored) = (tensor.nbytes(), source.tree.storage(tensor.storage).nbytes());
+        let most = torch_pickle::Limits::default().max_expansion;
+        if len > stored && len.is_none_or(|n| n > most) {
+            return Err(Error::Unsupported {
+                path: self.path.clone(),
+                message: format!(
+                    "a tensor of shape {:?} shows far more elements than are stored",
+                    tensor.shape
+                ),
+            });
+        }
+        let mut array = source.store.array(&source.arrays[tensor.storage.0 as usize])?;
+        let nbytes = array.nbytes();
+        let mut failure = None;
+        let mut read = |at: u64, out: &mut [u8]| {
+            array.read_bytes_at(at, out).map_err(|e| {
+                failure = Some(e);
+                torch_pickle::Error::Cancelled { file: self.path.clone() }
+            })
+        };
+        let done = torch_pickle::stream_view(tensor, nbytes, &mut read, CHUNK, sink);
+        // The store's own error says more than that the reading ended.
+        match failure {
+            Some(e) => Err(e.into()),
+            None => Ok(done?),
+        }
+    }
+}
+
+/// Whether a tensor is all of its array, in the array's own type and shape.
+fn is_whole(source: &StoreTree, tensor: &Tensor) -> Result<bool> {
+    let info = source.store.info(&source.arrays[tensor.storage.0 as usize])?;
+    let own = info.map(|info| logical(info, info.note.as_ref()));
+    let first = tensor.offset == 0 && tensor.is_contiguous();
+    Ok(first && own == Some((tensor.dtype, tensor.shape.to_vec())))
+}
+
+/// The node of a tensor, by the name it is listed under, or by a path that leads to it.
+pub(crate) fn find_tensor(
+    tree: &Tree,
+    listed: &HashMap<String, NodeId>,
+    name: &str,
+) -> torch_pickle::Result<NodeId> {
+    let found = match listed.get(name) {
+        Some(&node) => node,
+        None => tree.find(name)?,
+    };
+    if matches!(tree.node(found), Node::Tensor(_)) {
+        return Ok(found);
+    }
+    Err(torch_pickle::Error::Parameter {
+        parameter: "path",
+        problem: format!("{name:?} is no tensor; list the names first"),
+        advice: "",
+    })
 }
 
 /// Names of which no two are the same.

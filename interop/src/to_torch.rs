@@ -1,15 +1,15 @@
-//! A store becomes a `.pt` file.
+//! A store, or a package, becomes a `.pt` file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use numpack_format::{Array, Store};
-use torch_pickle::{Dict, Node, NodeId, StorageData, StorageId, StorageSink, Tree, WriteOptions};
+use torch_pickle::{Dict, Node, StorageData, StorageId, StorageSink, Tree, WriteOptions};
 
 use crate::copy;
 use crate::progress::Meter;
 use crate::store_tree::StoreTree;
-use crate::tensors::unique_names;
+use crate::stored::{Content, Stored};
+use crate::tensors::{Format, find_tensor, unique_names};
 use crate::{DEFAULT_CHUNK_SIZE, Error, Existing, Progress, Report, Result, buffer_size};
 
 /// Up to this size an array passes through a buffer; above it the kernel copies.
@@ -75,7 +75,7 @@ impl ToTorch {
     }
 }
 
-/// Converts a store to a `.pt` file, streaming.
+/// Converts a store, or a package as it is, to a `.pt` file, streaming.
 ///
 /// A store that came from a checkpoint gives an equal object back, which torch loads with
 /// `weights_only=True` if it could the first; any other gives a dict of its arrays, which it can.
@@ -99,7 +99,7 @@ pub fn to_torch_file(
 ) -> Result<Report> {
     let (input, output) = (input.as_ref(), output.as_ref());
     let output = &check_output(input, output, options.existing)?;
-    let mut source = StoreTree::new(Store::open_listed(input)?)?;
+    let mut source = StoreTree::new(Stored::open(input, Format::of_file(input)?)?)?;
     if let Some(names) = &options.array_names {
         select(&mut source.tree, names).map_err(|e| Error::name(input, e))?;
     }
@@ -133,9 +133,11 @@ fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathB
         _ => Path::new("."),
     };
     let folder = folder.canonicalize().map_err(|e| Error::io(folder, "write to", e))?;
-    if input.canonicalize().is_ok_and(|store| folder.starts_with(store)) {
+    if let Ok(from) = input.canonicalize()
+        && (folder.starts_with(&from) || output.canonicalize().is_ok_and(|to| to == from))
+    {
         return Err(Error::Parameter(format!(
-            "{}: the output lies inside the store it is made from; choose another folder",
+            "{}: the output is, or lies in, what it is made from; choose another place",
             output.display()
         )));
     }
@@ -152,20 +154,10 @@ fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathB
 
 /// Makes the object a flat dict of these tensors.
 fn select(tree: &mut Tree, names: &[String]) -> torch_pickle::Result<()> {
-    let listed: HashMap<String, NodeId> = unique_names(tree.first_names()).into_iter().collect();
+    let listed = unique_names(tree.first_names()).into_iter().collect();
     let mut items = Vec::with_capacity(names.len());
     for name in names {
-        let found = match listed.get(name) {
-            Some(&node) => node,
-            None => tree.find(name)?,
-        };
-        if !matches!(tree.node(found), Node::Tensor(_)) {
-            return Err(torch_pickle::Error::Parameter {
-                parameter: "path",
-                problem: format!("{name:?} is no tensor; list the names first"),
-                advice: "",
-            });
-        }
+        let found = find_tensor(tree, &listed, name)?;
         items.push((tree.add(Node::Str(name.as_str().into())), found));
     }
     let root = tree.add(Node::Dict(Dict { items, ..Dict::default() }));
@@ -179,7 +171,7 @@ struct Data<'a, 'p> {
     /// The order in which storages are asked for, as far as they were not yet.
     order: &'a [StorageId],
     /// Arrays opened ahead of that.
-    opened: VecDeque<(StorageId, Array)>,
+    opened: VecDeque<(StorageId, Content<'a>)>,
     meter: Meter<'p>,
     buffer: Vec<u8>,
     failure: Option<Error>,
@@ -200,9 +192,9 @@ impl StorageData for Data<'_, '_> {
     }
 }
 
-impl Data<'_, '_> {
+impl<'a> Data<'a, '_> {
     /// The array of a storage, opened together with those that come next.
-    fn open(&mut self, id: StorageId) -> Result<Array> {
+    fn open(&mut self, id: StorageId) -> Result<Content<'a>> {
         if self.opened.is_empty() {
             let (next, rest) = self.order.split_at(self.order.len().min(AHEAD));
             self.order = rest;
@@ -213,15 +205,17 @@ impl Data<'_, '_> {
         }
         match self.opened.pop_front() {
             Some((at, array)) if at == id => Ok(array),
-            _ => Ok(self.source.store.array(&self.source.arrays[id.0 as usize])?),
+            _ => self.source.store.array(&self.source.arrays[id.0 as usize]),
         }
     }
 
     fn copy(&mut self, id: StorageId, sink: &mut StorageSink<'_, '_>) -> Result<()> {
-        let array = self.open(id)?;
+        let mut array = self.open(id)?;
         let path = self.source.store.path();
         let len = sink.remaining();
-        if let Some((file, offset, _)) = array.plain_file().filter(|_| len > SMALL) {
+        if let Content::Store(array) = &array
+            && let Some((file, offset, _)) = array.plain_file().filter(|_| len > SMALL)
+        {
             let meter = &mut self.meter;
             sink.splice(len, |to, at| copy::copy_with_crc((file, offset), (to, at), len, meter))?;
             // The kernel does not see to it that what it copied is one state.

@@ -317,10 +317,10 @@ pub use limits::Limits;
 pub use map::{Map, MappedRows, RowsMut};
 pub use numpack::NumPack;
 pub use package::{
-    Compression, PackInfo, PackOptions, Package, PackageInfo, PackedFile, UnpackInfo,
+    Compression, PackInfo, PackOptions, Package, PackageInfo, PackedArray, PackedFile, UnpackInfo,
     UnpackOptions, pack, unpack,
 };
-pub use rows::Rows;
+pub use rows::{Rows, Span};
 pub use side::SideInfo;
 pub use store::Store;
 pub use verify::{Fault, FaultKind};

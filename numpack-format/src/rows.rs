@@ -37,6 +37,17 @@ pub enum Rows<'a> {
     Mask(&'a [bool]),
 }
 
+/// Rows that follow one another at a fixed distance; see [`Rows::spans`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The first row.
+    pub first: u64,
+    /// How many there are, at least one.
+    pub count: u64,
+    /// How far it is from one to the next; negative: backwards.
+    pub step: i64,
+}
+
 impl From<RangeFull> for Rows<'_> {
     fn from(_: RangeFull) -> Self {
         Rows::All
@@ -84,6 +95,28 @@ impl Rows<'_> {
     pub fn count(&self, rows: u64) -> Result<u64> {
         let picked = self.pick(rows);
         Ok(picked.map_err(|problem| crate::Error::parameter(None, problem))?.len())
+    }
+
+    /// The same rows as spans, in order.
+    ///
+    /// ```
+    /// use numpack_format::{Rows, Span};
+    /// let spans = Rows::List(&[1, 2, -1]).spans(9)?;
+    /// let expected = [Span { first: 1, count: 2, step: 1 }, Span { first: 8, count: 1, step: 1 }];
+    /// assert_eq!(spans, expected);
+    /// # Ok::<(), numpack_format::Error>(())
+    /// ```
+    pub fn spans(&self, rows: u64) -> Result<Vec<Span>> {
+        let picked = self.pick(rows).map_err(|problem| crate::Error::parameter(None, problem))?;
+        if let Picked::Span { start, count, step } = picked {
+            return Ok(if count == 0 { vec![] } else { vec![Span { first: start, count, step }] });
+        }
+        let mut spans = Vec::new();
+        picked.for_each_run(|first, count| {
+            spans.push(Span { first, count, step: 1 });
+            Ok(())
+        })?;
+        Ok(spans)
     }
 
     /// The selection in an array of `rows` rows, every number of it checked.

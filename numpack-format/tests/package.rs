@@ -88,6 +88,17 @@ fn pieces(package: &Package, info: &ArrayInfo, whole: &[u8]) {
         package.read_rows_into(&info.name, from..to, &mut out).unwrap();
         assert_eq!(out, whole[from as usize * size..to as usize * size]);
     }
+    // In order, across rows, with parts left out; and back again.
+    let mut array = package.array(&info.name).unwrap();
+    let (n, step) = (whole.len(), whole.len() / 9 + 1);
+    let forward = (0..n).step_by(step + step / 3);
+    for at in forward.chain([n / 2, 0, n]) {
+        let mut out = vec![0xee; step.min(n - at)];
+        array.read_bytes_at(at as u64, &mut out).unwrap();
+        assert_eq!(out, whole[at..at + out.len()], "at {at} of {n}");
+    }
+    assert!(array.read_bytes_at(n as u64, &mut [0]).is_err());
+    assert!(array.read_bytes_at(u64::MAX, &mut [0]).is_err());
 }
 
 /// What the public package wrote without compression is written byte for byte, and what it wrote

@@ -58,7 +58,7 @@ impl Checkpoint {
     ///
     /// [`Limits::max_expansion`]: crate::Limits::max_expansion
     pub fn read_into(&self, id: TensorId, out: &mut [u8]) -> Result<()> {
-        let source = self.source(id)?;
+        let source = self.source(id, self.tree().tensor(id))?;
         check_len(out.len(), source.len)?;
         if source.len == 0 {
             return Ok(());
@@ -93,8 +93,9 @@ impl Checkpoint {
     }
 
     /// Hands a tensor's bytes, the same as [`read_into`](Self::read_into) gives, to `sink` in
-    /// pieces of at most `chunk` bytes (between 4 KiB and 8 MiB). No more than twice that is held
-    /// in memory, but for a compressed storage read out of order, which is inflated whole.
+    /// pieces of whole elements, at most `chunk` bytes (between 4 KiB and 8 MiB). No more than
+    /// twice that is held in memory, but for a compressed storage read out of order, which is
+    /// inflated whole.
     ///
     /// A checksum may be found wrong only after the last piece: what `sink` was given counts once
     /// this returns `Ok`.
@@ -108,13 +109,43 @@ impl Checkpoint {
         chunk: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
+        self.stream_as(id, self.tree().tensor(id), chunk, sink)
+    }
+
+    /// The same for some of its rows: `count` of them, every `step`-th from `first` on.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream); and [`Error::Parameter`] where there are not so many rows.
+    pub fn stream_rows(
+        &self,
+        id: TensorId,
+        (first, count, step): (u64, u64, u64),
+        chunk: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let tensor = self.tree().tensor(id);
+        let rows = tensor.rows(first, count, step).ok_or_else(|| Error::Parameter {
+            parameter: "rows",
+            problem: format!("{count} rows from row {first} on are not in {:?}", tensor.shape),
+            advice: "",
+        })?;
+        self.stream_as(id, &rows, chunk, sink)
+    }
+
+    /// Hands on what `tensor` shows, which is the tensor `id` or a part of it.
+    fn stream_as(
+        &self,
+        id: TensorId,
+        tensor: &Tensor,
+        chunk: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         // A multiple of every element's size.
         let chunk = chunk.clamp(CHUNK.start, CHUNK.end) & !15;
-        let source = self.source(id)?;
+        let source = self.source(id, tensor)?;
         if source.len == 0 {
             return Ok(());
         }
-        let tensor = source.tensor;
         let resolve = source.resolve;
         let mut emit = |piece: &mut [u8]| {
             resolve.apply(piece);
@@ -142,8 +173,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn source(&self, id: TensorId) -> Result<Source<'_>> {
-        let tensor = self.tree().tensor(id);
+    fn source<'a>(&'a self, id: TensorId, tensor: &'a Tensor) -> Result<Source<'a>> {
         let unsupported = |what: &str, advice: &'static str| {
             let part = Part::Tensor(self.tensor_name(id).into());
             Error::unsupported(self.path(), part, None, what, advice)

@@ -219,6 +219,35 @@ impl Tensor {
         }
     }
 
+    /// The tensor that shows `count` of its rows, every `step`-th from `first` on; `None` where it
+    /// has not so many. Rows are the first dimension.
+    ///
+    /// ```
+    /// use torch_pickle::{DType, StorageId, Tensor};
+    /// let tensor = Tensor::contiguous(StorageId(0), DType::Int64, &[5, 3]);
+    /// let rows = tensor.rows(1, 2, 3).unwrap();
+    /// assert_eq!((&rows.shape[..], &rows.stride[..], rows.offset), (&[2, 3][..], &[9, 1][..], 3));
+    /// assert_eq!(tensor.rows(2, 2, 3), None);
+    /// ```
+    pub fn rows(&self, first: u64, count: u64, step: u64) -> Option<Tensor> {
+        let (&len, &stride) = self.shape.first().zip(self.stride.first())?;
+        let mut rows = self.clone();
+        rows.shape[0] = count;
+        if count == 0 {
+            return (first <= len).then_some(rows);
+        }
+        let last = (count - 1).checked_mul(step)?.checked_add(first)?;
+        if last >= len {
+            return None;
+        }
+        if count > 1 {
+            rows.stride[0] = stride.saturating_mul(step);
+        }
+        // Saturated numbers belong to tensors without elements.
+        rows.offset = self.offset.saturating_add(first.saturating_mul(stride));
+        Some(rows)
+    }
+
     /// Bytes from the start of the storage to the end of the last element: how long the storage
     /// must be. 0 for a tensor without elements, `None` where it does not fit.
     pub fn end_byte(&self) -> Option<u64> {

@@ -4,16 +4,19 @@ Run with numpack and numpy installed: ``python public_numpack.py FOLDER`` takes
 each ``*.npk`` with metadata below the folder. What the independent reader finds must be what
 the public package gives. Each store is opened as a copy and in a process of its
 own, because the public package writes when it closes and can crash on reading.
+With ``--numpack PATH`` the two programs also change a store in turn (``public_changes.py``).
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import public_changes
 from npk_reader import SIDE_INFORMATION, Record, StoreError, read_store
 
 # Older ones open data_<name>.npkd whatever the metadata says, and know no segments.
@@ -74,11 +77,20 @@ def main() -> int:
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     if len(sys.argv) == 3 and sys.argv[1] == "--one":
         return check_one(Path(sys.argv[2]))
-    if len(sys.argv) != 2:
-        print("usage: public_numpack.py FOLDER", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--numpack", type=Path, help="the binary that takes turns with the public package")
+    args = parser.parse_args()
     passed = failed = 0
-    folder = Path(sys.argv[1])
+    if args.numpack:
+        try:
+            public_changes.check(str(args.numpack))
+            passed += 1
+            print("ok   changes in turn")
+        except Exception as error:
+            failed += 1
+            print(f"FAIL changes in turn ({error})")
+    folder = args.folder
     for store in sorted(path.parent for path in folder.rglob("*.npk/metadata.npkm")):
         command = [sys.executable, __file__, "--one", str(store)]
         done = subprocess.run(

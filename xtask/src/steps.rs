@@ -49,7 +49,8 @@ pub(crate) fn test() -> Result<()> {
     python_tests()
 }
 
-/// The reader in Python, written from the format's description alone, checks what we wrote.
+/// The reader in Python, written from the format's description alone, checks what we wrote, and
+/// numpy what goes in and out as `.npy` files.
 fn python_tests() -> Result<()> {
     let python = match environment::python_version().and_then(|_| TEST.python()) {
         Ok(python) => python,
@@ -60,10 +61,13 @@ fn python_tests() -> Result<()> {
         }
     };
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
-    run(Command::new(python)
-        .args(["-B", "xtask/peers/check_example.py", "--numpack"])
-        .arg(binary())
-        .current_dir(repository()))
+    for check in ["xtask/peers/check_example.py", "xtask/peers/check_commands.py"] {
+        run(Command::new(&python)
+            .args(["-B", check, "--numpack"])
+            .arg(binary())
+            .current_dir(repository()))?;
+    }
+    Ok(())
 }
 
 /// Both directions against the real torch, and our stores read by the public numpack.
@@ -85,7 +89,8 @@ fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
         .args(args)
         .current_dir(repository()))?;
     run(Command::new(NUMPACK.python()?)
-        .args(["-B", "xtask/peers/public_numpack.py"])
+        .args(["-B", "xtask/peers/public_numpack.py", "--numpack"])
+        .arg(binary())
         .arg(stores)
         .current_dir(repository()))
 }

@@ -6,12 +6,14 @@
 //! |---|---|
 //! | `format.rs` | the layout: header, entries, names, checksum |
 //! | `content.rs` | the bytes of one entry, inflated as they are read |
-//! | `read.rs` | [`Package`]: what is in it, and reading one array |
+//! | `read.rs` | [`Package`]: what is in it, and whether it is sound |
+//! | `array.rs` | [`PackedArray`]: reading one array |
 //! | `source.rs` | all that is asked of the store that is packed |
 //! | `write.rs` | [`pack`] |
 //! | `output.rs` | the file that is written, until it is in its place |
 //! | `unpack.rs` | [`unpack`] |
 
+mod array;
 mod content;
 #[cfg(test)]
 mod crash_tests;
@@ -22,6 +24,7 @@ mod source;
 mod unpack;
 mod write;
 
+pub use array::PackedArray;
 pub use read::{Package, PackageInfo, PackedFile};
 pub use unpack::{UnpackInfo, UnpackOptions, unpack};
 pub use write::{PackInfo, PackOptions, pack};

@@ -1,12 +1,13 @@
 //! A package, read as it is.
 
+use super::array::PackedArray;
 use super::content::Content;
 use super::format::{Checksum, Entry, Layout, damaged};
 use super::{CHUNK, Compression};
 use crate::array::ArrayInfo;
 use crate::bitmap::Bitmap;
 use crate::disk::FileId;
-use crate::dtype::{DType, row_size};
+use crate::dtype::DType;
 use crate::error::{Error, Result, format};
 use crate::limits::Limits;
 use crate::metadata::{self, Metadata, Record, RecordRef};
@@ -82,8 +83,8 @@ pub struct PackedFile {
 /// ```
 #[derive(Debug)]
 pub struct Package {
-    path: PathBuf,
-    file: File,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
     id: FileId,
     pub(super) layout: Layout,
     /// With the side information's, in the order of the file.
@@ -97,9 +98,9 @@ pub struct Package {
 
 /// Where an array's content is.
 #[derive(Debug)]
-struct Data {
-    file: String,
-    bitmap: Option<Bitmap>,
+pub(super) struct Data {
+    pub(super) file: String,
+    pub(super) bitmap: Option<Bitmap>,
 }
 
 impl Package {
@@ -156,38 +157,80 @@ impl Package {
         self.side.as_ref()
     }
 
+    /// Opens one array for reading. Nothing of it is read yet.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (store, path) = (dir.path().join("m.npk"), dir.path().join("m.npkg"));
+    /// # use numpack_format::{DType, Package, View, Writer, PackOptions, pack};
+    /// # let mut w = Writer::create(&store)?;
+    /// # w.save("a", &View::new(DType::U8, &[3, 2], &[1, 2, 3, 4, 5, 6]))?;
+    /// # w.commit()?;
+    /// # pack(&store, &path, &PackOptions::default())?;
+    /// let package = Package::open(&path)?;
+    /// let mut array = package.array("a")?;
+    /// let mut bytes = [0; 3];
+    /// array.read_bytes_at(0, &mut bytes)?;
+    /// array.read_bytes_at(3, &mut bytes)?;
+    /// assert_eq!(bytes, [4, 5, 6]);
+    /// # Ok(()) }
+    /// ```
+    pub fn array(&self, name: &str) -> Result<PackedArray<'_>> {
+        let i = self.index.find(name, |i| &self.info.arrays[i].name);
+        let missing = || Error::NoArray { path: self.path.clone(), name: name.to_owned() };
+        let i = i.ok_or_else(missing)?;
+        Ok(PackedArray::new(self, &self.info.arrays[i], &self.data[i]))
+    }
+
     /// Reads one array whole: `out` must have its [`nbytes`](ArrayInfo::nbytes). They are in C
     /// order, little-endian, without dropped rows.
     pub fn read_into(&self, name: &str, out: &mut [u8]) -> Result<()> {
-        let i = self.find(name)?;
-        let info = &self.info.arrays[i];
-        self.read(i, 0, info.nbytes(), out)?.finish().map_err(|e| e.in_array(name))
+        let mut array = self.array(name)?;
+        check_len(name, array.nbytes(), out)?;
+        array.read_bytes_at(0, out)
     }
 
     /// Reads a range of rows of one array, counted without dropped rows. `out` must have their
     /// exact size in bytes. What comes before them in a compressed file is read and dropped.
     pub fn read_rows_into(&self, name: &str, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        let i = self.find(name)?;
-        let info = &self.info.arrays[i];
-        let count = info.shape.first().copied().unwrap_or(1);
+        let mut array = self.array(name)?;
+        let (count, row) = (array.info().rows(), array.info().row_size());
         if rows.start > rows.end || rows.end > count {
             let (from, to) = (rows.start, rows.end);
             let problem = format!("rows {from}..{to} are out of range, the array has {count}");
             return Err(Error::parameter(Some(name), problem));
         }
-        let row = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
-        self.read(i, rows.start, (rows.end - rows.start) * row, out).map(drop)
+        check_len(name, (rows.end - rows.start) * row, out)?;
+        array.read_bytes_at(rows.start * row, out)
     }
 
     /// Reads everything and compares the checksum. Together with what opening checks, the package
     /// then holds a sound store.
     pub fn verify(&self) -> Result<()> {
+        self.faults()?.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that [`verify`](Package::verify) can find wrong. An error means that the file
+    /// could not be read.
+    pub fn faults(&self) -> Result<Vec<Error>> {
+        let mut faults = Vec::new();
         let mut checksum = Checksum::new(self.layout.version);
         let mut buffer = vec![0; CHUNK];
         for entry in &self.layout.entries {
-            self.stream(entry, &mut buffer, &mut checksum, |_, _| Ok(()))?;
+            match self.stream(entry, &mut buffer, &mut checksum, |_, _| Ok(())) {
+                Err(e @ Error::Format { .. }) => faults.push(e),
+                read => read?,
+            }
         }
-        self.compare(checksum)
+        // Of files that cannot be read whole the checksum says nothing new.
+        if faults.is_empty() {
+            match self.compare(checksum) {
+                Err(e @ Error::Format { .. }) => faults.push(e),
+                compared => compared?,
+            }
+        }
+        Ok(faults)
     }
 
     /// Gives the content of a file piece by piece, with the offset of each.
@@ -224,55 +267,6 @@ impl Package {
             return Err(Error::Changed { file: self.path.clone() });
         }
         Ok(())
-    }
-
-    fn find(&self, name: &str) -> Result<usize> {
-        let found = self.index.find(name, |i| &self.info.arrays[i].name);
-        found.ok_or_else(|| Error::NoArray { path: self.path.clone(), name: name.to_owned() })
-    }
-
-    /// Reads live rows from one on, and gives the stream that they were in.
-    fn read(&self, i: usize, first: u64, expected: u64, out: &mut [u8]) -> Result<Content<'_>> {
-        let (info, data) = (&self.info.arrays[i], &self.data[i]);
-        if out.len() as u64 != expected {
-            let problem = format!("the buffer has {} bytes, {expected} are needed", out.len());
-            return Err(Error::parameter(Some(&info.name), problem));
-        }
-        self.read_live(info, data, first, out).map_err(|e| e.in_array(&info.name))
-    }
-
-    fn read_live(
-        &self,
-        info: &ArrayInfo,
-        data: &Data,
-        first: u64,
-        mut out: &mut [u8],
-    ) -> Result<Content<'_>> {
-        let inside = || self.path.join(&data.file);
-        let entry = self.layout.find(&data.file).ok_or_else(|| lacks(&self.path, &data.file))?;
-        let mut content = Content::open(&self.file, &self.path, entry)?;
-        let size = row_size(info.dtype, info.shape.iter().copied()).unwrap_or(0);
-        if out.is_empty() {
-            return Ok(content);
-        }
-        let Some(bitmap) = &data.bitmap else {
-            content.skip(first * size)?;
-            content.read(out)?;
-            return Ok(content);
-        };
-        let (mut row, mut at) = (bitmap.select(first), 0);
-        while !out.is_empty() {
-            let from = row.ok_or_else(|| {
-                format(&inside(), None, "the bitmap has fewer live rows than it counted")
-            })?;
-            let rows = bitmap.run(from, out.len() as u64 / size);
-            let (now, rest) = out.split_at_mut((rows * size) as usize);
-            content.skip((from - at) * size)?;
-            content.read(now)?;
-            (out, at) = (rest, from + rows);
-            row = bitmap.next_live(at);
-        }
-        Ok(content)
     }
 }
 
@@ -414,7 +408,7 @@ impl Opening<'_> {
     }
 }
 
-fn lacks(package: &Path, file: &str) -> Error {
+pub(super) fn lacks(package: &Path, file: &str) -> Error {
     damaged(package, None, format!("there is no {file:?} in the package"))
 }
 
@@ -445,6 +439,14 @@ fn give_notes(infos: &mut [ArrayInfo], side: Option<&SideInfo>, warnings: &mut V
             note.name
         ));
     }
+}
+
+fn check_len(name: &str, expected: u64, out: &[u8]) -> Result<()> {
+    if out.len() as u64 == expected {
+        return Ok(());
+    }
+    let problem = format!("the buffer has {} bytes, {expected} are needed", out.len());
+    Err(Error::parameter(Some(name), problem))
 }
 
 /// The files that no array uses.
