@@ -3,6 +3,11 @@
 //! Paths are relative to an open folder, so that a store keeps its files even when another takes
 //! its place in the tree, and so that a hundred thousand files cost no path resolution. No
 //! symbolic link inside a store is followed. Each change passes [`crate::fault::step`].
+//!
+//! Folders are here; [`kinds`] has what a file is, [`files`] what is done to one that is open.
+
+mod files;
+mod kinds;
 
 use crate::error::{Error, Result};
 use crate::fault::{self, Did, Fault};
@@ -13,108 +18,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What tells one file from another, and from itself before a change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, u64),
-}
-
-impl FileId {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::cast_lossless,
-        reason = "the types differ between systems"
-    )]
-    fn new(s: &fs::Stat) -> FileId {
-        FileId {
-            device: s.st_dev as u64,
-            inode: s.st_ino as u64,
-            len: s.st_size as u64,
-            modified: (s.st_mtime as i64, s.st_mtime_nsec as u64),
-        }
-    }
-
-    /// The identity of an open file.
-    pub(crate) fn of(file: &File) -> io::Result<FileId> {
-        Ok(FileId::new(&fs::fstat(file)?))
-    }
-
-    /// Whether both are one file, changed or not.
-    pub(crate) fn same_file(&self, other: &FileId) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-}
-
-/// Who may use a file or folder: what one that takes the place of another gets from it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Access {
-    mode: u32,
-    owner: u32,
-    group: u32,
-}
-
-impl Access {
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::useless_conversion,
-        reason = "the types differ between systems"
-    )]
-    fn new(s: &fs::Stat) -> Access {
-        let mode = u32::from(s.st_mode) & 0o7777;
-        Access { mode, owner: s.st_uid, group: s.st_gid }
-    }
-
-    /// Gives a new file or folder this access.
-    fn give(self, to: &File) -> io::Result<()> {
-        let now = Access::new(&fs::fstat(to)?);
-        if (now.owner, now.group) != (self.owner, self.group) {
-            // Only some may give files away; the group alone may be possible.
-            let given = |r: io::Result<()>| match r {
-                Err(e) if is_errno(&e, &[Errno::PERM, Errno::INVAL]) => Ok(false),
-                other => other.map(|()| true),
-            };
-            let unix = std::os::unix::fs::fchown::<&File>;
-            if !given(unix(to, Some(self.owner), Some(self.group)))? {
-                given(unix(to, None, Some(self.group)))?;
-            }
-        }
-        // After the change of owner, which may take bits away.
-        if Access::new(&fs::fstat(to)?).mode != self.mode {
-            fs::fchmod(to, Mode::from_raw_mode(self.mode as fs::RawMode))?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether an error is one of these.
-pub(crate) fn is_errno(e: &io::Error, which: &[Errno]) -> bool {
-    which.iter().any(|n| e.raw_os_error() == Some(n.raw_os_error()))
-}
-
-/// What an entry of a folder is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    File,
-    Folder,
-    Other,
-}
-
-impl Kind {
-    fn new(kind: FileType) -> Kind {
-        match kind {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Folder,
-            _ => Kind::Other,
-        }
-    }
-}
+pub(crate) use files::{
+    cut, fill, not_plain, open_at, sync_data, sync_file, try_write_at, write_at,
+};
+pub(crate) use kinds::{Access, FileId, Kind, is_errno};
 
 /// An open folder.
 #[derive(Debug)]
@@ -201,8 +108,7 @@ impl Dir {
     pub(crate) fn access_of(&self, name: &str) -> Result<Option<Access>> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(s) if FileType::from_raw_mode(s.st_mode) == FileType::RegularFile => {
-                let access = Access::new(&s);
-                Ok(Some(Access { mode: access.mode & 0o777, ..access }))
+                Ok(Some(Access::new(&s).of_file()))
             }
             Ok(_) | Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(Error::io("inspect", self.join(name))(e.into())),
@@ -638,93 +544,4 @@ fn syncfs_tells_errors() -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().ok());
     let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
     (major, minor.unwrap_or(0)) >= (Some(5), 8)
-}
-
-/// Opens a regular file anywhere for reading; the path may lead over symbolic links.
-pub(crate) fn open_at(path: &Path) -> Result<(File, FileId)> {
-    // NONBLOCK: a pipe must not keep the reader waiting.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file: File = retry_on_intr(|| fs::openat(CWD, path, flags, Mode::empty()))
-        .map_err(|e| Error::io("open", path)(e.into()))?
-        .into();
-    let stat = fs::fstat(&file).map_err(|e| Error::io("inspect", path)(e.into()))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        let problem = format!("{} is not a regular file; give the path of one", path.display());
-        return Err(Error::parameter(None, problem));
-    }
-    Ok((file, FileId::new(&stat)))
-}
-
-pub(crate) fn not_plain(file: PathBuf, problem: &str) -> Error {
-    let hint = "a store holds regular files only; copy the file into its place";
-    Error::Format { file, array: None, offset: None, problem: problem.to_owned(), hint }
-}
-
-/// Writes at an offset.
-pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> Result<()> {
-    try_write_at(file, bytes, offset, path).map_err(Error::io("write", path))
-}
-
-/// The same, with the system's own word on why not.
-pub(crate) fn try_write_at(file: &File, bytes: &[u8], offset: u64, path: &Path) -> io::Result<()> {
-    match fault::step("write", path, "")? {
-        Fault::None => file.write_all_at(bytes, offset)?,
-        #[cfg(any(test, feature = "fault-injection"))]
-        Fault::Short(ending) => {
-            let part = &bytes[..bytes.len() / 2];
-            file.write_all_at(part, offset)?;
-            fault::did(|| Did::Write { file, at: offset, bytes: part });
-            return Err(ending.end());
-        }
-    }
-    fault::did(|| Did::Write { file, at: offset, bytes });
-    Ok(())
-}
-
-/// Lets somebody else write the `len` bytes from an offset, which end the file.
-pub(crate) fn fill(
-    file: &File,
-    offset: u64,
-    len: u64,
-    path: &Path,
-    f: impl FnOnce(&File, u64) -> io::Result<()>,
-) -> io::Result<()> {
-    let fault = fault::step("write", path, "")?;
-    f(file, offset)?;
-    match fault {
-        Fault::None => {}
-        #[cfg(any(test, feature = "fault-injection"))]
-        Fault::Short(ending) => {
-            file.set_len(offset + len / 2)?;
-            fault::did(|| Did::Fill { file, at: offset, len: len / 2 });
-            return Err(ending.end());
-        }
-    }
-    // Somebody else may have written less; whoever asked for it looks at the file's length.
-    let written = || file.metadata().map_or(0, |m| m.len().saturating_sub(offset).min(len));
-    fault::did(|| Did::Fill { file, at: offset, len: written() });
-    Ok(())
-}
-
-/// Makes a file's content durable.
-pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
-    let synced = fault::step("sync", path, "").and_then(|_| file.sync_all());
-    fault::did(|| Did::Sync { file, only_data: false, failed: synced.is_err() });
-    synced.map_err(Error::io("sync", path))
-}
-
-/// Makes a file's content durable, and its length.
-pub(crate) fn sync_data(file: &File, path: &Path) -> Result<()> {
-    let synced = fault::step("syncdata", path, "").and_then(|_| file.sync_data());
-    fault::did(|| Did::Sync { file, only_data: true, failed: synced.is_err() });
-    synced.map_err(Error::io("sync", path))
-}
-
-/// Cuts a file off.
-pub(crate) fn cut(file: &File, len: u64, path: &Path) -> Result<()> {
-    fault::step("cut", path, "")
-        .and_then(|_| file.set_len(len))
-        .map_err(Error::io("shorten", path))?;
-    fault::did(|| Did::Cut { file, len });
-    Ok(())
 }
