@@ -2,6 +2,8 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod common;
+#[path = "../../torch-pickle/tests/common/heap.rs"]
+mod heap;
 
 use common::{Raw, bitmap, pattern, place, read, save, tree};
 use numpack_format::{DType, Error, FaultKind, Limits, Store, Writer};
@@ -18,9 +20,16 @@ fn put(path: &Path, files: &[(&str, &[u8])]) {
     }
 }
 
-/// Opens, reads everything, verifies. Nothing may panic or be written.
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
+
+/// The most that reading a damaged store of these tests may allocate: buffers, and little more.
+const MEMORY: usize = 2 << 20;
+
+/// Opens, reads everything, verifies. Nothing may panic or be written, or take much memory.
 fn try_all(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let before = tree(path);
+    let start = heap::start();
     let out = Store::open(path).and_then(|s| {
         s.arrays()?
             .iter()
@@ -33,6 +42,8 @@ fn try_all(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
             .collect()
     });
     let verify = Store::verify(path);
+    let peak = heap::peak_since(start);
+    assert!(peak < MEMORY, "{peak} bytes");
     assert_eq!(tree(path), before, "reading wrote");
     if out.is_err() {
         assert!(
