@@ -37,7 +37,7 @@ impl Writer {
         self.check_process()?;
         let mut checked = Vec::with_capacity(rows.len());
         for (name, view) in rows {
-            checked.push((*name, view.rows(), self.check_rows(name, view)?));
+            checked.push((*name, view.rows(), self.check_rows(name, view)?.1));
         }
         let mut grown: Vec<(Entry, u64)> = Vec::with_capacity(rows.len());
         for (name, count, elements) in checked {
@@ -128,8 +128,7 @@ impl Writer {
     /// [`WriterOptions::in_place`](crate::WriterOptions::in_place).
     pub fn replace_rows(&mut self, name: &str, rows: &Rows<'_>, view: &View<'_>) -> Result<()> {
         self.check_process()?;
-        let elements = self.check_rows(name, view)?;
-        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
+        let (current, elements) = self.check_rows(name, view)?;
         let bitmap = self.pending_bitmap(&current)?;
         let count = bitmap.as_ref().map_or(current.rows(), |b| b.live());
         let picked = rows.pick(count).map_err(|problem| Error::parameter(Some(name), problem))?;
@@ -146,7 +145,8 @@ impl Writer {
         if view.rows() == 0 || size == 0 {
             return Ok(());
         }
-        let copied = self.open_to_change(name)?;
+        let opened = self.live.number(current.file()).is_some();
+        let copied = if opened { false } else { self.open_to_change(name)? };
         // A copy has no dropped rows.
         let bitmap = bitmap.filter(|_| !copied);
         if let (Some(range), None) = (picked.as_range(), &bitmap) {
@@ -360,8 +360,8 @@ impl Writer {
         Ok(current)
     }
 
-    /// Whether rows fit an array.
-    fn check_rows<'a>(&self, name: &str, view: &View<'a>) -> Result<Elements<'a>> {
+    /// The array that rows are for, and the rows, if they fit it.
+    fn check_rows<'a>(&self, name: &str, view: &View<'a>) -> Result<(Current<'_>, Elements<'a>)> {
         let current = self.array_with_rows(name)?;
         let fits = view.dtype == current.dtype()
             && view.shape.len() == current.dims()
@@ -376,7 +376,8 @@ impl Writer {
             );
             return Err(Error::parameter(Some(name), problem));
         }
-        view.check(name)
+        let elements = view.check(name)?;
+        Ok((current, elements))
     }
 
     /// The bitmap that an array will have.
