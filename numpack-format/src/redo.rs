@@ -114,6 +114,11 @@ impl RecordWriter {
         self.hash.update(&body);
         body.extend_from_slice(&self.hash.finalize());
         disk::write_at(&self.file, &body, self.at, &self.path)?;
+        // Rows that could not be written whole may have left more than the record needs.
+        let end = self.at + body.len() as u64;
+        if FileId::of(&self.file).map_err(Error::io("inspect", &self.path))?.len() > end {
+            disk::cut(&self.file, end, &self.path)?;
+        }
         disk::sync_file(&self.file, &self.path)
     }
 
@@ -384,6 +389,17 @@ mod tests {
                 assert!(read(&file, &bad).is_err(), "flip of bit {bit} at {i}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off() {
+        let t = tempfile::tempdir().unwrap();
+        let dir = Dir::open(t.path()).unwrap();
+        let w = RecordWriter::begin(&dir).unwrap();
+        w.file.write_all_at(&[7; 9000], HEADER).unwrap();
+        w.finish(&Redo::default(), &Limits::default()).unwrap();
+        let bytes = std::fs::read(t.path().join(TEMPORARY)).unwrap();
+        assert_eq!(read(&tempfile::tempfile().unwrap(), &bytes).unwrap(), Redo::default());
     }
 
     #[test]

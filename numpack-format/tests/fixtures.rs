@@ -5,24 +5,10 @@ mod common;
 
 use numpack_format::Store;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
 
 #[test]
 fn stores_of_the_public_package() {
-    let folder = std::env::var_os("LIBNUMPACK_FIXTURES").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")),
-        PathBuf::from,
-    );
-    let npk = folder.join("npk");
-    let Ok(truth) = std::fs::read(npk.join("truth.json")) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no collection of real files; set LIBNUMPACK_FIXTURES to one"
-        );
-        println!("skipped: no fixtures at {} (set LIBNUMPACK_FIXTURES)", folder.display());
-        return;
-    };
-    let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
+    let Some((npk, truth)) = common::fixtures() else { return };
     let (mut stores, mut arrays) = (0, 0);
     for (name, store) in truth["stores"].as_object().unwrap() {
         let path = npk.join(store["path"].as_str().unwrap());

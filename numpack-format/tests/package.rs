@@ -3,14 +3,14 @@
 
 mod common;
 
-use common::{bitmap, names, pattern, place, read, save, tree};
+use common::{bitmap, fixtures, names, pattern, place, read, save, tree};
 use numpack_format::{
     ArrayInfo, Compression, DType, Error, PackOptions, Package, SideInfo, Store, UnpackOptions,
     View, Writer, pack, side, unpack,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn zlib() -> PackOptions {
     PackOptions { compression: Compression::Zlib, ..PackOptions::default() }
@@ -24,24 +24,6 @@ fn read_packed(package: &Package, info: &ArrayInfo) -> Vec<u8> {
     let mut out = vec![0xee; info.nbytes() as usize];
     package.read_into(&info.name, &mut out).unwrap();
     out
-}
-
-/// The collection of real files, or a note that there is none.
-fn fixtures() -> Option<(PathBuf, serde_json::Value)> {
-    let folder = std::env::var_os("LIBNUMPACK_FIXTURES").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")),
-        PathBuf::from,
-    );
-    let npk = folder.join("npk");
-    let Ok(truth) = std::fs::read(npk.join("truth.json")) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no collection of real files; set LIBNUMPACK_FIXTURES to one"
-        );
-        println!("skipped: no fixtures at {} (set LIBNUMPACK_FIXTURES)", folder.display());
-        return None;
-    };
-    Some((npk, serde_json::from_slice(&truth).unwrap()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -143,3 +143,21 @@ pub fn package_with(version: u32, files: &[Packed<'_>]) -> Vec<u8> {
     out.extend(sum.finalize().to_le_bytes());
     out
 }
+
+/// The collection of real files, or a note that there is none.
+pub fn fixtures() -> Option<(PathBuf, serde_json::Value)> {
+    let folder = std::env::var_os("LIBNUMPACK_FIXTURES").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")),
+        PathBuf::from,
+    );
+    let npk = folder.join("npk");
+    let Ok(truth) = std::fs::read(npk.join("truth.json")) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no collection of real files; set LIBNUMPACK_FIXTURES to one"
+        );
+        println!("skipped: no fixtures at {} (set LIBNUMPACK_FIXTURES)", folder.display());
+        return None;
+    };
+    Some((npk, serde_json::from_slice(&truth).unwrap()))
+}
