@@ -44,7 +44,7 @@ fn pairs(checkpoint: &Path) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for (name, node) in tree.first_names() {
         let Node::Tensor(id) = *tree.node(node) else { continue };
-        let record = checkpoint.storage_record(tree.tensor(id).storage)?;
+        let record = checkpoint.storage_record(tree.tensor(id).storage)?.context("in pieces")?;
         let file = format!("data_{name}.npkd");
         pairs.push(Pair { file, offset: record.offset, len: record.len });
     }

@@ -54,14 +54,10 @@ pub fn write_safetensors(checkpoint: &Path, path: &Path) -> Result<()> {
     for (name, node) in tree.first_names() {
         let Node::Tensor(id) = *tree.node(node) else { continue };
         let tensor = tree.tensor(id);
-        let record = checkpoint.storage_record(tensor.storage)?;
+        let record = checkpoint.storage_record(tensor.storage)?.context("in pieces")?;
+        let (file, _) = checkpoint.storage_file(tensor.storage).context("in pieces")?;
         let shape = tensor.shape.iter().map(|&n| usize::try_from(n)).collect::<Result<_, _>>()?;
-        let view = Stored {
-            file: checkpoint.file(),
-            offset: record.offset,
-            len: usize::try_from(record.len)?,
-            shape,
-        };
+        let view = Stored { file, offset: record.offset, len: usize::try_from(record.len)?, shape };
         tensors.push((name, view));
     }
     Ok(safetensors::serialize_to_file(tensors, None, path)?)

@@ -84,7 +84,11 @@ impl Tensors {
                     ByteOrder::Big => ", big-endian",
                     _ => "",
                 };
-                format!("zip archive of torch, version {}{order}", checkpoint.archive().version())
+                let version = match checkpoint.archive() {
+                    Some(archive) => format!(", version {}", archive.version()),
+                    None => String::new(),
+                };
+                format!("{}{version}{order}", checkpoint.container())
             }
             None => String::new(),
         }

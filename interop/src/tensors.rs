@@ -22,7 +22,7 @@ pub(crate) const MAX_NAMES: usize = 1_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Format {
-    /// A `.pt` file: a zip archive written by `torch.save`.
+    /// A checkpoint of torch, in whatever it is stored: see [`torch_pickle::Container`].
     Torch,
     /// A NumPack store.
     NumPack,
@@ -31,8 +31,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The kind of an existing file, by its content: a folder is a store, a file that begins with
-    /// `NPKG` a package; anything else is for the checkpoint's reader to recognise or to name.
+    /// The kind of an existing file, by its content: a folder is a store, or a
+    /// distributed checkpoint if it has a `.metadata`; a file that begins with `NPKG` is a package; anything else is for the checkpoint's reader to recognise or to name.
     ///
     /// # Errors
     /// When there is nothing at `path`, or a folder of another kind.
@@ -49,12 +49,7 @@ impl Format {
             return Ok(Format::Torch);
         }
         if path.join(".metadata").is_file() {
-            return Err(Error::Unsupported {
-                path: path.to_owned(),
-                message: "a folder of a distributed checkpoint, which is not read; load it with \
-                          torch and save it as one file"
-                    .to_owned(),
-            });
+            return Ok(Format::Torch);
         }
         // The store's reader says best what is missing.
         Ok(Format::NumPack)

@@ -2,21 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::archive::{Archive, ByteOrder};
-use crate::error::{Error, Part, Result};
-use crate::record::{self, Record};
-use crate::{Limits, Options, StorageId, StorageType, Tree, pickle};
+use crate::container::{self, Container, Opened};
+use crate::error::{Part, Result};
+use crate::place::{Data, Input, Place};
+use crate::record::Record;
+use crate::source::Source;
+use crate::{Options, StorageId, Tree};
 
-/// What a compressed `data.pkl` may inflate to in any file, and for each byte of the file. Pickles
-/// of torch shrink to a tenth, and their storages have headers in the same file.
-const INFLATED_LEAST: u64 = 64 << 20;
-const INFLATED_TIMES: u64 = 64;
-/// The nodes that a compressed `data.pkl` may have in any file, besides one for each byte of the
-/// file: what is not compressed cannot have more than that either.
-const INFLATED_NODES: u64 = 1 << 20;
 /// Most warnings kept.
 const MAX_WARNINGS: usize = 100;
 
@@ -46,13 +41,14 @@ pub struct Checkpoint {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    file: File,
-    archive: Archive,
+    container: Container,
     options: Options,
     tree: Tree,
-    storages: Vec<Place>,
+    inputs: Vec<Input>,
+    places: Vec<Place>,
+    constants: Option<Checkpoint>,
     warnings: Mutex<Vec<String>>,
-    /// For each storage how the tensors that show it swap bytes; only for a big-endian archive.
+    /// For each storage how the tensors that show it swap bytes; only where some are big-endian.
     shown: OnceLock<Vec<Shown>>,
 }
 
@@ -64,57 +60,86 @@ pub(crate) enum Shown {
     Mixed,
 }
 
-/// What is known about the record of a storage.
-#[derive(Debug)]
-struct Place {
-    /// Its index in the archive.
-    entry: u32,
-    /// Whether its checksum was found right, or wrong and only warned about.
-    checked: AtomicBool,
-    /// Where its bytes start; 0, where no record's bytes can start, before the local header was
-    /// checked.
-    offset: AtomicU64,
-}
-
 impl Checkpoint {
-    /// Opens a file with the default [`Options`].
+    /// Opens a file, or the folder of a distributed checkpoint, with the default [`Options`].
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read, [`Error::Unsupported`] naming what it is where it is
-    /// no zip checkpoint, [`Error::Format`] where it is damaged, [`Error::Limit`] where it asks for
+    /// [`Error::Io`](crate::Error::Io) where it cannot be read, [`Error::Unsupported`](crate::Error::Unsupported) naming what it is where it is
+    /// no checkpoint, [`Error::Format`](crate::Error::Format) where it is damaged, [`Error::Limit`](crate::Error::Limit) where it asks for
     /// too much.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
         Checkpoint::open_with(path, &Options::default())
     }
 
-    /// Opens a file.
+    /// Opens a file or folder.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Checkpoint> {
         let path = path.as_ref();
-        let failed = |e| Error::io(path, "open", None, e);
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(crate::archive::folder(path));
-        }
-        let mut archive = Archive::open(&file, path, metadata.len(), options.crc)?;
-        let mut warnings = std::mem::take(&mut archive.warnings);
-        let tree = read_object(&file, metadata.len(), path, &archive, options, &mut warnings)?;
-        let storages = find_storages(path, &archive, &tree)?;
-        if archive.byte_order() == ByteOrder::Big
-            && tree.storages().iter().any(|s| s.dtype == StorageType::Untyped)
-        {
-            warnings.push(format!(
-                "{}: untyped storages of this big-endian archive are swapped by the type of their tensors; torch leaves them as they are",
-                path.display()
-            ));
-        }
-        let (path, options, warnings) = (path.to_owned(), *options, Mutex::new(warnings));
-        let shown = OnceLock::new();
-        let inner = Inner { path, file, archive, options, tree, storages, warnings, shown };
-        Ok(Checkpoint { inner: Arc::new(inner) })
+        let opened = container::open(path, options)?;
+        Ok(Checkpoint::new(path.to_owned(), opened, *options))
+    }
+
+    /// The archive in a part of a file.
+    pub(crate) fn of_source(source: Source, options: &Options) -> Result<Checkpoint> {
+        let path = source.path.clone();
+        let opened = container::open_archive(source, options)?;
+        Ok(Checkpoint::new(path, opened, *options))
+    }
+
+    /// A checkpoint made of an object and of one open file in which its storages lie: how files of
+    /// other formats are read by the same calls. There must be one record for each storage of the
+    /// tree, of its length.
+    ///
+    /// # Errors
+    /// [`Error::Format`](crate::Error::Format) where the records do not fit the storages, or the tensors reach out of
+    /// them.
+    ///
+    /// ```
+    /// use torch_pickle::{
+    ///     ByteOrder, Checkpoint, DType, Node, Options, Record, Storage, StorageType, Tensor, Tree,
+    /// };
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("numbers.raw");
+    /// std::fs::write(&path, [1u8, 0, 2, 0])?;
+    /// let mut tree = Tree::new();
+    /// let dtype = StorageType::Typed(DType::Int16);
+    /// let storage = tree.add_storage(Storage {
+    ///     key: "0".into(),
+    ///     dtype,
+    ///     location: "cpu".into(),
+    ///     numel: 2,
+    /// });
+    /// let tensor = tree.add_tensor(Tensor::contiguous(storage, DType::Int16, &[2]));
+    /// let root = tree.add(Node::Tensor(tensor));
+    /// tree.set_root(root);
+    /// let file = std::fs::File::open(&path)?;
+    /// let records = vec![Record::plain(0, 4, ByteOrder::Little)];
+    /// let checkpoint = Checkpoint::from_parts(&path, file, tree, records, &Options::default())?;
+    /// let mut bytes = [0; 4];
+    /// checkpoint.read_into(tensor, &mut bytes)?;
+    /// assert_eq!(bytes, [1, 0, 2, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_parts(
+        path: &Path,
+        file: File,
+        tree: Tree,
+        records: Vec<Record>,
+        options: &Options,
+    ) -> Result<Checkpoint> {
+        let opened = container::parts(path, file, tree, records)?;
+        Ok(Checkpoint::new(path.to_owned(), opened, *options))
+    }
+
+    fn new(path: PathBuf, opened: Opened, options: Options) -> Checkpoint {
+        let Opened { container, tree, inputs, places, constants, warnings } = opened;
+        let (warnings, shown) = (Mutex::new(warnings), OnceLock::new());
+        let constants = constants.map(|c| Checkpoint::new(path.clone(), *c, options));
+        let inner =
+            Inner { path, container, options, tree, inputs, places, constants, warnings, shown };
+        Checkpoint { inner: Arc::new(inner) }
     }
 
     /// The object in the file.
@@ -127,19 +152,39 @@ impl Checkpoint {
         &self.inner.path
     }
 
-    /// The open file, for callers that copy ranges by the system's own means.
-    pub fn file(&self) -> &File {
-        &self.inner.file
+    /// What kind of file it is.
+    pub fn container(&self) -> Container {
+        self.inner.container
     }
 
-    /// The order of bytes in the file. What this crate hands out is always little-endian.
+    /// The constants of the code in a TorchScript archive, which are no part of the module: a
+    /// checkpoint of their own, a tuple.
+    pub fn constants(&self) -> Option<&Checkpoint> {
+        self.inner.constants.as_ref()
+    }
+
+    /// The open file in which a storage lies, for callers that copy ranges by the system's own
+    /// means, and its path; `None` where the storage is put together out of pieces.
+    pub fn storage_file(&self, id: StorageId) -> Option<(&File, &Path)> {
+        let source = &self.inner.inputs[self.input_of(id)? as usize].source;
+        Some((&source.file, &source.path))
+    }
+
+    /// The archive's directory, where the checkpoint is a single zip archive.
+    pub fn archive(&self) -> Option<&Archive> {
+        match &self.inner.inputs[..] {
+            [input] => input.archive.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The order of bytes in which the numbers of its storages are stored: big-endian if any is.
+    /// What this crate hands out is always little-endian.
     pub fn byte_order(&self) -> ByteOrder {
-        self.inner.archive.byte_order()
-    }
-
-    /// The archive's directory.
-    pub fn archive(&self) -> &Archive {
-        &self.inner.archive
+        let big = |input: &Input| {
+            input.archive.as_ref().is_some_and(|a| a.byte_order() == ByteOrder::Big)
+        };
+        if self.inner.inputs.iter().any(big) { ByteOrder::Big } else { ByteOrder::Little }
     }
 
     /// How it was opened.
@@ -160,28 +205,32 @@ impl Checkpoint {
         }
     }
 
-    /// Where the bytes of a storage lie in the file, once its local header was compared with the
-    /// central directory.
+    /// Where the bytes of a storage lie in [its file](Self::storage_file), once its local header
+    /// was compared with the central directory; `None` where it is put together out of pieces.
     ///
-    /// The length agrees with the storage's number of elements. Bytes of a compressed record, or in
-    /// a big-endian archive, are not yet what [`read_storage_into`](Self::read_storage_into) gives.
+    /// The length agrees with the storage's number of elements. Bytes that are compressed, or
+    /// big-endian, are not yet what [`read_storage_into`](Self::read_storage_into) gives.
     ///
     /// # Errors
-    /// [`Error::Format`] where the local header contradicts the directory.
+    /// [`Error::Format`](crate::Error::Format) where the local header contradicts the directory.
     ///
     /// # Panics
     /// On an id of another tree that is out of range here, as all functions that take one.
-    pub fn storage_record(&self, id: StorageId) -> Result<Record> {
-        let place = &self.inner.storages[id.0 as usize];
-        let archive = &self.inner.archive;
-        match place.offset.load(Ordering::Relaxed) {
-            0 => {
-                let record = archive.record(&self.inner.file, &self.inner.path, place.entry)?;
-                place.offset.store(record.offset, Ordering::Relaxed);
-                Ok(record)
-            }
-            offset => Ok(archive.record_at(place.entry, offset)),
-        }
+    pub fn storage_record(&self, id: StorageId) -> Result<Option<Record>> {
+        Ok(self.data(id)?.record())
+    }
+
+    pub(crate) fn data(&self, id: StorageId) -> Result<Data<'_>> {
+        self.inner.places[id.0 as usize].data(&self.inner.inputs)
+    }
+
+    /// Which of the files a storage lies in.
+    pub(crate) fn input_of(&self, id: StorageId) -> Option<u32> {
+        self.inner.places[id.0 as usize].input()
+    }
+
+    pub(crate) fn inputs(&self) -> &[Input] {
+        &self.inner.inputs
     }
 
     /// How the tensors that show a storage swap bytes.
@@ -200,87 +249,24 @@ impl Checkpoint {
 
     /// The name of the record of a storage.
     pub(crate) fn record_name(&self, id: StorageId) -> &str {
-        self.inner.archive.entry(self.inner.storages[id.0 as usize].entry).name
+        self.inner.places[id.0 as usize].name(&self.inner.inputs)
+    }
+
+    /// The file that a storage is in, for messages.
+    pub(crate) fn record_path(&self, id: StorageId) -> &Path {
+        self.storage_file(id).map_or(&self.inner.path, |(_, path)| path)
+    }
+
+    /// An error about the record of a storage.
+    pub(crate) fn record_part(&self, id: StorageId) -> Part {
+        Part::Record(self.record_name(id).into())
     }
 
     pub(crate) fn is_checked(&self, id: StorageId) -> bool {
-        self.inner.storages[id.0 as usize].checked.load(Ordering::Relaxed)
+        self.inner.places[id.0 as usize].is_checked()
     }
 
     pub(crate) fn set_checked(&self, id: StorageId) {
-        self.inner.storages[id.0 as usize].checked.store(true, Ordering::Relaxed);
+        self.inner.places[id.0 as usize].set_checked();
     }
-}
-
-fn read_object(
-    file: &File,
-    file_len: u64,
-    path: &Path,
-    archive: &Archive,
-    options: &Options,
-    warnings: &mut Vec<String>,
-) -> Result<Tree> {
-    let missing = || Error::format(path, Part::File, None, "no record data.pkl");
-    let index = archive.find("data.pkl").ok_or_else(missing)?;
-    let record = archive.record(file, path, index)?;
-    let name = archive.entry(index).name;
-    let limits = allowed(options, &record, file_len);
-    let most = limits.max_pickle_bytes;
-    if record.len > most {
-        let part = Part::Record(name.into());
-        return Err(Error::limit(path, part, "max_pickle_bytes", record.len, most, "bytes"));
-    }
-    let (bytes, warning) = record::read_all(file, path, name, &record, options.crc)?;
-    warnings.extend(warning);
-    pickle::load(&bytes, &limits, path, name)
-}
-
-/// The limits for a `data.pkl`: a compressed one may cost what its file justifies, where the caller
-/// has not chosen otherwise.
-fn allowed(options: &Options, record: &Record, file_len: u64) -> Limits {
-    let (mut limits, defaults) = (options.limits, Limits::default());
-    if record.compressed && limits.max_pickle_bytes == defaults.max_pickle_bytes {
-        let most = INFLATED_TIMES.saturating_mul(file_len).saturating_add(INFLATED_LEAST);
-        limits.max_pickle_bytes = limits.max_pickle_bytes.min(most);
-    }
-    if record.compressed && limits.max_nodes == defaults.max_nodes {
-        limits.max_nodes = limits.max_nodes.min(file_len.saturating_add(INFLATED_NODES));
-    }
-    limits
-}
-
-/// Finds the record of each storage and compares its length.
-fn find_storages(path: &Path, archive: &Archive, tree: &Tree) -> Result<Vec<Place>> {
-    let mut hint = 0;
-    let mut scratch = Vec::new();
-    let mut places = Vec::with_capacity(tree.storages().len());
-    for storage in tree.storages() {
-        let key = &storage.key;
-        let Some(entry) = archive.find_storage(key, hint, &mut scratch) else {
-            let problem =
-                format!("no record {}/data/{key}, which a tensor shows", archive.prefix());
-            return Err(Error::format(path, Part::File, None, problem));
-        };
-        hint = entry + 1;
-        if storage.nbytes() != Some(archive.extent(entry).len) {
-            let found = archive.entry(entry);
-            let expected = match storage.nbytes() {
-                Some(n) => format!("{n} bytes"),
-                None => "more bytes than 64 bits count".into(),
-            };
-            return Err(Error::format(
-                path,
-                Part::Record(found.name.into()),
-                found.offset,
-                format!(
-                    "it has {} bytes, and {} elements of {} bytes are {expected}",
-                    found.len,
-                    storage.numel,
-                    storage.dtype.item_size()
-                ),
-            ));
-        }
-        places.push(Place { entry, checked: AtomicBool::new(false), offset: AtomicU64::new(0) });
-    }
-    Ok(places)
 }

@@ -228,8 +228,15 @@ pub(crate) struct Fault(Box<(u64, FaultKind)>);
 #[derive(Debug)]
 pub(crate) enum FaultKind {
     Format(String),
+    /// It ends too early, and needs so many bytes at least.
+    Truncated(String, u64),
     Unsupported(String, &'static str),
-    Limit { limit: &'static str, needed: u64, allowed: u64, unit: &'static str },
+    Limit {
+        limit: &'static str,
+        needed: u64,
+        allowed: u64,
+        unit: &'static str,
+    },
 }
 
 impl Fault {
@@ -241,10 +248,20 @@ impl Fault {
         Fault::new(offset, FaultKind::Format(problem.into()))
     }
 
+    /// How long the pickle must be at least, where it is only too short.
+    pub(crate) fn needs(&self) -> Option<u64> {
+        match self.0.1 {
+            FaultKind::Truncated(_, needs) => Some(needs),
+            _ => None,
+        }
+    }
+
     pub(crate) fn into_error(self, file: &Path, part: Part) -> Error {
         let (offset, kind) = *self.0;
         match kind {
-            FaultKind::Format(problem) => Error::format(file, part, offset, problem),
+            FaultKind::Format(problem) | FaultKind::Truncated(problem, _) => {
+                Error::format(file, part, offset, problem)
+            }
             FaultKind::Unsupported(what, advice) => {
                 Error::unsupported(file, part, offset, what, advice)
             }

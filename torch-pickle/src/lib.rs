@@ -1,4 +1,4 @@
-//! PyTorch's `.pt` files without PyTorch. Nothing found in a file is ever executed.
+//! PyTorch's checkpoints without PyTorch. Nothing found in a file is ever executed.
 //!
 //! ```no_run
 //! use torch_pickle::Checkpoint;
@@ -10,7 +10,7 @@
 //! # Ok::<(), torch_pickle::Error>(())
 //! ```
 //!
-//! # The file
+//! # The file that torch writes
 //!
 //! A zip archive of stored records in one folder, which torch names after the file:
 //!
@@ -31,13 +31,27 @@
 //! elements. Several tensors may show one storage. The callables that matter are known by name; all
 //! others are kept as the recipe they are, an [`Object`].
 //!
+//! # The other containers
+//!
+//! Told apart by content, and read through the same calls: see [`Container`].
+//!
+//! ```text
+//! legacy       pickle of 0x1950a86a20f9469cfc6c   torch before 1.6, any protocol of pickle
+//!              pickle of 1001, of sys_info, of the object, of the list of storage keys
+//!              for each key: number of elements (8 bytes, little-endian), the elements
+//! tar          members sys_info, storages, tensors, pickle                          torch 0.1
+//! torchscript  the zip archive, and besides constants.pkl, constants/N, code/…
+//! shards       {"weight_map": {"name": "pytorch_model-00001-of-00002.bin", …}}
+//! distributed  .metadata   a pickle: names, shapes, and where each box of each tensor is
+//!              __0_0.distcp  zip archives one after another, each of one box or object
+//! ```
+//!
 //! # What is refused
 //!
 //! What two readers could understand differently: two records of one name, a local header that
 //! contradicts the directory, overlapping records, bytes before or after the archive, encrypted
 //! records, a length that contradicts the number of elements, tensors that reach out of their
-//! storage, bytes after the end of the pickle. Other containers are refused by their name: the
-//! legacy stream from before torch 1.6, tar, TorchScript, torch.export, distributed checkpoints.
+//! storage, bytes after the end of the pickle. What is no checkpoint is refused by its name.
 //!
 //! # Limits
 //!
@@ -50,10 +64,11 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `archive` | the zip container: end record, directory, local headers, what else a file may be |
-//! | `record` | the bytes of a record: inflate, CRC-32 |
-//! | `pickle` | the machine: opcodes, the calls known by name, tensors, keys |
-//! | `tree`, `dtype` | the object: nodes, tensors, storages, element types |
+//! | `container` | what a checkpoint may be stored in, each read into the same form |
+//! | `archive` | zip: end record, directory, local headers |
+//! | `source`, `record`, `place`, `pieces` | bytes: of a file, of a record (inflated, CRC-32), of a storage, of one in several pieces |
+//! | `pickle` | the machine: opcodes, the calls known by name, persistent ids, tensors, keys |
+//! | `tree`, `adopt`, `dtype` | the object: nodes, tensors, storages, element types |
 //! | `walk`, `names`, `special`, `same` | finding and naming tensors; what objects are; comparing |
 //! | `checkpoint`, `read`, `whole`, `view`, `resolve`, `verify`, `map` | an open file: its tensors' bytes |
 //! | `write` | a tree becomes a file |
@@ -62,9 +77,11 @@
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adopt;
 mod archive;
 mod bounds;
 mod checkpoint;
+mod container;
 mod dtype;
 mod error;
 mod io;
@@ -72,10 +89,13 @@ mod map;
 mod names;
 mod options;
 mod pickle;
+mod pieces;
+mod place;
 mod read;
 mod record;
 mod resolve;
 mod same;
+mod source;
 mod special;
 mod table;
 mod tree;
@@ -85,8 +105,9 @@ mod walk;
 mod whole;
 mod write;
 
-pub use archive::{Archive, ByteOrder, Entry};
+pub use archive::{Archive, ByteOrder, Entry, ZipFile};
 pub use checkpoint::Checkpoint;
+pub use container::Container;
 pub use dtype::DType;
 pub use error::{Error, Part, Result};
 pub use map::Map;

@@ -6,8 +6,7 @@ use std::ops::Range;
 use crate::archive::ByteOrder;
 use crate::checkpoint::{Checkpoint, Shown};
 use crate::error::{Error, Part, Result};
-use crate::io::read_exact_at;
-use crate::record::{self, Record};
+use crate::place::Data;
 use crate::resolve::{Resolve, swap_bytes};
 use crate::{CrcPolicy, Node, StorageId, StorageType, Tensor, TensorId, view};
 
@@ -20,8 +19,7 @@ const SCRATCH: usize = 4 * 1024 * 1024;
 struct Source<'a> {
     id: TensorId,
     tensor: &'a Tensor,
-    record: Record,
-    name: &'a str,
+    data: Data<'a>,
     /// Bytes of an element.
     size: usize,
     /// Bytes of the tensor.
@@ -42,10 +40,10 @@ impl Checkpoint {
     /// [`Error::Unsupported`] where tensors of several types show an untyped big-endian storage;
     /// [`Error::Format`] where its checksum is wrong and the policy is to refuse.
     pub fn read_storage_into(&self, id: StorageId, out: &mut [u8]) -> Result<()> {
-        let record = self.storage_record(id)?;
-        check_len(out.len(), record.len)?;
+        let data = self.data(id)?;
+        check_len(out.len(), data.len())?;
         let swap = self.storage_swap(id)?;
-        self.read_whole(id, &record, out)?;
+        self.read_whole(id, &data, out)?;
         swap_bytes(out, swap);
         Ok(())
     }
@@ -65,10 +63,10 @@ impl Checkpoint {
         }
         let tensor = source.tensor;
         if tensor.is_contiguous() {
-            if source.start == 0 && source.len == source.record.len {
-                self.read_whole(tensor.storage, &source.record, out)?;
-            } else if source.record.compressed
-                || !self.crc_is_settled(tensor.storage, &source.record)
+            if source.start == 0 && source.len == source.data.len() {
+                self.read_whole(tensor.storage, &source.data, out)?;
+            } else if source.data.is_compressed()
+                || !self.crc_is_settled(tensor.storage, &source.data)
             {
                 // One pass checks the record and fetches the part.
                 let mut filled = 0;
@@ -78,7 +76,7 @@ impl Checkpoint {
                     Ok(())
                 })?;
             } else {
-                self.read_part(&source, source.start, out)?;
+                source.data.read_part(source.start, out)?;
             }
         } else {
             let dims = view::simplify(&tensor.shape, &tensor.stride);
@@ -132,6 +130,34 @@ impl Checkpoint {
         self.stream_as(id, &rows, chunk, sink)
     }
 
+    /// Reads elements of a tensor, counted in C order from `from` on.
+    pub(crate) fn read_elements(&self, id: TensorId, from: u64, out: &mut [u8]) -> Result<()> {
+        let tensor = self.tree().tensor(id);
+        let size = tensor.dtype.size();
+        let row = match tensor.shape.last() {
+            Some(&row) if !tensor.is_contiguous() => row,
+            _ => u64::MAX,
+        };
+        let (mut at, mut done) = (from, 0);
+        while done < out.len() {
+            // A run within a row steps evenly.
+            let n = (row - at % row).min(((out.len() - done) / size) as u64);
+            let (offset, step) = match row {
+                u64::MAX => (at, 1),
+                _ => (tensor.element_at(at), tensor.stride.last().copied().unwrap_or(1)),
+            };
+            let mut run = Tensor { shape: [n].into(), stride: [step].into(), ..tensor.clone() };
+            run.offset += offset;
+            self.stream_as(id, &run, CHUNK.end, &mut |bytes| {
+                out[done..done + bytes.len()].copy_from_slice(bytes);
+                done += bytes.len();
+                Ok(())
+            })?;
+            at += n;
+        }
+        Ok(())
+    }
+
     /// Hands on what `tensor` shows, which is the tensor `id` or a part of it.
     fn stream_as(
         &self,
@@ -157,16 +183,16 @@ impl Checkpoint {
                 view::stream(&dims, tensor.offset, source.size, chunk, read, &mut emit)
             });
         }
-        let whole = source.start == 0 && source.len == source.record.len;
-        if whole || source.record.compressed {
+        let whole = source.start == 0 && source.len == source.data.len();
+        if whole || source.data.is_compressed() {
             return self.pass(&source, chunk, &mut emit);
         }
-        self.settle_crc(tensor.storage, &source.record, chunk)?;
+        self.settle_crc(tensor.storage, &source.data, chunk)?;
         let mut buf = vec![0; chunk.min(usize::try_from(source.len).unwrap_or(chunk))];
         let mut at = 0;
         while at < source.len {
             let n = (source.len - at).min(buf.len() as u64) as usize;
-            self.read_part(&source, source.start + at, &mut buf[..n])?;
+            source.data.read_part(source.start + at, &mut buf[..n])?;
             emit(&mut buf[..n])?;
             at += n as u64;
         }
@@ -188,13 +214,13 @@ impl Checkpoint {
                 "save a contiguous copy of it with torch",
             ));
         }
-        let record = self.storage_record(tensor.storage)?;
+        let data = self.data(tensor.storage)?;
         let most = self.options().limits.max_expansion;
-        if len > record.len && len > most {
+        if len > data.len() && len > most {
             let part = Part::Tensor(self.tensor_name(id).into());
             return Err(Error::limit(self.path(), part, "max_expansion", len, most, "bytes"));
         }
-        let swap = match (self.byte_order(), self.tree().storage(tensor.storage).dtype) {
+        let swap = match (data.order(), self.tree().storage(tensor.storage).dtype) {
             (ByteOrder::Little, _) => 1,
             (ByteOrder::Big, StorageType::Untyped) => tensor.dtype.swap_size(),
             (ByteOrder::Big, StorageType::Typed(stored)) => {
@@ -212,8 +238,7 @@ impl Checkpoint {
         Ok(Source {
             id,
             tensor,
-            record,
-            name: self.record_name(tensor.storage),
+            data,
             size,
             len,
             start: if len == 0 { 0 } else { tensor.offset / per_item * size as u64 },
@@ -222,13 +247,15 @@ impl Checkpoint {
     }
 
     /// Reads all of a record and checks it.
-    fn read_whole(&self, id: StorageId, record: &Record, out: &mut [u8]) -> Result<()> {
-        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
-        let name = self.record_name(id);
-        let warning = record::read_into(self.file(), self.path(), name, record, policy, out)?;
-        self.warn(warning);
+    fn read_whole(&self, id: StorageId, data: &Data<'_>, out: &mut [u8]) -> Result<()> {
+        self.warn(data.read_into(self.policy(id), out)?);
         self.note_checked(id);
         Ok(())
+    }
+
+    /// What is to be done about the checksum of a storage that is read whole.
+    pub(crate) fn policy(&self, id: StorageId) -> CrcPolicy {
+        if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc }
     }
 
     pub(crate) fn note_checked(&self, id: StorageId) {
@@ -238,19 +265,16 @@ impl Checkpoint {
     }
 
     /// Whether nothing is left to be checked about a storage.
-    pub(crate) fn crc_is_settled(&self, id: StorageId, record: &Record) -> bool {
-        self.options().crc == CrcPolicy::Off || record.crc.is_none() || self.is_checked(id)
+    pub(crate) fn crc_is_settled(&self, id: StorageId, data: &Data<'_>) -> bool {
+        self.options().crc == CrcPolicy::Off || !data.has_crc() || self.is_checked(id)
     }
 
     /// Checks a storage before a part of it is read.
-    pub(crate) fn settle_crc(&self, id: StorageId, record: &Record, step: usize) -> Result<()> {
-        if self.crc_is_settled(id, record) {
+    pub(crate) fn settle_crc(&self, id: StorageId, data: &Data<'_>, step: usize) -> Result<()> {
+        if self.crc_is_settled(id, data) {
             return Ok(());
         }
-        let (name, policy) = (self.record_name(id), self.options().crc);
-        let warning =
-            record::pass(self.file(), self.path(), name, record, policy, step, &mut |_| Ok(()))?;
-        self.warn(warning);
+        self.warn(data.pass(self.options().crc, step, &mut |_| Ok(()))?);
         self.note_checked(id);
         Ok(())
     }
@@ -263,7 +287,6 @@ impl Checkpoint {
         sink: &mut dyn FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
         let id = source.tensor.storage;
-        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
         let (from, to) = (source.start, source.start + source.len);
         let mut at = 0u64;
         let mut part = |piece: &mut [u8]| {
@@ -272,17 +295,9 @@ impl Checkpoint {
             at = end;
             if a < b { sink(&mut piece[a as usize..b as usize]) } else { Ok(()) }
         };
-        let (file, path, name) = (self.file(), self.path(), source.name);
-        let warning = record::pass(file, path, name, &source.record, policy, step, &mut part)?;
-        self.warn(warning);
+        self.warn(source.data.pass(self.policy(id), step, &mut part)?);
         self.note_checked(id);
         Ok(())
-    }
-
-    fn read_part(&self, source: &Source<'_>, at: u64, out: &mut [u8]) -> Result<()> {
-        let offset = source.record.offset + at;
-        read_exact_at(self.file(), out, offset)
-            .map_err(|e| record::read_error(self.path(), source.name, offset, e))
     }
 
     /// Gives `body` random access to the bytes of a tensor's storage, which was checked.
@@ -292,26 +307,17 @@ impl Checkpoint {
         step: usize,
         body: &mut dyn FnMut(&mut view::ReadAt<'_>) -> Result<()>,
     ) -> Result<()> {
-        let (id, record) = (source.tensor.storage, &source.record);
-        if !record.compressed {
-            self.settle_crc(id, record, step)?;
-            return body(&mut |at, out| self.read_part(source, at, out));
+        let (id, data) = (source.tensor.storage, &source.data);
+        if !data.is_compressed() {
+            self.settle_crc(id, data, step)?;
+            return body(&mut |at, out| data.read_part(at, out));
         }
-        let most = self.options().limits.max_expansion;
-        if record.len > most {
+        let (len, most) = (data.len(), self.options().limits.max_expansion);
+        if len > most {
             let part = Part::Tensor(self.tensor_name(source.id).into());
-            return Err(Error::limit(
-                self.path(),
-                part,
-                "max_expansion",
-                record.len,
-                most,
-                "bytes",
-            ));
+            return Err(Error::limit(self.path(), part, "max_expansion", len, most, "bytes"));
         }
-        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
-        let (bytes, warning) =
-            record::read_all(self.file(), self.path(), source.name, record, policy)?;
+        let (bytes, warning) = data.read_all(self.policy(id))?;
         self.warn(warning);
         self.note_checked(id);
         body(&mut |at, out| {
@@ -323,7 +329,7 @@ impl Checkpoint {
 
     /// The size of the numbers to swap in a storage; 1 where none are.
     pub(crate) fn storage_swap(&self, id: StorageId) -> Result<usize> {
-        if self.byte_order() == ByteOrder::Little {
+        if self.data(id)?.order() == ByteOrder::Little {
             return Ok(1);
         }
         if let StorageType::Typed(dtype) = self.tree().storage(id).dtype {
@@ -335,8 +341,8 @@ impl Checkpoint {
             Shown::Mixed => {}
         }
         Err(Error::unsupported(
-            self.path(),
-            Part::Record(self.record_name(id).into()),
+            self.record_path(id),
+            self.record_part(id),
             None,
             "tensors of several types show this untyped storage of a big-endian archive",
             "read the tensors one by one",

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::CrcPolicy;
 use crate::error::{Error, Part, Result};
 use crate::io::{buffer, read_exact_at};
+use crate::source::Source;
+use crate::{ByteOrder, CrcPolicy};
 
 /// Where a record's bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,20 @@ pub struct Record {
     pub crc: Option<u32>,
     /// Whether the bytes are deflated.
     pub compressed: bool,
+    /// The order of the bytes of each number in it.
+    pub order: ByteOrder,
+}
+
+impl Record {
+    /// Bytes that are neither compressed nor have a checksum.
+    pub fn plain(offset: u64, len: u64, order: ByteOrder) -> Record {
+        Record { offset, stored_len: len, len, crc: None, compressed: false, order }
+    }
+
+    /// Bytes as they are: neither compressed nor big-endian.
+    pub fn is_plain(&self) -> bool {
+        !self.compressed && self.order == ByteOrder::Little
+    }
 }
 
 /// Bytes read or inflated at a time.
@@ -31,8 +45,7 @@ const STEP: usize = 256 * 1024;
 
 /// A pass over a record's contents from the first byte on.
 pub(crate) struct Contents<'a> {
-    file: &'a File,
-    path: &'a Path,
+    source: &'a Source,
     name: &'a str,
     record: Record,
     /// Bytes handed out.
@@ -52,35 +65,35 @@ struct Inflate {
 }
 
 impl<'a> Contents<'a> {
-    pub(crate) fn new(
-        file: &'a File,
-        path: &'a Path,
-        name: &'a str,
-        record: &Record,
-    ) -> Result<Contents<'a>> {
+    pub(crate) fn new(source: &'a Source, name: &'a str, record: &Record) -> Result<Contents<'a>> {
         let inflate = if record.compressed {
             let size = record.stored_len.min(STEP as u64) as usize;
-            let input =
-                buffer(size).map_err(|e| Error::io(path, "read", Some(record.offset), e))?;
+            let input = buffer(size)
+                .map_err(|e| Error::io(&source.path, "read", Some(record.offset), e))?;
             let engine = Decompress::new(false);
             Some(Box::new(Inflate { engine, input, from: 0, to: 0, taken: 0, ended: false }))
         } else {
             None
         };
-        Ok(Contents { file, path, name, record: *record, at: 0, inflate })
+        Ok(Contents { source, name, record: *record, at: 0, inflate })
     }
 
     fn fail(&self, problem: impl Into<String>) -> Error {
-        Error::format(self.path, Part::Record(self.name.into()), self.record.offset, problem)
+        Error::format(
+            &self.source.path,
+            Part::Record(self.name.into()),
+            self.record.offset,
+            problem,
+        )
     }
 
     /// Fills `out` with what comes next; there must be that much left.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         let from = self.record.offset + self.at;
         match &mut self.inflate {
-            None => read_exact_at(self.file, out, from)
-                .map_err(|e| read_error(self.path, self.name, from, e))?,
-            Some(inflate) => match inflate.fill(self.file, &self.record, out) {
+            None => read_exact_at(&self.source.file, out, from)
+                .map_err(|e| read_error(self.source, self.name, from, e))?,
+            Some(inflate) => match inflate.fill(&self.source.file, &self.record, out) {
                 Ok(true) => {}
                 Ok(false) => {
                     return Err(self.fail(format!(
@@ -88,7 +101,7 @@ impl<'a> Contents<'a> {
                         self.record.len
                     )));
                 }
-                Err(e) => return Err(read_error(self.path, self.name, self.record.offset, e)),
+                Err(e) => return Err(read_error(self.source, self.name, self.record.offset, e)),
             },
         }
         self.at += out.len() as u64;
@@ -100,8 +113,8 @@ impl<'a> Contents<'a> {
         let record = self.record;
         if let Some(inflate) = &mut self.inflate {
             let ended = inflate
-                .at_end(self.file, &record)
-                .map_err(|e| read_error(self.path, self.name, record.offset, e))?;
+                .at_end(&self.source.file, &record)
+                .map_err(|e| read_error(self.source, self.name, record.offset, e))?;
             if !ended {
                 return Err(self.fail(format!(
                     "its deflated data do not end after the {} bytes the central directory states",
@@ -114,12 +127,12 @@ impl<'a> Contents<'a> {
 }
 
 /// A read that hits the end of the file means that the file has shrunk.
-pub(crate) fn read_error(path: &Path, name: &str, offset: u64, e: io::Error) -> Error {
+pub(crate) fn read_error(source: &Source, name: &str, offset: u64, e: io::Error) -> Error {
     if e.kind() == io::ErrorKind::UnexpectedEof {
         let problem = "the file ends before the record does; it changed after it was opened";
-        return Error::format(path, Part::Record(name.into()), offset, problem);
+        return Error::format(&source.path, Part::Record(name.into()), offset, problem);
     }
-    Error::io(path, "read", Some(offset), e)
+    Error::io(&source.path, "read", Some(offset), e)
 }
 
 impl Inflate {
@@ -191,17 +204,17 @@ impl Inflate {
 /// Runs over a whole record in steps, and compares its checksum. A warning is returned where the
 /// policy is to warn.
 pub(crate) fn pass(
-    file: &File,
-    path: &Path,
+    source: &Source,
     name: &str,
     record: &Record,
     policy: CrcPolicy,
     step: usize,
     sink: &mut dyn FnMut(&mut [u8]) -> Result<()>,
 ) -> Result<Option<String>> {
-    let mut contents = Contents::new(file, path, name, record)?;
+    let mut contents = Contents::new(source, name, record)?;
     let size = record.len.min(step as u64) as usize;
-    let mut scratch = buffer(size).map_err(|e| Error::io(path, "read", Some(record.offset), e))?;
+    let mut scratch =
+        buffer(size).map_err(|e| Error::io(&source.path, "read", Some(record.offset), e))?;
     let mut crc = crc32fast::Hasher::new();
     let check = policy != CrcPolicy::Off && record.crc.is_some();
     let mut left = record.len;
@@ -215,19 +228,18 @@ pub(crate) fn pass(
         left -= n as u64;
     }
     contents.finish()?;
-    verdict(path, name, record, policy, crc)
+    verdict(source, name, record, policy, crc)
 }
 
 /// Reads a whole record into memory the caller has.
 pub(crate) fn read_into(
-    file: &File,
-    path: &Path,
+    source: &Source,
     name: &str,
     record: &Record,
     policy: CrcPolicy,
     out: &mut [u8],
 ) -> Result<Option<String>> {
-    let mut contents = Contents::new(file, path, name, record)?;
+    let mut contents = Contents::new(source, name, record)?;
     let mut crc = crc32fast::Hasher::new();
     let check = policy != CrcPolicy::Off && record.crc.is_some();
     // In steps, so that the checksum finds the bytes in the cache.
@@ -238,25 +250,24 @@ pub(crate) fn read_into(
         }
     }
     contents.finish()?;
-    verdict(path, name, record, policy, crc)
+    verdict(source, name, record, policy, crc)
 }
 
 /// Reads a whole record. The caller has compared its length with a limit; a deflated one grows as
 /// it is inflated, so that a false length costs nothing.
 pub(crate) fn read_all(
-    file: &File,
-    path: &Path,
+    source: &Source,
     name: &str,
     record: &Record,
     policy: CrcPolicy,
 ) -> Result<(Vec<u8>, Option<String>)> {
     let memory =
-        |_| Error::io(path, "read", Some(record.offset), io::ErrorKind::OutOfMemory.into());
+        |_| Error::io(&source.path, "read", Some(record.offset), io::ErrorKind::OutOfMemory.into());
     let len = usize::try_from(record.len)
-        .map_err(|_| Error::io(path, "read", None, io::ErrorKind::OutOfMemory.into()))?;
+        .map_err(|_| Error::io(&source.path, "read", None, io::ErrorKind::OutOfMemory.into()))?;
     let mut out = Vec::new();
     if record.compressed {
-        let warning = pass(file, path, name, record, policy, STEP, &mut |piece| {
+        let warning = pass(source, name, record, policy, STEP, &mut |piece| {
             // Doubled as it fills, but never past the length on record.
             if out.capacity() - out.len() < piece.len() {
                 let more = out.capacity().max(piece.len()).min(len - out.len());
@@ -268,7 +279,7 @@ pub(crate) fn read_all(
         return Ok((out, warning));
     }
     out.try_reserve_exact(len).map_err(memory)?;
-    let mut contents = Contents::new(file, path, name, record)?;
+    let mut contents = Contents::new(source, name, record)?;
     let mut crc = crc32fast::Hasher::new();
     let check = policy != CrcPolicy::Off && record.crc.is_some();
     // In steps, so that reading and the checksum find the bytes in the cache.
@@ -281,13 +292,13 @@ pub(crate) fn read_all(
         }
     }
     contents.finish()?;
-    let warning = verdict(path, name, record, policy, crc)?;
+    let warning = verdict(source, name, record, policy, crc)?;
     Ok((out, warning))
 }
 
 /// Compares a checksum with the one on record.
 pub(crate) fn verdict(
-    path: &Path,
+    source: &Source,
     name: &str,
     record: &Record,
     policy: CrcPolicy,
@@ -304,12 +315,12 @@ pub(crate) fn verdict(
     let problem = format!("its bytes have checksum {found:08x}, and {expected:08x} is on record");
     match policy {
         CrcPolicy::Refuse => Err(Error::Format {
-            file: path.to_owned(),
+            file: source.path.clone(),
             part: Part::Record(name.into()),
             offset: Some(record.offset),
             problem,
             advice: "the data are damaged; fetch the file again, or open it with another CrcPolicy",
         }),
-        _ => Ok(Some(format!("{}: record {name}: {problem}", path.display()))),
+        _ => Ok(Some(format!("{}: record {name}: {problem}", source.path.display()))),
     }
 }

@@ -248,6 +248,16 @@ impl Tensor {
         Some(rows)
     }
 
+    /// Where an element lies, counted from the first one in C order, relative to `offset`.
+    pub(crate) fn element_at(&self, mut index: u64) -> u64 {
+        let mut at = 0;
+        for (&len, &step) in self.shape.iter().zip(&self.stride).rev() {
+            at += index % len * step;
+            index /= len;
+        }
+        at
+    }
+
     /// Bytes from the start of the storage to the end of the last element: how long the storage
     /// must be. 0 for a tensor without elements, `None` where it does not fit.
     pub fn end_byte(&self) -> Option<u64> {
@@ -326,9 +336,9 @@ impl Storage {
 /// when it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    nodes: Vec<Node>,
-    tensors: Vec<Tensor>,
-    storages: Vec<Storage>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) storages: Vec<Storage>,
     root: Option<NodeId>,
 }
 

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Part};
+use crate::place::Data;
 use crate::{CrcPolicy, StorageId, TensorId, record};
 
 /// Bytes read at a time.
@@ -16,27 +17,29 @@ impl Checkpoint {
     /// when it is opened.
     pub fn verify(&self) -> Vec<Error> {
         let mut faults = Vec::new();
-        let (archive, file, path) = (self.archive(), self.file(), self.path());
-        for index in 0..archive.len() as u32 {
-            let name = archive.entry(index).name;
-            let checked = archive.record(file, path, index).and_then(|record| {
-                let policy = CrcPolicy::Refuse;
-                record::pass(file, path, name, &record, policy, STEP, &mut |_| Ok(()))
-            });
-            faults.extend(checked.err());
+        let path = self.path();
+        for input in self.inputs() {
+            let Some(archive) = &input.archive else { continue };
+            for index in 0..archive.len() as u32 {
+                let name = archive.entry(index).name;
+                let checked = archive.record(&input.source, index).and_then(|record| {
+                    let policy = CrcPolicy::Refuse;
+                    record::pass(&input.source, name, &record, policy, STEP, &mut |_| Ok(()))
+                });
+                faults.extend(checked.err());
+            }
         }
         let tree = self.tree();
         for (i, storage) in tree.storages().iter().enumerate() {
             let id = StorageId(i as u32);
-            if let Ok(record) = self.storage_record(id)
-                && storage.nbytes() != Some(record.len)
-            {
-                faults.push(Error::format(
-                    path,
-                    Part::Record(self.record_name(id).into()),
-                    record.offset,
-                    format!("it has {} bytes and {} elements", record.len, storage.numel),
-                ));
+            let Ok(data) = self.data(id) else { continue };
+            if storage.nbytes() != Some(data.len()) {
+                let problem = format!("it has {} bytes and {} elements", data.len(), storage.numel);
+                let at = data.record().map(|record| record.offset);
+                faults.push(Error::format(self.record_path(id), self.record_part(id), at, problem));
+            }
+            if matches!(data, Data::Pieces(_)) {
+                faults.extend(data.pass(CrcPolicy::Refuse, STEP, &mut |_| Ok(())).err());
             }
         }
         for (i, tensor) in tree.tensors().iter().enumerate() {

@@ -1,9 +1,10 @@
 //! Whole storages: as a stream, and checked by a caller who reads the bytes anyway.
 
 use crate::error::Result;
+use crate::place::Data;
 use crate::record;
 use crate::resolve::swap_bytes;
-use crate::{Checkpoint, CrcPolicy, StorageId};
+use crate::{Checkpoint, StorageId};
 
 impl Checkpoint {
     /// Hands all bytes of a storage, little-endian, to `sink` in pieces of at most `chunk` bytes
@@ -20,13 +21,11 @@ impl Checkpoint {
         chunk: usize,
         sink: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let record = self.storage_record(id)?;
+        let data = self.data(id)?;
         let swap = self.storage_swap(id)?;
-        let policy = if self.is_checked(id) { CrcPolicy::Off } else { self.options().crc };
-        let (file, path, name) = (self.file(), self.path(), self.record_name(id));
         // A multiple of every element's size.
         let step = chunk.clamp(4 << 10, 8 << 20) & !15;
-        let warning = record::pass(file, path, name, &record, policy, step, &mut |piece| {
+        let warning = data.pass(self.policy(id), step, &mut |piece| {
             swap_bytes(piece, swap);
             sink(piece)
         })?;
@@ -41,8 +40,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`storage_record`](Self::storage_record).
     pub fn wants_checksum(&self, id: StorageId) -> Result<bool> {
-        let record = self.storage_record(id)?;
-        Ok(!self.crc_is_settled(id, &record))
+        Ok(!self.crc_is_settled(id, &self.data(id)?))
     }
 
     /// Compares a checksum that the caller computed over all bytes of the record, as they stand in
@@ -51,10 +49,10 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Format`](crate::Error::Format) where it is wrong and the policy is to refuse.
     pub fn compare_checksum(&self, id: StorageId, found: u32) -> Result<()> {
-        let record = self.storage_record(id)?;
-        let (path, name) = (self.path(), self.record_name(id));
         let crc = crc32fast::Hasher::new_with_initial(found);
-        self.warn(record::verdict(path, name, &record, self.options().crc, crc)?);
+        if let Data::Record { source, name, record } = self.data(id)? {
+            self.warn(record::verdict(source, name, &record, self.options().crc, crc)?);
+        }
         self.note_checked(id);
         Ok(())
     }
@@ -64,7 +62,6 @@ impl Checkpoint {
     /// # Errors
     /// As [`compare_checksum`](Self::compare_checksum).
     pub fn check_storage(&self, id: StorageId) -> Result<()> {
-        let record = self.storage_record(id)?;
-        self.settle_crc(id, &record, 1 << 20)
+        self.settle_crc(id, &self.data(id)?, 1 << 20)
     }
 }

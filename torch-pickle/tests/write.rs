@@ -147,7 +147,7 @@ fn storages_past_four_gigabytes_need_zip64() {
     write(&path, &tree, &WriteOptions::new(), &mut Holes).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert!(checkpoint.tree().same_as(&tree));
-    let behind = checkpoint.storage_record(StorageId(1)).unwrap();
+    let behind = checkpoint.storage_record(StorageId(1)).unwrap().unwrap();
     assert!(behind.offset > 1 << 32 && behind.len == 3 && behind.offset.is_multiple_of(64));
     let mut bytes = [1; 3];
     checkpoint.read_storage_into(StorageId(1), &mut bytes).unwrap();

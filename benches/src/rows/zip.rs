@@ -46,10 +46,12 @@ fn handed(place: &Place, s: &Settings, input: &Path) -> Result<Pairs> {
     let checkpoint = Checkpoint::open(input)?;
     let mut records = Vec::new();
     for id in 0..checkpoint.tree().storages().len() {
-        let record = checkpoint.storage_record(StorageId(u32::try_from(id)?))?;
+        let record =
+            checkpoint.storage_record(StorageId(u32::try_from(id)?))?.context("in pieces")?;
         records.push((record.offset, record.len));
     }
-    let mut bytes = FromFile { file: checkpoint.file(), records, buffer: vec![0; BUFFER] };
+    let (file, _) = checkpoint.storage_file(StorageId(0)).context("no storage")?;
+    let mut bytes = FromFile { file, records, buffer: vec![0; BUFFER] };
     let mut ours = |output: &Path| -> Result<()> {
         torch_pickle::write(output, checkpoint.tree(), &WriteOptions::new(), &mut bytes)?;
         Ok(())
@@ -162,7 +164,7 @@ fn data_files(checkpoint: &Path, store: &Path) -> Result<HashMap<u64, PathBuf>> 
     let mut files = HashMap::new();
     for (name, node) in tree.first_names() {
         let Node::Tensor(id) = *tree.node(node) else { continue };
-        let record = checkpoint.storage_record(tree.tensor(id).storage)?;
+        let record = checkpoint.storage_record(tree.tensor(id).storage)?.context("in pieces")?;
         files.insert(record.offset, store.join(format!("data_{name}.npkd")));
     }
     Ok(files)

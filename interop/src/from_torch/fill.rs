@@ -1,9 +1,10 @@
 //! The bytes of each array, from the archive into its file.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use numpack_format::{ArrayWriter, Writer};
-use torch_pickle::{ByteOrder, Checkpoint, Record, StorageId};
+use torch_pickle::{Checkpoint, Record, StorageId};
 
 use super::FromTorch;
 use super::encode::bytes_of;
@@ -48,14 +49,17 @@ impl<'a, 'm, 'p> Filler<'a, 'm, 'p> {
             Source::Tensor(id) => {
                 let tensor = self.checkpoint.tree().tensor(id);
                 let storage = tensor.storage;
-                let (plain, record) = self.record(storage)?;
+                let plain = self.plain(storage)?;
                 let in_order = tensor.is_contiguous() && !tensor.conj && !tensor.neg;
                 let checkpoint = self.checkpoint;
-                if plain && in_order && tensor.nbytes().is_some_and(|n| n > SMALL) {
+                if let Some(place) = plain
+                    && in_order
+                    && tensor.nbytes().is_some_and(|n| n > SMALL)
+                {
                     let start = tensor.offset * tensor.dtype.size() as u64;
                     let len = tensor.nbytes().unwrap_or(0);
                     checkpoint.check_storage(storage)?;
-                    self.splice(record.offset + start, len, &mut out, false)?;
+                    self.splice(place, start, len, &mut out, false)?;
                 } else {
                     checkpoint.stream(id, self.chunk, &mut |bytes| self.take(&mut out, bytes))?;
                 }
@@ -71,15 +75,17 @@ impl<'a, 'm, 'p> Filler<'a, 'm, 'p> {
 
     /// A whole storage.
     fn storage(&mut self, id: StorageId, out: &mut ArrayWriter<'_>) -> Result<()> {
-        let (plain, record) = self.record(id)?;
-        if !plain {
-            // Inflated or turned around on the way.
+        let Some(place) = self.plain(id)? else {
+            // Inflated, turned around or put together on the way.
             let checkpoint = self.checkpoint;
             checkpoint.stream_storage(id, self.chunk, &mut |bytes| self.take(out, bytes))?;
-        } else if record.len <= SMALL {
+            return Ok(());
+        };
+        let (file, record) = place;
+        if record.len <= SMALL {
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer.resize(record.len as usize, 0);
-            copy::read_exact_at(self.checkpoint.file(), &mut buffer, record.offset)
+            copy::read_exact_at(file, &mut buffer, record.offset)
                 .map_err(|e| self.io("read", e))?;
             if self.checkpoint.wants_checksum(id)? {
                 self.checkpoint.compare_checksum(id, crc32fast::hash(&buffer))?;
@@ -89,23 +95,24 @@ impl<'a, 'm, 'p> Filler<'a, 'm, 'p> {
             self.count(record.len)?;
         } else {
             let wants_crc = self.checkpoint.wants_checksum(id)?;
-            if let Some(crc) = self.splice(record.offset, record.len, out, wants_crc)? {
+            if let Some(crc) = self.splice(place, 0, record.len, out, wants_crc)? {
                 self.checkpoint.compare_checksum(id, crc)?;
             }
         }
         Ok(())
     }
 
-    /// Copies a range of the archive by the kernel.
+    /// Copies a range of a storage by the kernel.
     fn splice(
         &mut self,
-        from: u64,
+        (file, record): (&File, Record),
+        start: u64,
         len: u64,
         out: &mut ArrayWriter<'_>,
         wants_crc: bool,
     ) -> Result<Option<u32>> {
         let mut crc = None;
-        let file = self.checkpoint.file();
+        let from = record.offset + start;
         let meter = &mut *self.meter;
         out.splice(len, |to, at| {
             if wants_crc {
@@ -118,11 +125,10 @@ impl<'a, 'm, 'p> Filler<'a, 'm, 'p> {
         Ok(crc)
     }
 
-    /// The place of a storage, and whether its bytes can be taken as they are.
-    fn record(&self, id: StorageId) -> Result<(bool, Record)> {
-        let record = self.checkpoint.storage_record(id)?;
-        let native = self.checkpoint.byte_order() == ByteOrder::Little;
-        Ok((native && !record.compressed, record))
+    /// Where the bytes of a storage lie, if they can be taken as they are.
+    fn plain(&self, id: StorageId) -> Result<Option<(&'a File, Record)>> {
+        let record = self.checkpoint.storage_record(id)?.filter(Record::is_plain);
+        Ok(record.and_then(|record| Some((self.checkpoint.storage_file(id)?.0, record))))
     }
 
     /// Takes streamed bytes; a failure to write travels through the reader's error.

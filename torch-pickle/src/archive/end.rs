@@ -1,10 +1,7 @@
 //! Finding the end of a zip archive: the end record, and its 64-bit extension.
 
-use std::fs::File;
-use std::path::Path;
-
 use crate::error::{Error, Part, Result};
-use crate::io::{buffer, read_exact_at};
+use crate::source::Source;
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END64: [u8; 4] = *b"PK\x06\x06";
@@ -23,24 +20,16 @@ pub(super) struct End {
     pub(super) count: u64,
 }
 
-/// What was found at the end of a file.
-pub(super) enum Found {
-    Archive(End),
-    /// No end record at all.
-    Nothing,
-}
-
 /// Finds the one end record whose comment ends with the file and whose central directory lies
-/// right before it.
+/// right before it; `None` where there is no end record at all.
 ///
 /// The signature may also occur inside the comment, so each place is tried. Two that both fit are
 /// refused: readers would disagree on what the archive holds.
-pub(super) fn find(file: &File, path: &Path, len: u64) -> Result<Found> {
+pub(super) fn find(source: &Source) -> Result<Option<End>> {
+    let len = source.len;
     let tail_len = len.min((END_LEN + LOCATOR_LEN + END64_LEN + 0xFFFF) as u64) as usize;
     let tail_at = len - tail_len as u64;
-    let mut tail = buffer(tail_len).map_err(|e| Error::io(path, "read", Some(tail_at), e))?;
-    read_exact_at(file, &mut tail, tail_at)
-        .map_err(|e| Error::io(path, "read", Some(tail_at), e))?;
+    let tail = source.bytes(tail_at, tail_len)?;
 
     let mut found: Option<(End, u64)> = None;
     let mut first_fault: Option<Error> = None;
@@ -50,12 +39,11 @@ pub(super) fn find(file: &File, path: &Path, len: u64) -> Result<Found> {
             continue;
         }
         let at = tail_at + p as u64;
-        match check(&tail, p, tail_at, path) {
+        match check(&tail, p, tail_at, source) {
             Ok(end) => match found {
                 None => found = Some((end, at)),
                 Some((_, other)) => {
-                    return Err(Error::format(
-                        path,
+                    return Err(source.format(
                         Part::EndRecord,
                         at,
                         format!(
@@ -70,15 +58,15 @@ pub(super) fn find(file: &File, path: &Path, len: u64) -> Result<Found> {
         }
     }
     match (found, first_fault) {
-        (Some((end, _)), _) => Ok(Found::Archive(end)),
+        (Some((end, _)), _) => Ok(Some(end)),
         (None, Some(fault)) => Err(fault),
-        (None, None) => Ok(Found::Nothing),
+        (None, None) => Ok(None),
     }
 }
 
-fn check(tail: &[u8], p: usize, tail_at: u64, path: &Path) -> Result<End> {
+fn check(tail: &[u8], p: usize, tail_at: u64, source: &Source) -> Result<End> {
     let at = tail_at + p as u64;
-    let fail = |problem: String| Err(Error::format(path, Part::EndRecord, at, problem));
+    let fail = |problem: String| Err(source.format(Part::EndRecord, at, problem));
     let comment = usize::from(u16_at(tail, p + 20));
     let after = tail.len() - (p + END_LEN);
     if comment != after {
@@ -133,9 +121,9 @@ fn check(tail: &[u8], p: usize, tail_at: u64, path: &Path) -> Result<End> {
         Some(stop) if stop == before => {}
         Some(stop) if stop < before => {
             return Err(Error::Format {
-                file: path.to_owned(),
+                file: source.path.clone(),
                 part: Part::EndRecord,
-                offset: Some(at),
+                offset: Some(source.base + at),
                 problem: format!(
                     "{} bytes too many: the central directory should end at byte {stop} and ends at byte {before}",
                     before - stop
@@ -161,11 +149,11 @@ fn check(tail: &[u8], p: usize, tail_at: u64, path: &Path) -> Result<End> {
     Ok(end)
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 

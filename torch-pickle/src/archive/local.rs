@@ -1,12 +1,9 @@
 //! The local header in front of each record, compared with the central directory.
 
-use std::fs::File;
-use std::path::Path;
-
 use super::entry::{ENCRYPTED, Entry, widen};
 use super::{u16_at, u32_at};
-use crate::error::{Error, Part, Result};
-use crate::io::{buffer, read_exact_at};
+use crate::error::{Part, Result};
+use crate::source::Source;
 
 const SIGNATURE: [u8; 4] = *b"PK\x03\x04";
 const HEADER_LEN: usize = 30;
@@ -14,15 +11,13 @@ const HEADER_LEN: usize = 30;
 const DESCRIPTOR: u16 = 1 << 3;
 
 /// The position of the record's first byte. `room` is where the next thing in the file starts.
-pub(super) fn data_offset(file: &File, path: &Path, entry: &Entry<'_>, room: u64) -> Result<u64> {
+pub(super) fn data_offset(source: &Source, entry: &Entry<'_>, room: u64) -> Result<u64> {
     let fail = |problem: String| {
-        Err(Error::format(path, Part::Record(entry.name.into()), entry.offset, problem))
+        Err(source.format(Part::Record(entry.name.into()), entry.offset, problem))
     };
     // The name follows the header, so one read fetches both.
     let len = HEADER_LEN + entry.name.len();
-    let mut header = buffer(len).map_err(|e| Error::io(path, "read", Some(entry.offset), e))?;
-    read_exact_at(file, &mut header, entry.offset)
-        .map_err(|e| Error::io(path, "read", Some(entry.offset), e))?;
+    let header = source.bytes(entry.offset, len)?;
     if header[..4] != SIGNATURE {
         return fail("a local header was expected here".into());
     }
@@ -53,13 +48,12 @@ pub(super) fn data_offset(file: &File, path: &Path, entry: &Entry<'_>, room: u64
             entry.stored_len
         ));
     }
-    check_sizes(file, path, entry, &header, flags, extra_at)?;
+    check_sizes(source, entry, &header, flags, extra_at)?;
     Ok(data)
 }
 
 fn check_sizes(
-    file: &File,
-    path: &Path,
+    source: &Source,
     entry: &Entry<'_>,
     header: &[u8],
     flags: u16,
@@ -72,16 +66,12 @@ fn check_sizes(
     }
     let mut sizes = [u64::from(len), u64::from(stored)];
     if len == u32::MAX || stored == u32::MAX {
-        let mut extra = buffer(usize::from(u16_at(header, 28)))
-            .map_err(|e| Error::io(path, "read", Some(extra_at), e))?;
-        read_exact_at(file, &mut extra, extra_at)
-            .map_err(|e| Error::io(path, "read", Some(extra_at), e))?;
+        let extra = source.bytes(extra_at, usize::from(u16_at(header, 28)))?;
         match widen([len, stored], &extra) {
             Some(wide) => sizes = wide,
             None if flags & DESCRIPTOR != 0 => return Ok(()),
             None => {
-                return Err(Error::format(
-                    path,
+                return Err(source.format(
                     Part::Record(entry.name.into()),
                     entry.offset,
                     "its local header needs a zip64 field that is not there",
@@ -98,8 +88,7 @@ fn check_sizes(
     {
         return Ok(());
     }
-    Err(Error::format(
-        path,
+    Err(source.format(
         Part::Record(entry.name.into()),
         entry.offset,
         format!(

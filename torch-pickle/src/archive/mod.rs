@@ -5,22 +5,20 @@
 //! archive. Nothing but the end record and the directory is read here; a local header is checked
 //! when its record is first used.
 
+mod any;
 mod end;
 mod entry;
 mod local;
-mod sniff;
-
-use std::fs::File;
-use std::path::Path;
 
 use crate::error::{Error, Part, Result};
-use crate::io::{buffer, read_exact_at};
 use crate::record::Record;
+use crate::source::Source;
 use crate::table::{Hasher, IdTable};
-use end::{End, Found, u16_at, u32_at};
+pub use any::ZipFile;
+use end::End;
+pub(crate) use end::{u16_at, u32_at};
 pub use entry::Entry;
 use entry::Extent;
-pub(crate) use sniff::folder;
 
 /// The order of the bytes of each number in an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -61,32 +59,32 @@ pub struct Archive {
     pub(crate) warnings: Vec<String>,
 }
 
+/// How the records of an archive are named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Names {
+    /// All in the folder of the first one, as torch has it.
+    InOneFolder,
+    /// Anyhow.
+    Free,
+}
+
 /// The highest archive version torch accepts.
 const MAX_VERSION: u32 = 10;
 /// Longest text record (`version`, `byteorder`) worth reading.
 const MAX_TEXT: u64 = 64;
 
 impl Archive {
-    /// Reads the directory of an open file.
-    pub(crate) fn open(
-        file: &File,
-        path: &Path,
-        len: u64,
-        crc: crate::CrcPolicy,
-    ) -> Result<Archive> {
-        let end = match end::find(file, path, len)? {
-            Found::Archive(end) => end,
-            Found::Nothing => return Err(sniff::not_an_archive(file, path, len)),
-        };
-        let (mut archive, in_order) = Archive::read_directory(file, path, &end)?;
-        archive.check_layout(path, in_order)?;
-        archive.check_contents(file, path, crc)?;
-        Ok(archive)
+    /// Reads the directory of an archive; `None` where there is none.
+    pub(crate) fn open(source: &Source, names: Names) -> Result<Option<Archive>> {
+        let Some(end) = end::find(source)? else { return Ok(None) };
+        let (mut archive, in_order) = Archive::read_directory(source, &end, names)?;
+        archive.check_layout(source, in_order)?;
+        Ok(Some(archive))
     }
 
     /// The archive, and whether its entries stand in the order of their records.
-    fn read_directory(file: &File, path: &Path, end: &End) -> Result<(Archive, bool)> {
-        let bad = |at: u64, problem: String| Error::format(path, Part::Directory, at, problem);
+    fn read_directory(source: &Source, end: &End, names_are: Names) -> Result<(Archive, bool)> {
+        let bad = |at: u64, problem: String| source.format(Part::Directory, at, problem);
         if end.size > u64::from(u32::MAX) {
             return Err(bad(
                 end.offset,
@@ -95,10 +93,7 @@ impl Archive {
         }
         // Both fit: the end record was checked to lie behind `size` bytes of this file, and to
         // count no more entries than these have room for.
-        let mut directory =
-            buffer(end.size as usize).map_err(|e| Error::io(path, "read", Some(end.offset), e))?;
-        read_exact_at(file, &mut directory, end.offset)
-            .map_err(|e| Error::io(path, "read", Some(end.offset), e))?;
+        let directory = source.bytes(end.offset, end.size as usize)?;
 
         let hasher = Hasher::default();
         let mut names = IdTable::with_capacity(end.count as usize);
@@ -114,35 +109,20 @@ impl Archive {
             let part = || Part::Record(name.into());
             entry
                 .check()
-                .map_err(|(what, advice)| Error::unsupported(path, part(), here, what, advice))?;
-            let folder = prefix.get_or_insert_with(|| match name.split_once('/') {
-                Some((folder, _)) => folder.to_owned(),
-                None => String::new(),
-            });
-            if folder.is_empty() {
-                return Err(Error::Format {
-                    file: path.to_owned(),
-                    part: part(),
-                    offset: Some(here),
-                    problem: "it is in no folder, and torch puts each record into one".into(),
-                    advice: "zip the folder itself, not what is in it",
+                .map_err(|(what, advice)| source.unsupported(part(), here, what, advice))?;
+            if names_are == Names::InOneFolder {
+                let folder = prefix.get_or_insert_with(|| match name.split_once('/') {
+                    Some((folder, _)) => folder.to_owned(),
+                    None => String::new(),
                 });
-            }
-            if name.strip_prefix(folder.as_str()).is_none_or(|rest| !rest.starts_with('/')) {
-                return Err(Error::format(
-                    path,
-                    part(),
-                    here,
-                    format!("it lies outside {folder}/, the folder of the first record"),
-                ));
+                check_folder(source, name, here, folder)?;
             }
             let hash = hasher.hash(name.as_bytes());
             let name_of = |id: u32| entry::name(&directory, starts[id as usize] as usize);
             if let Some(first) = names.find(hash, |id| name_of(id) == name.as_bytes()) {
                 let (first, _) = entry::parse(&directory, starts[first as usize] as usize)
                     .map_err(|e| bad(here, e))?;
-                return Err(Error::format(
-                    path,
+                return Err(source.format(
                     part(),
                     entry.offset,
                     format!(
@@ -186,7 +166,7 @@ impl Archive {
     }
 
     /// Puts the entries in the order of their records and checks that they fit side by side.
-    fn check_layout(&mut self, path: &Path, in_order: bool) -> Result<()> {
+    fn check_layout(&mut self, source: &Source, in_order: bool) -> Result<()> {
         let count = self.starts.len() as u32;
         if !in_order {
             let mut order: Vec<u32> = (0..count).collect();
@@ -204,8 +184,7 @@ impl Archive {
             if extent.offset < free_from {
                 let entry = self.entry(i);
                 let other = previous.map_or("", |(p, _)| self.entry(p).name);
-                return Err(Error::format(
-                    path,
+                return Err(source.format(
                     Part::Record(entry.name.into()),
                     entry.offset,
                     format!("it overlaps record {other}, which reaches to byte {free_from}"),
@@ -214,9 +193,9 @@ impl Archive {
             if previous.is_none() && extent.offset != 0 {
                 let entry = self.entry(i);
                 return Err(Error::Format {
-                    file: path.to_owned(),
+                    file: source.path.clone(),
                     part: Part::Record(entry.name.into()),
-                    offset: Some(entry.offset),
+                    offset: Some(source.base + entry.offset),
                     problem: format!("{} bytes stand in front of the first record", entry.offset),
                     advice: "torch refuses such files too; cut the archive out of the file first",
                 });
@@ -227,8 +206,7 @@ impl Archive {
             && extent.least_end().is_none_or(|end| end > self.directory_offset)
         {
             let last = self.entry(last);
-            return Err(Error::format(
-                path,
+            return Err(source.format(
                 Part::Record(last.name.into()),
                 last.offset,
                 format!(
@@ -240,91 +218,61 @@ impl Archive {
         Ok(())
     }
 
-    /// Checks that it is a checkpoint, and reads the two records that say how it was written.
-    fn check_contents(&mut self, file: &File, path: &Path, crc: crate::CrcPolicy) -> Result<()> {
-        if self.find("constants.pkl").is_some() {
-            return Err(Error::unsupported(
-                path,
-                Part::File,
-                None,
-                "a torchscript archive",
-                "save its state_dict() with torch.save",
-            ));
-        }
-        if self.find("data.pkl").is_none() {
-            return Err(sniff::not_a_checkpoint(self, path));
-        }
+    /// Reads the two records that say how a checkpoint was written.
+    pub(crate) fn read_texts(&mut self, source: &Source, crc: crate::CrcPolicy) -> Result<()> {
         let version = ["version", ".data/version"].iter().find_map(|n| self.find(n));
         let Some(version) = version else {
-            return Err(Error::format(
-                path,
-                Part::File,
-                None,
-                format!("no record {}/version", self.prefix),
-            ));
+            let problem = format!("no record {}/version", self.prefix);
+            return Err(Error::format(&source.path, Part::File, None, problem));
         };
-        let (text, at) = self.text(file, path, version, crc)?;
+        let (text, at) = self.text(source, version, crc)?;
         let number = std::str::from_utf8(&text).ok().map(|t| t.trim_end_matches('\n'));
         let number = number.filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
         match number.and_then(|t| t.parse::<u32>().ok()) {
             Some(v) if (1..=MAX_VERSION).contains(&v) => self.version = v,
             _ => {
-                return Err(Error::unsupported(
-                    path,
-                    Part::Record(self.entry(version).name.into()),
-                    at,
-                    format!(
-                        "archive version \"{}\", and 1 to {MAX_VERSION} are read",
-                        text.escape_ascii()
-                    ),
-                    "",
-                ));
+                let text = text.escape_ascii();
+                let what = format!("archive version \"{text}\", and 1 to {MAX_VERSION} are read");
+                let part = Part::Record(self.entry(version).name.into());
+                return Err(Error::unsupported(&source.path, part, at, what, ""));
             }
         }
         if let Some(order) = self.find("byteorder") {
-            let (text, at) = self.text(file, path, order, crc)?;
+            let (text, at) = self.text(source, order, crc)?;
             self.states_byte_order = true;
             self.byte_order = match text.as_slice() {
                 b"little" => ByteOrder::Little,
                 b"big" => ByteOrder::Big,
                 _ => {
-                    return Err(Error::format(
-                        path,
-                        Part::Record(self.entry(order).name.into()),
-                        at,
-                        format!(
-                            "byte order \"{}\", and only \"little\" and \"big\" exist",
-                            text.escape_ascii()
-                        ),
-                    ));
+                    let part = Part::Record(self.entry(order).name.into());
+                    let text = text.escape_ascii();
+                    let problem =
+                        format!("byte order \"{text}\", and only \"little\" and \"big\" exist");
+                    return Err(Error::format(&source.path, part, at, problem));
                 }
             };
         }
         Ok(())
     }
 
+    /// A short record, and where it lies in the file.
     fn text(
         &mut self,
-        file: &File,
-        path: &Path,
+        source: &Source,
         index: u32,
         crc: crate::CrcPolicy,
     ) -> Result<(Vec<u8>, u64)> {
-        let record = self.record(file, path, index)?;
-        let entry = self.entry(index);
-        let name = entry.name;
+        let record = self.record(source, index)?;
+        let name = self.entry(index).name;
         if record.len > MAX_TEXT {
-            return Err(Error::format(
-                path,
-                Part::Record(name.into()),
-                record.offset,
-                format!("it has {} bytes, and at most {MAX_TEXT} were expected", record.len),
-            ));
+            let problem =
+                format!("it has {} bytes, and at most {MAX_TEXT} were expected", record.len);
+            let part = Part::Record(name.into());
+            return Err(Error::format(&source.path, part, record.offset, problem));
         }
-        let (text, warning) = crate::record::read_all(file, path, name, &record, crc)?;
-        let offset = record.offset;
+        let (text, warning) = crate::record::read_all(source, name, &record, crc)?;
         self.warnings.extend(warning);
-        Ok((text, offset))
+        Ok((text, record.offset))
     }
 
     /// The folder that all records are in.
@@ -391,21 +339,15 @@ impl Archive {
         self.find_name(&name)
     }
 
-    /// The index of the record of a storage. `hint` is tried first: storages stand in the order in
-    /// which the pickle meets them. `scratch` is any memory that can be used for a name.
-    pub(crate) fn find_storage(&self, key: &str, hint: u32, scratch: &mut Vec<u8>) -> Option<u32> {
-        if (hint as usize) < self.starts.len() {
-            let name = self.name(hint);
-            let rest = name.get(self.prefix.len()..).and_then(|r| r.strip_prefix(b"/data/"));
-            if rest == Some(key.as_bytes()) {
-                return Some(hint);
-            }
-        }
-        scratch.clear();
-        for part in [&self.prefix, "/data/", key] {
-            scratch.extend_from_slice(part.as_bytes());
-        }
-        self.find_name(scratch)
+    /// Finds the records of storages in a folder: `data`.
+    pub(crate) fn storages(&self, folder: &str) -> Storages<'_> {
+        Storages { archive: self, start: format!("{}/{folder}/", self.prefix), name: Vec::new() }
+    }
+
+    /// The same archive, of this byte order.
+    pub(crate) fn with_byte_order(mut self, order: ByteOrder) -> Archive {
+        self.byte_order = order;
+        self
     }
 
     fn find_name(&self, name: &[u8]) -> Option<u32> {
@@ -417,10 +359,10 @@ impl Archive {
     }
 
     /// Where the bytes of a record lie, after its local header was compared with the directory.
-    pub(crate) fn record(&self, file: &File, path: &Path, index: u32) -> Result<Record> {
+    pub(crate) fn record(&self, source: &Source, index: u32) -> Result<Record> {
         let entry = self.entry(index);
-        let offset = local::data_offset(file, path, &entry, self.room_for(index))?;
-        Ok(self.record_at(index, offset))
+        let offset = local::data_offset(source, &entry, self.room_for(index))?;
+        Ok(self.record_at(index, source.base + offset))
     }
 
     /// The same, where the offset of the bytes is known.
@@ -432,6 +374,7 @@ impl Archive {
             len: entry.len,
             crc: self.has_crc.then_some(entry.crc),
             compressed: entry.compressed,
+            order: self.byte_order,
         }
     }
 
@@ -449,4 +392,48 @@ impl Archive {
             _ => self.directory_offset,
         }
     }
+}
+
+/// Finds the records of storages by their keys.
+pub(crate) struct Storages<'a> {
+    archive: &'a Archive,
+    /// What the name of each begins with.
+    start: String,
+    name: Vec<u8>,
+}
+
+impl Storages<'_> {
+    /// The index of a record. `hint` is tried first: storages stand in the order in which the
+    /// pickle meets them.
+    pub(crate) fn find(&mut self, key: &str, hint: u32) -> Option<u32> {
+        if (hint as usize) < self.archive.starts.len() {
+            let rest = self.archive.name(hint).strip_prefix(self.start.as_bytes());
+            if rest == Some(key.as_bytes()) {
+                return Some(hint);
+            }
+        }
+        self.name.clear();
+        self.name.extend_from_slice(self.start.as_bytes());
+        self.name.extend_from_slice(key.as_bytes());
+        self.archive.find_name(&self.name)
+    }
+}
+
+/// Refuses a record outside the folder of the first one.
+fn check_folder(source: &Source, name: &str, here: u64, folder: &str) -> Result<()> {
+    let part = || Part::Record(name.into());
+    if folder.is_empty() {
+        return Err(Error::Format {
+            file: source.path.clone(),
+            part: part(),
+            offset: Some(source.base + here),
+            problem: "it is in no folder, and torch puts each record into one".into(),
+            advice: "zip the folder itself, not what is in it",
+        });
+    }
+    if name.strip_prefix(folder).is_none_or(|rest| !rest.starts_with('/')) {
+        let problem = format!("it lies outside {folder}/, the folder of the first record");
+        return Err(source.format(part(), here, problem));
+    }
+    Ok(())
 }

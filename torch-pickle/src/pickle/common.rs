@@ -141,9 +141,14 @@ impl Machine<'_> {
 mod tests {
     use std::path::Path;
 
+    use crate::error::Fault;
     use crate::error::Part;
-    use crate::pickle::machine::run;
-    use crate::{Error, Limits, Node, Storage, StorageId};
+    use crate::pickle::{Dialect, machine};
+    use crate::{Error, Limits, Node, Storage, StorageId, Tree};
+
+    fn run(bytes: &[u8]) -> Result<Tree, Fault> {
+        machine::run(bytes, &Limits::default(), Dialect::Archive).map(|loaded| loaded.tree)
+    }
 
     const ID: &[u8] =
         b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04t";
@@ -155,7 +160,7 @@ mod tests {
             [(b"Q", b"", 1), (b"q\x05Q", b"", 1), (b"q\x05Q", b"ah\x05", 2)];
         for (call, more, count) in forms {
             let bytes = [b"]", ID, call, more, b"a."].concat();
-            let tree = run(&bytes, &Limits::default()).unwrap();
+            let tree = run(&bytes).unwrap();
             let Some(Node::List(items)) = tree.root().map(|root| tree.node(root)) else { panic!() };
             assert_eq!(items.len(), count);
             assert_eq!(*tree.node(items[0]), Node::Storage(StorageId(0)));
@@ -170,7 +175,7 @@ mod tests {
     #[test]
     fn faults_name_the_call_and_the_cut() {
         let fault = |bytes: &[u8]| {
-            let fault = run(bytes, &Limits::default()).unwrap_err();
+            let fault = run(bytes).unwrap_err();
             match fault.into_error(Path::new(""), Part::File) {
                 Error::Format { offset, .. } | Error::Unsupported { offset, .. } => offset,
                 other => panic!("{other}"),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::call::Known;
+use super::dialect::{Dialect, Loaded, Persistent, Views};
 use super::keys::{FEW, Keys};
 use super::op::{Op, Reader, bad_text};
 use super::scan::{Scan, scan};
@@ -22,6 +23,10 @@ pub(super) struct Machine<'a> {
     /// Where the current opcode starts.
     pub(super) start: u64,
     pub(super) tree: Tree,
+    /// What persistent ids mean.
+    pub(super) persistent: Persistent,
+    /// Storages that are parts of others.
+    pub(super) views: Views,
     max_nodes: u64,
     pub(super) stack: Vec<NodeId>,
     /// Heights of the stack at each open MARK.
@@ -55,9 +60,9 @@ pub(super) struct Machine<'a> {
 }
 
 /// Runs a pickle to its end.
-pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
+pub(super) fn run(bytes: &[u8], limits: &Limits, dialect: Dialect) -> Result<Loaded, Fault> {
     let scan = scan(bytes)?;
-    let mut tree = Tree::new();
+    let (persistent, mut tree) = dialect.begin();
     // A genuine mention of a storage and the tensor around it take more bytes than this.
     let most = usize::try_from(limits.max_nodes / 2).unwrap_or(usize::MAX);
     tree.reserve(scan.calls.min(bytes.len() / 64).min(most));
@@ -65,7 +70,11 @@ pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
         reader: Reader::new(bytes),
         scan,
         start: 0,
+        // What is there already may be asked for at any time.
+        pinned: vec![true; tree.nodes().len()],
         tree,
+        persistent,
+        views: HashMap::new(),
         max_nodes: limits.max_nodes.min(u64::from(u32::MAX - 1)),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -73,7 +82,6 @@ pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
         memo_high: HashMap::new(),
         memo_seen: HashSet::new(),
         memo_len: 0,
-        pinned: Vec::new(),
         free: Vec::new(),
         release: Vec::new(),
         none: UNSET,
@@ -97,7 +105,7 @@ pub(super) fn run(bytes: &[u8], limits: &Limits) -> Result<Tree, Fault> {
             let root = machine.pop()?;
             machine.tree.set_root(root);
             machine.drop_empty_hooks();
-            return Ok(machine.tree);
+            return Ok(Loaded { tree: machine.tree, views: machine.views });
         }
         machine.step(op)?;
     }

@@ -7,11 +7,13 @@
 mod call;
 mod collections;
 mod common;
+mod dialect;
 mod keys;
 mod machine;
 mod op;
 mod scan;
 mod storages;
+mod stream;
 mod tensors;
 pub(crate) mod text;
 
@@ -19,11 +21,25 @@ use std::path::Path;
 
 use crate::error::{Part, Result};
 use crate::{Limits, Tree};
+pub(crate) use dialect::{Dialect, Loaded, number, storage_class};
+pub(crate) use stream::Stream;
 pub(crate) use text::negate;
 
 /// Reads a pickle. `name` is its record, for errors.
 pub(crate) fn load(bytes: &[u8], limits: &Limits, file: &Path, name: &str) -> Result<Tree> {
-    machine::run(bytes, limits).map_err(|fault| fault.into_error(file, Part::Pickle(name.into())))
+    load_as(bytes, limits, file, name, Dialect::Archive).map(|loaded| loaded.tree)
+}
+
+/// Reads a pickle whose persistent ids are those of a container.
+pub(crate) fn load_as(
+    bytes: &[u8],
+    limits: &Limits,
+    file: &Path,
+    name: &str,
+    dialect: Dialect,
+) -> Result<Loaded> {
+    machine::run(bytes, limits, dialect)
+        .map_err(|fault| fault.into_error(file, Part::Pickle(name.into())))
 }
 
 /// Whether the bytes could be a pickle of protocol 0 or 1, which has no signature.

@@ -87,10 +87,9 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn ends(&self, what: &str, need: u64) -> Fault {
-        Fault::format(
-            self.at as u64,
-            format!("truncated: {what} needs {need} bytes, and {} are left", self.left()),
-        )
+        let at = self.at as u64;
+        let problem = format!("truncated: {what} needs {need} bytes, and {} are left", self.left());
+        Fault::new(at, FaultKind::Truncated(problem, at.saturating_add(need)))
     }
 
     #[inline]
@@ -164,7 +163,9 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn no_stop(&self) -> Fault {
-        Fault::format(self.at as u64, "truncated: the pickle ends without a STOP opcode")
+        let at = self.at as u64;
+        let problem = "truncated: the pickle ends without a STOP opcode";
+        Fault::new(at, FaultKind::Truncated(problem.into(), at + 1))
     }
 
     #[inline]

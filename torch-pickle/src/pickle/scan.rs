@@ -119,6 +119,16 @@ impl Scan {
 
 /// Goes over the opcodes up to STOP, which must be the last byte.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
+    let (scan, end) = scan_first(bytes)?;
+    if end < bytes.len() {
+        let problem = format!("{} bytes follow the end of the pickle", bytes.len() - end);
+        return Err(Fault::format(end as u64, problem));
+    }
+    Ok(scan)
+}
+
+/// The same up to the first STOP, and where the pickle ends.
+pub(super) fn scan_first(bytes: &[u8]) -> Result<(Scan, usize), Fault> {
     let mut scan = Scan { dense: bytes.len() as u64, ..Scan::default() };
     let mut reader = Reader::new(bytes);
     loop {
@@ -132,11 +142,5 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
             _ => {}
         }
     }
-    if reader.left() > 0 {
-        return Err(Fault::format(
-            reader.at(),
-            format!("{} bytes follow the end of the pickle", reader.left()),
-        ));
-    }
-    Ok(scan)
+    Ok((scan, reader.at() as usize))
 }

@@ -1,22 +1,25 @@
 //! Storages and tensors: persistent ids and torch's rebuild functions.
 
 use super::call::Known;
-use super::machine::{Machine, new_object};
+use super::dialect::storage_class;
+use super::machine::Machine;
 use crate::error::{Fault, FaultKind};
-use crate::{
-    Construct, DType, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId,
-};
+use crate::{DType, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId};
 
 /// Arguments of a rebuild function; none has more than this many.
 const MAX_ARGS: usize = 8;
 
-struct Args {
+pub(super) struct Args {
     ids: [NodeId; MAX_ARGS],
     len: usize,
 }
 
 impl Args {
-    fn get(&self, i: usize) -> Option<NodeId> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, i: usize) -> Option<NodeId> {
         self.ids[..self.len].get(i).copied()
     }
 }
@@ -66,7 +69,7 @@ impl Machine<'_> {
         matches!(self.tree.node(first), Node::Str(s) if &**s == "storage")
     }
 
-    fn args(&self, id: NodeId, least: usize, what: &str) -> Result<Args, Fault> {
+    pub(super) fn args(&self, id: NodeId, least: usize, what: &str) -> Result<Args, Fault> {
         let Node::Tuple(items) = self.tree.node(id) else {
             return self.fail(format!("the arguments of {what} must be a tuple"));
         };
@@ -81,28 +84,8 @@ impl Machine<'_> {
         Ok(Args { ids, len: items.len() })
     }
 
-    /// `persistent_load(id)`: a storage, or an object nobody here knows.
-    pub(super) fn persistent(&mut self, id: NodeId) -> Result<NodeId, Fault> {
-        let first = match self.tree.node(id) {
-            Node::Tuple(items) => items.first().copied(),
-            _ => None,
-        };
-        if !first.is_some_and(|first| self.is_storage(first)) {
-            let callable = self.none_node()?;
-            let object = new_object(Construct::PersistentId, callable, id);
-            return self.alloc(Node::Object(Box::new(object)));
-        }
-        let args = self.args(id, 5, "the id of a storage")?;
-        if args.len != 5 {
-            return self.fail(format!("the id of a storage has 5 parts, not {}", args.len));
-        }
-        let storage = self.storage(&args, self.is_owned(id))?;
-        self.release(id, &[]);
-        self.alloc(Node::Storage(storage))
-    }
-
     /// `owned`: whether nothing but the arguments themselves refers to them.
-    fn storage(&mut self, args: &Args, owned: bool) -> Result<StorageId, Fault> {
+    pub(super) fn storage(&mut self, args: &Args, owned: bool) -> Result<StorageId, Fault> {
         let [_, class, key, location, numel, ..] = args.ids;
         let dtype = self.storage_type(class)?;
         let Node::Str(text) = self.tree.node(key) else {
@@ -166,14 +149,8 @@ impl Machine<'_> {
         let Node::Global(global) = self.tree.node(class) else {
             return self.fail("the class of a storage must be a global");
         };
-        match (&*global.module, &*global.name) {
-            ("torch.storage" | "torch", "UntypedStorage") => return Ok(StorageType::Untyped),
-            ("torch" | "torch.cuda", name) => {
-                if let Some(dtype) = DType::from_storage_class(name) {
-                    return Ok(StorageType::Typed(dtype));
-                }
-            }
-            _ => {}
+        if let Some(dtype) = storage_class(self.tree.node(class)) {
+            return Ok(dtype);
         }
         Err(Fault::new(
             self.start,
@@ -258,16 +235,19 @@ impl Machine<'_> {
 
     fn tensor(&mut self, known: Known, a: &Args) -> Result<TensorId, Fault> {
         let [storage, offset, size, stride, ..] = a.ids;
-        let Node::Storage(storage) = *self.tree.node(storage) else {
+        let Node::Storage(mut storage) = *self.tree.node(storage) else {
             return self.fail("a tensor is rebuilt from what is no storage");
         };
-        let offset = match self.tree.node(offset) {
+        let mut offset = match self.tree.node(offset) {
             Node::Int(n) if *n >= 0 => *n as u64,
             other => {
                 let shown = number_text(other);
                 return self.fail(format!("a tensor starts at element {shown} of its storage"));
             }
         };
+        if let Some(&(whole, from)) = self.views.get(&storage) {
+            (storage, offset) = (whole, offset.saturating_add(from));
+        }
         let shape = self.dims(size, "size")?;
         let stride = self.dims(stride, "stride")?;
         if shape.len() != stride.len() {

@@ -1,42 +1,35 @@
 //! Saying what a file is when it is no checkpoint in a zip archive.
 
-use std::fs::File;
 use std::path::Path;
 
-use super::Archive;
-use super::end::{u16_at, u32_at};
-use crate::error::{Error, Part};
-use crate::io::{buffer, read_exact_at};
+use crate::archive::{Archive, u16_at, u32_at};
+use crate::error::{Error, Part, Result};
+use crate::source::Source;
 
-/// The number every legacy file starts with, as LONG1 (protocols 2 and up) and as text.
-const LEGACY_BINARY: [u8; 12] =
-    [0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
-const LEGACY_TEXT: &[u8] = b"L119547037146038801333356L\n";
 /// How much of a file is looked at.
 const HEAD: u64 = 64 * 1024;
 
-/// The error for a file that has no end record.
-pub(super) fn not_an_archive(file: &File, path: &Path, len: u64) -> Error {
-    let mut head = match buffer(len.min(HEAD) as usize) {
-        Ok(head) => head,
-        Err(e) => return Error::io(path, "read", Some(0), e),
-    };
-    if let Err(e) = read_exact_at(file, &mut head, 0) {
-        return Error::io(path, "read", Some(0), e);
-    }
+/// The first bytes of a file.
+pub(super) fn head(source: &Source) -> Result<Vec<u8>> {
+    source.bytes(0, source.len.min(HEAD) as usize)
+}
+
+/// The error for a file that is none of the containers.
+pub(super) fn unknown(source: &Source, head: &[u8]) -> Error {
+    let (path, len) = (&source.path, source.len);
     if head.starts_with(b"PK\x03\x04") {
         return Error::Format {
-            file: path.to_owned(),
+            file: path.clone(),
             part: Part::File,
             offset: None,
             problem: format!(
                 "truncated: {len} bytes, needs at least {}: the end record of the zip archive is missing",
-                needed(&head, len)
+                needed(head, len)
             ),
             advice: "copy or download it again",
         };
     }
-    match container(&head, len) {
+    match container(head, len) {
         Some((what, advice)) => Error::unsupported(path, Part::File, None, what, advice),
         None => Error::format(
             path,
@@ -52,13 +45,8 @@ pub(super) fn not_an_archive(file: &File, path: &Path, len: u64) -> Error {
 }
 
 /// The error for a folder.
-pub(crate) fn folder(path: &Path) -> Error {
-    let (what, advice) = if path.join(".metadata").exists() {
-        (
-            "a distributed checkpoint folder",
-            "merge it with torch.distributed.checkpoint.format_utils.dcp_to_torch_save",
-        )
-    } else if path.join("metadata.npkm").exists() {
+pub(super) fn folder(path: &Path) -> Error {
+    let (what, advice) = if path.join("metadata.npkm").exists() {
         ("a numpack store", "read it as a numpack store")
     } else {
         ("a folder, not a file", "name a file in it")
@@ -66,19 +54,7 @@ pub(crate) fn folder(path: &Path) -> Error {
     Error::unsupported(path, Part::File, None, what, advice)
 }
 
-const SAVE_AGAIN: &str = "load it with torch and save it again, which writes the zip format";
-
 fn container(head: &[u8], len: u64) -> Option<(&'static str, &'static str)> {
-    let after_proto = if head.first() == Some(&0x80) { head.get(2..)? } else { head };
-    // Protocols 4 and up put a frame around each pickle.
-    let framed =
-        if after_proto.first() == Some(&0x95) { after_proto.get(9..)? } else { after_proto };
-    if framed.starts_with(&LEGACY_BINARY) || head.starts_with(LEGACY_TEXT) {
-        return Some(("a legacy pytorch stream (before torch 1.6)", SAVE_AGAIN));
-    }
-    if head.get(257..262) == Some(b"ustar") {
-        return Some(("a tar archive, as torch 0.1 wrote them", SAVE_AGAIN));
-    }
     let known: [(&[u8], &str); 6] = [
         (b"NPKG", "a numpack package"),
         (b"NPKB", "the metadata of a numpack store"),

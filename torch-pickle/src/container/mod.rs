@@ -1,0 +1,150 @@
+//! What a checkpoint may be stored in: told apart by content, and read into one form.
+//!
+//! | module | |
+//! |---|---|
+//! | `zip` | the archive that torch writes since 1.6, and TorchScript's |
+//! | `legacy` | the stream of pickles from before |
+//! | `tar` | what torch 0.1 wrote |
+//! | `shards` | a `.bin.index.json` that names the files of a large model |
+//! | `distributed` | a folder that the processes of a training wrote together |
+//! | `sniff` | what a file is that is none of these |
+
+mod distributed;
+mod legacy;
+mod shards;
+mod sniff;
+mod tar;
+mod zip;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::archive::{Archive, Names};
+use crate::error::{Error, Part, Result};
+use crate::place::{Input, Place};
+use crate::record::Record;
+use crate::source::Source;
+use crate::{Options, Tree};
+
+/// What a checkpoint is stored in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Container {
+    /// The zip archive that torch writes since 1.6.
+    Zip,
+    /// A zip archive of TorchScript: a module, its code and its constants.
+    TorchScript,
+    /// The stream of pickles that torch wrote before 1.6, and still does on demand.
+    Legacy,
+    /// The tar archive of torch 0.1.
+    Tar,
+    /// Several files, named by a `pytorch_model.bin.index.json`.
+    Shards,
+    /// The folder of a distributed checkpoint.
+    Distributed,
+    /// No file of torch's: an object that was given with its bytes.
+    Parts,
+}
+
+impl std::fmt::Display for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Container::Zip => "zip archive of torch",
+            Container::TorchScript => "torchscript archive",
+            Container::Legacy => "legacy stream of torch",
+            Container::Tar => "tar archive of torch 0.1",
+            Container::Shards => "sharded checkpoint",
+            Container::Distributed => "distributed checkpoint",
+            Container::Parts => "tensors",
+        })
+    }
+}
+
+/// What a container holds.
+pub(crate) struct Opened {
+    pub(crate) container: Container,
+    pub(crate) tree: Tree,
+    pub(crate) inputs: Vec<Input>,
+    /// Where each storage of the tree lies.
+    pub(crate) places: Vec<Place>,
+    pub(crate) constants: Option<Box<Opened>>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Opens whatever is at a path.
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened> {
+    let failed = |e| Error::io(path, "open", None, e);
+    if path.metadata().map_err(failed)?.is_dir() {
+        return match distributed::metadata_file(path) {
+            Some(metadata) => distributed::open(path, &metadata, options),
+            None => Err(sniff::folder(path)),
+        };
+    }
+    let source = Source::open(path)?;
+    match Archive::open(&source, Names::InOneFolder)? {
+        Some(archive) => zip::open(source, archive, options),
+        None => {
+            let head = sniff::head(&source)?;
+            if legacy::is_one(&head) {
+                return legacy::open(source, options);
+            }
+            if tar::is_one(&head) {
+                return tar::open(source, options);
+            }
+            if shards::is_one(path, &head) {
+                return shards::open(source, options);
+            }
+            Err(sniff::unknown(&source, &head))
+        }
+    }
+}
+
+/// Opens the archive in a part of a file.
+pub(crate) fn open_archive(source: Source, options: &Options) -> Result<Opened> {
+    match Archive::open(&source, Names::InOneFolder)? {
+        Some(archive) => zip::open(source, archive, options),
+        None => Err(source.format(Part::File, 0, "a zip archive of torch was expected here")),
+    }
+}
+
+/// An object whose storages lie in one file.
+pub(crate) fn parts(path: &Path, file: File, tree: Tree, records: Vec<Record>) -> Result<Opened> {
+    let fail = |part, at, problem: String| Err(Error::format(path, part, at, problem));
+    let len = file.metadata().map_err(|e| Error::io(path, "open", None, e))?.len();
+    if records.len() != tree.storages().len() || tree.root().is_none() {
+        let (records, storages) = (records.len(), tree.storages().len());
+        let problem = format!("{records} records were given for {storages} storages of an object");
+        return fail(Part::Object, None, problem);
+    }
+    for (record, storage) in records.iter().zip(tree.storages()) {
+        let part = Part::Record(storage.key.clone());
+        if storage.nbytes() != Some(record.len) {
+            let (len, numel, dtype) = (record.len, storage.numel, storage.dtype);
+            let size = dtype.item_size();
+            let problem = format!("it has {len} bytes, and {numel} elements of {size} bytes");
+            return fail(part, Some(record.offset), problem);
+        }
+        if record.offset.checked_add(record.stored_len).is_none_or(|end| end > len) {
+            let problem = format!(
+                "truncated: it takes {} bytes from byte {}, and the file has {len}",
+                record.stored_len, record.offset
+            );
+            return fail(part, Some(record.offset), problem);
+        }
+    }
+    for (i, tensor) in tree.tensors().iter().enumerate() {
+        let storage = tree.storages().get(tensor.storage.0 as usize);
+        let checked =
+            storage.map_or(Err("it shows no storage".to_owned()), |s| tensor.check_bounds(s));
+        if let Err(problem) = checked {
+            return fail(Part::Tensor(format!("number {i}").into()), None, problem);
+        }
+    }
+    let places = records.iter().zip(tree.storages());
+    let places = places.map(|(record, storage)| Place::range(0, &storage.key, *record)).collect();
+    let source = Source { path: path.to_owned(), file: Arc::new(file), base: 0, len };
+    let inputs = vec![Input { source, archive: None }];
+    let container = Container::Parts;
+    Ok(Opened { container, tree, inputs, places, constants: None, warnings: Vec::new() })
+}
