@@ -34,7 +34,7 @@ pub enum ByteOrder {
 ///
 /// ```no_run
 /// let checkpoint = torch_pickle::Checkpoint::open("model.pt")?;
-/// for entry in checkpoint.archive().entries() {
+/// for entry in checkpoint.archive().into_iter().flat_map(|a| a.entries()) {
 ///     println!("{} {} bytes", entry.name, entry.len);
 /// }
 /// # Ok::<(), torch_pickle::Error>(())
