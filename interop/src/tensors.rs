@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
-use torch_pickle::{Checkpoint, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree};
+use torch_pickle::{
+    Checkpoint, Dims, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree,
+};
 
 use crate::store_tree::{StoreTree, logical};
 use crate::stored::Stored;
@@ -74,9 +76,9 @@ pub struct TensorInfo {
     /// Element type, in torch's words.
     pub dtype: &'static str,
     /// Logical shape; empty for a 0-d tensor.
-    pub shape: Vec<u64>,
+    pub shape: Dims,
     /// Step of each dimension in its storage, in elements.
-    pub stride: Vec<u64>,
+    pub stride: Dims,
     /// First element in its storage, in elements.
     pub offset: u64,
     /// Which storage it shows; tensors with the same number share memory.
@@ -185,7 +187,9 @@ impl Tensors {
     /// When there are more than a million names, as in a file built to have them.
     pub fn list(&self) -> Result<Vec<TensorInfo>> {
         let names = unique_names(self.tree().named_tensors(MAX_NAMES)?);
-        Ok(names.into_iter().filter_map(|(name, node)| self.info(name, node)).collect())
+        let mut list = Vec::with_capacity(names.len());
+        list.extend(names.into_iter().filter_map(|(name, node)| self.info(name, node)));
+        Ok(list)
     }
 
     /// The tensor of a name, as [`list`](Tensors::list) spells it, or at a path; else the one that
@@ -247,8 +251,8 @@ impl Tensors {
         Some(TensorInfo {
             name,
             dtype: tensor.dtype.name(),
-            shape: tensor.shape.to_vec(),
-            stride: tensor.stride.to_vec(),
+            shape: tensor.shape.clone(),
+            stride: tensor.stride.clone(),
             offset: tensor.offset,
             storage: tensor.storage.0,
             storage_nbytes: tree.storage(tensor.storage).nbytes().unwrap_or(0),
@@ -373,6 +377,10 @@ pub(crate) fn find_tensor(
 
 /// Names of which no two are the same.
 pub(crate) fn unique_names(mut names: Vec<(String, NodeId)>) -> Vec<(String, NodeId)> {
+    // They nearly always are already, which is told without a copy of each.
+    if torch_pickle::all_differ(names.iter().map(|(name, _)| &**name)) {
+        return names;
+    }
     let mut unique = Unique::default();
     for (name, _) in &mut names {
         *name = unique.pick(std::mem::take(name));

@@ -24,6 +24,33 @@ pub(crate) fn read_exact_at(file: &File, buf: &mut [u8], offset: u64) -> io::Res
     }
 }
 
+/// Appends `len` bytes from `offset` on; `UnexpectedEof` where the file is shorter, and an error
+/// where memory does not suffice: the length may come from a file. Nothing is cleared first where
+/// the system allows for that.
+pub(crate) fn append_at(file: &File, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<()> {
+    out.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let from = out.len();
+    #[cfg(unix)]
+    {
+        while out.len() < from + len {
+            let at = offset + (out.len() - from) as u64;
+            match rustix::io::pread(file, rustix::buffer::spare_capacity(out), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // There may be room for more than was asked for.
+        out.truncate(from + len);
+    }
+    #[cfg(windows)]
+    {
+        out.resize(from + len, 0);
+        read_exact_at(file, &mut out[from..], offset)?;
+    }
+    Ok(())
+}
+
 /// Writes all of `buf` at `offset`.
 pub(crate) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
-use crate::{Checkpoint, Node, Options, Tensor, TensorId};
+use crate::{Checkpoint, Dims, Node, Options, Tensor, TensorId};
 
 /// A box of a tensor, saved as a tensor of its own.
 #[derive(Debug)]
 pub(crate) struct Piece {
     /// Where the box starts in the whole tensor, and how long it is.
-    pub(crate) offsets: Box<[u64]>,
-    pub(crate) sizes: Box<[u64]>,
+    pub(crate) offsets: Dims,
+    pub(crate) sizes: Dims,
     /// The archive that holds it.
     pub(crate) source: Source,
     /// Opened when it is first read.
@@ -25,7 +25,7 @@ pub(crate) struct Pieces {
     name: Box<str>,
     /// The checkpoint it is in.
     path: PathBuf,
-    shape: Box<[u64]>,
+    shape: Dims,
     dtype: crate::DType,
     options: Options,
     /// Sorted by the position of their first element.
@@ -41,7 +41,7 @@ impl Pieces {
     pub(crate) fn new(
         path: PathBuf,
         name: &str,
-        (shape, dtype): (Box<[u64]>, crate::DType),
+        (shape, dtype): (Dims, crate::DType),
         mut pieces: Vec<Piece>,
         options: Options,
     ) -> Result<Pieces> {
@@ -204,7 +204,7 @@ impl Pieces {
 
 /// Two pieces that share an element.
 #[allow(clippy::type_complexity, reason = "two positions, for one error")]
-fn overlap(pieces: &[Piece]) -> Result<Option<(Box<[u64]>, Box<[u64]>)>> {
+fn overlap(pieces: &[Piece]) -> Result<Option<(Dims, Dims)>> {
     let mut pairs = 0u64;
     for (i, a) in pieces.iter().enumerate() {
         let end = a.offsets.first().zip(a.sizes.first()).map_or(u64::MAX, |(o, n)| o + n);

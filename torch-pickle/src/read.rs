@@ -146,7 +146,8 @@ impl Checkpoint {
                 u64::MAX => (at, 1),
                 _ => (tensor.element_at(at), tensor.stride.last().copied().unwrap_or(1)),
             };
-            let mut run = Tensor { shape: [n].into(), stride: [step].into(), ..tensor.clone() };
+            let (shape, stride) = ([n].into(), [step].into());
+            let mut run = Tensor { shape, stride, ..tensor.clone() };
             run.offset += offset;
             self.stream_as(id, &run, CHUNK.end, &mut |bytes| {
                 out[done..done + bytes.len()].copy_from_slice(bytes);

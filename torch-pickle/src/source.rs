@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Part, Result};
-use crate::io::{buffer, read_exact_at};
+use crate::io::{append_at, read_exact_at};
 
 /// An open file, or a range of one: a distributed checkpoint puts many archives into one file.
 #[derive(Clone, Debug)]
@@ -41,8 +41,9 @@ impl Source {
 
     /// The bytes from `at` on.
     pub(crate) fn bytes(&self, at: u64, len: usize) -> Result<Vec<u8>> {
-        let mut out = buffer(len).map_err(|e| self.io(self.base + at, e))?;
-        self.read(at, &mut out)?;
+        let mut out = Vec::new();
+        let at = self.base + at;
+        append_at(&self.file, &mut out, len, at).map_err(|e| self.io(at, e))?;
         Ok(out)
     }
 

@@ -75,14 +75,26 @@ impl IdTable {
         }
     }
 
+    /// Makes room for as many entries more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let wanted = (self.len.saturating_add(more)).saturating_mul(4) / 3 + 1;
+        if wanted > self.slots.len() {
+            self.grow(wanted.next_power_of_two());
+        }
+    }
+
+    fn grow(&mut self, slots: usize) {
+        let mut grown = vec![0; slots];
+        for &slot in self.slots.iter().filter(|&&s| s != 0) {
+            place(&mut grown, slot);
+        }
+        self.slots = grown;
+    }
+
     /// Adds a position that is not there yet.
     pub(crate) fn insert(&mut self, hash: u64, id: u32) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
-            let mut grown = vec![0; (self.slots.len() * 2).max(16)];
-            for &slot in self.slots.iter().filter(|&&s| s != 0) {
-                place(&mut grown, slot);
-            }
-            self.slots = grown;
+            self.grow((self.slots.len() * 2).max(16));
         }
         place(&mut self.slots, hash >> 32 << 32 | u64::from(id + 1));
         self.len += 1;

@@ -4,7 +4,9 @@
 //! to each other by [`NodeId`], so sharing and cycles are kept as they are, and dropping, walking
 //! and comparing need no recursion however deep the object is.
 
-use crate::DType;
+use std::sync::Arc;
+
+use crate::{DType, Dims};
 
 /// The place of a node in [`Tree::nodes`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -152,9 +154,9 @@ pub struct Tensor {
     /// Element type.
     pub dtype: DType,
     /// Length of each dimension; empty for a 0-d tensor.
-    pub shape: Box<[u64]>,
+    pub shape: Dims,
     /// Step of each dimension, in elements.
-    pub stride: Box<[u64]>,
+    pub stride: Dims,
     /// First element, in elements from the start of the storage.
     pub offset: u64,
     /// Whether autograd tracks it.
@@ -317,8 +319,8 @@ pub struct Storage {
     pub key: Box<str>,
     /// Element type.
     pub dtype: StorageType,
-    /// Where torch had it: `cpu`, `cuda:0`.
-    pub location: Box<str>,
+    /// Where torch had it: `cpu`, `cuda:0`. Usually one text for all storages.
+    pub location: Arc<str>,
     /// Number of elements (bytes for an untyped storage).
     pub numel: u64,
 }

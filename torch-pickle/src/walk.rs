@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, Part, Result};
+use crate::table::{Hasher, IdTable};
 use crate::{Node, NodeId, Tree};
 use runs::{Label, Run, Runs, leading_to_tensors};
 
@@ -434,4 +435,25 @@ impl Tree {
         };
         format!("{kind} \"{out}\"")
     }
+}
+
+/// Whether each text differs from all others.
+///
+/// ```
+/// assert!(torch_pickle::all_differ(["a", "b"].into_iter()));
+/// assert!(!torch_pickle::all_differ(["a", "b", "a"].into_iter()));
+/// ```
+pub fn all_differ<'a>(texts: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
+    let hasher = Hasher::default();
+    let mut seen = IdTable::with_capacity(texts.len());
+    let mut hashes: Vec<u64> = Vec::with_capacity(texts.len());
+    let mut alike = false;
+    for (i, text) in texts.clone().enumerate() {
+        let hash = hasher.hash(text.as_bytes());
+        alike |= seen.find(hash, |id| hashes[id as usize] == hash).is_some();
+        seen.insert(hash, i as u32);
+        hashes.push(hash);
+    }
+    // Two may have one hash by chance.
+    !alike || texts.clone().collect::<HashSet<_>>().len() == texts.len()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Archive, Entry, Names};
+use super::{Archive, Entry, Naming};
 use crate::error::{Error, Result};
 use crate::record::{Contents, Record};
 use crate::source::Source;
@@ -34,7 +34,7 @@ impl ZipFile {
     /// another way than deflate.
     pub fn open(path: impl AsRef<Path>) -> Result<Option<ZipFile>> {
         let source = Source::open(path.as_ref())?;
-        let archive = Archive::open(&source, Names::Free)?;
+        let archive = Archive::open(&source, Naming::Free)?;
         Ok(archive.map(|archive| ZipFile { source, archive }))
     }
 

@@ -41,6 +41,11 @@ impl Entry<'_> {
         flags: 0,
     };
 
+    /// The first byte after the record if its local header has no extra field.
+    pub(super) fn least_end(&self) -> Option<u64> {
+        self.offset.checked_add(30 + self.name.len() as u64)?.checked_add(self.stored_len)
+    }
+
     /// Whether the record is of a kind that is read at all.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
         if self.flags & ENCRYPTED != 0 {

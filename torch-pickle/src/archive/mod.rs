@@ -9,16 +9,17 @@ mod any;
 mod end;
 mod entry;
 mod local;
+mod names;
 
 use crate::error::{Error, Part, Result};
 use crate::record::Record;
 use crate::source::Source;
-use crate::table::{Hasher, IdTable};
 pub use any::ZipFile;
 use end::End;
 pub(crate) use end::{u16_at, u32_at};
 pub use entry::Entry;
 use entry::Extent;
+use names::Names;
 
 /// The order of the bytes of each number in an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -47,8 +48,7 @@ pub struct Archive {
     starts: Vec<u32>,
     /// The entries by the position of their records; empty where that is their order already.
     by_offset: Vec<u32>,
-    names: IdTable,
-    hasher: Hasher,
+    names: Names,
     directory_offset: u64,
     prefix: String,
     version: u32,
@@ -61,7 +61,7 @@ pub struct Archive {
 
 /// How the records of an archive are named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Names {
+pub(crate) enum Naming {
     /// All in the folder of the first one, as torch has it.
     InOneFolder,
     /// Anyhow.
@@ -75,15 +75,18 @@ const MAX_TEXT: u64 = 64;
 
 impl Archive {
     /// Reads the directory of an archive; `None` where there is none.
-    pub(crate) fn open(source: &Source, names: Names) -> Result<Option<Archive>> {
+    pub(crate) fn open(source: &Source, naming: Naming) -> Result<Option<Archive>> {
         let Some(end) = end::find(source)? else { return Ok(None) };
-        let (mut archive, in_order) = Archive::read_directory(source, &end, names)?;
-        archive.check_layout(source, in_order)?;
+        let (mut archive, is_tidy) = Archive::read_directory(source, &end, naming)?;
+        if !is_tidy {
+            archive.check_layout(source)?;
+        }
         Ok(Some(archive))
     }
 
-    /// The archive, and whether its entries stand in the order of their records.
-    fn read_directory(source: &Source, end: &End, names_are: Names) -> Result<(Archive, bool)> {
+    /// The archive, and whether its records were seen to stand side by side from the start on, in
+    /// the order of the entries: torch writes no others.
+    fn read_directory(source: &Source, end: &End, naming: Naming) -> Result<(Archive, bool)> {
         let bad = |at: u64, problem: String| source.format(Part::Directory, at, problem);
         if end.size > u64::from(u32::MAX) {
             return Err(bad(
@@ -95,11 +98,10 @@ impl Archive {
         // count no more entries than these have room for.
         let directory = source.bytes(end.offset, end.size as usize)?;
 
-        let hasher = Hasher::default();
-        let mut names = IdTable::with_capacity(end.count as usize);
+        let mut names = Names::default();
         let mut starts: Vec<u32> = Vec::with_capacity(end.count as usize);
         let mut at = 0usize;
-        let (mut last, mut in_order) = (0, true);
+        let (mut free_from, mut is_tidy) = (Some(0), true);
         let mut has_crc = false;
         let mut prefix: Option<String> = None;
         for index in 0..end.count as u32 {
@@ -110,16 +112,14 @@ impl Archive {
             entry
                 .check()
                 .map_err(|(what, advice)| source.unsupported(part(), here, what, advice))?;
-            if names_are == Names::InOneFolder {
+            if naming == Naming::InOneFolder {
                 let folder = prefix.get_or_insert_with(|| match name.split_once('/') {
                     Some((folder, _)) => folder.to_owned(),
                     None => String::new(),
                 });
                 check_folder(source, name, here, folder)?;
             }
-            let hash = hasher.hash(name.as_bytes());
-            let name_of = |id: u32| entry::name(&directory, starts[id as usize] as usize);
-            if let Some(first) = names.find(hash, |id| name_of(id) == name.as_bytes()) {
+            if let Some(first) = names.add(name.as_bytes(), index, &directory, &starts) {
                 let (first, _) = entry::parse(&directory, starts[first as usize] as usize)
                     .map_err(|e| bad(here, e))?;
                 return Err(source.format(
@@ -131,10 +131,13 @@ impl Archive {
                     ),
                 ));
             }
-            names.insert(hash, index);
             has_crc |= entry.crc != 0;
-            in_order &= last <= entry.offset;
-            last = entry.offset;
+            is_tidy &= match free_from {
+                Some(0) => entry.offset == 0,
+                Some(from) => entry.offset >= from,
+                None => false,
+            };
+            free_from = entry.least_end();
             starts.push(at as u32);
             at = next;
         }
@@ -153,7 +156,6 @@ impl Archive {
             starts,
             by_offset: Vec::new(),
             names,
-            hasher,
             directory_offset: end.offset,
             prefix: prefix.unwrap_or_default(),
             version: 0,
@@ -162,14 +164,15 @@ impl Archive {
             has_crc,
             warnings: Vec::new(),
         };
-        Ok((archive, in_order))
+        is_tidy &= free_from.is_some_and(|end_of_last| end_of_last <= end.offset);
+        Ok((archive, is_tidy))
     }
 
     /// Puts the entries in the order of their records and checks that they fit side by side.
-    fn check_layout(&mut self, source: &Source, in_order: bool) -> Result<()> {
+    fn check_layout(&mut self, source: &Source) -> Result<()> {
         let count = self.starts.len() as u32;
-        if !in_order {
-            let mut order: Vec<u32> = (0..count).collect();
+        let mut order: Vec<u32> = (0..count).collect();
+        if !order.is_sorted_by_key(|&i| self.extent(i).offset) {
             order.sort_by_key(|&i| self.extent(i).offset);
             self.by_offset = order;
         }
@@ -351,7 +354,7 @@ impl Archive {
     }
 
     fn find_name(&self, name: &[u8]) -> Option<u32> {
-        self.names.find(self.hasher.hash(name), |id| self.name(id) == name)
+        self.names.find(name, &self.directory, &self.starts)
     }
 
     fn name(&self, index: u32) -> &[u8] {

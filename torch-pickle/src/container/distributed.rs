@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::{Container, Opened, zip};
-use crate::archive::{Archive, Names};
+use crate::archive::{Archive, Naming};
 use crate::error::{Error, Part, Result};
 use crate::pickle::{self, Stream};
 use crate::pieces::{Piece, Pieces};
@@ -299,7 +299,7 @@ impl Builder<'_> {
         };
         let source = self.source(index, name, at)?;
         let path = source.path.clone();
-        let archive = Archive::open(&source, Names::InOneFolder)?.ok_or_else(|| {
+        let archive = Archive::open(&source, Naming::InOneFolder)?.ok_or_else(|| {
             source.format(Part::File, 0, format!("the archive of {name:?} was expected here"))
         })?;
         let opened = zip::open(source, archive, self.options)?;

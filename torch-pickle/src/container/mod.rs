@@ -20,7 +20,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::archive::{Archive, Names};
+use crate::archive::{Archive, Naming};
 use crate::error::{Error, Part, Result};
 use crate::place::{Input, Place};
 use crate::record::Record;
@@ -82,7 +82,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened> {
         };
     }
     let source = Source::open(path)?;
-    match Archive::open(&source, Names::InOneFolder)? {
+    match Archive::open(&source, Naming::InOneFolder)? {
         Some(archive) => zip::open(source, archive, options),
         None => {
             let head = sniff::head(&source)?;
@@ -102,7 +102,7 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened> {
 
 /// Opens the archive in a part of a file.
 pub(crate) fn open_archive(source: Source, options: &Options) -> Result<Opened> {
-    match Archive::open(&source, Names::InOneFolder)? {
+    match Archive::open(&source, Naming::InOneFolder)? {
         Some(archive) => zip::open(source, archive, options),
         None => Err(source.format(Part::File, 0, "a zip archive of torch was expected here")),
     }

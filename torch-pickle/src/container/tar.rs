@@ -15,6 +15,7 @@
 //! headers are those of POSIX ustar, IEEE Std 1003.1.)
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::legacy::{root, small};
 use super::{Container, Opened};
@@ -156,8 +157,8 @@ impl Tables {
                 return fail("the class of a storage is none of torch's");
             };
             let numel = stream.count("the number of elements of a storage")?;
-            let (location, key_text) = (location.clone(), key.to_string());
-            let storage = Storage { key: key_text.clone().into(), dtype, location, numel };
+            let location = Arc::from(&**location);
+            let storage = Storage { key: key.to_string().into(), dtype, location, numel };
             let first = stream.at();
             let len = storage.nbytes().unwrap_or(u64::MAX);
             stream.skip(len, &format!("storage {key}"))?;

@@ -49,7 +49,7 @@ pub(super) fn open(source: Source, mut archive: Archive, options: &Options) -> R
 }
 
 fn reopened(source: &Source, order: ByteOrder) -> Result<Option<Archive>> {
-    let archive = Archive::open(source, crate::archive::Names::InOneFolder)?;
+    let archive = Archive::open(source, crate::archive::Naming::InOneFolder)?;
     Ok(archive.map(|archive| archive.with_byte_order(order)))
 }
 

@@ -86,6 +86,12 @@ impl Machine<'_> {
             _ => return self.fail("items are set on what is no dict"),
         }
         let mut table = self.indexes.remove(&target);
+        if let Some(table) = &mut table {
+            table.reserve(items.len() / 2);
+        }
+        if let Node::Dict(dict) = self.tree.node_mut(target) {
+            dict.items.reserve(items.len() / 2);
+        }
         for (key, value) in pairs {
             self.prepare(key, "the key of a dict")?;
             let Node::Dict(dict) = self.tree.node(target) else { continue };

@@ -1,6 +1,7 @@
 //! The stack, the marks, the memo, and the opcodes that touch only them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::call::Known;
 use super::dialect::{Dialect, Loaded, Persistent, Views};
@@ -57,6 +58,8 @@ pub(super) struct Machine<'a> {
     pub(super) unfilled_hooks: bool,
     /// The class of storage met last, and what it means.
     pub(super) storage_class: Option<(NodeId, StorageType)>,
+    /// The location of the storage met last.
+    pub(super) location: Option<Arc<str>>,
 }
 
 /// Runs a pickle to its end.
@@ -96,6 +99,7 @@ pub(super) fn run(bytes: &[u8], limits: &Limits, dialect: Dialect) -> Result<Loa
         storage_keys: StorageKeys::default(),
         unfilled_hooks: false,
         storage_class: None,
+        location: None,
     };
     loop {
         machine.run_common()?;

@@ -1,10 +1,14 @@
 //! Storages and tensors: persistent ids and torch's rebuild functions.
 
+use std::sync::Arc;
+
 use super::call::Known;
 use super::dialect::storage_class;
 use super::machine::Machine;
 use crate::error::{Fault, FaultKind};
-use crate::{DType, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId};
+use crate::{
+    DType, Dims, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId,
+};
 
 /// Arguments of a rebuild function; none has more than this many.
 const MAX_ARGS: usize = 8;
@@ -116,8 +120,12 @@ impl Machine<'_> {
                 storage
             }
             None => {
-                let location = place.clone();
+                let location = match &self.location {
+                    Some(known) if **known == **place => known.clone(),
+                    _ => Arc::from(&**place),
+                };
                 self.charge(location.len() as u64)?;
+                self.location = Some(location.clone());
                 let owned = owned && self.is_owned(key);
                 let key = match self.tree.node_mut(key) {
                     Node::Str(text) if owned => std::mem::take(text),
@@ -162,7 +170,7 @@ impl Machine<'_> {
     }
 
     /// Sizes or strides.
-    fn dims(&mut self, id: NodeId, what: &str) -> Result<Box<[u64]>, Fault> {
+    fn dims(&mut self, id: NodeId, what: &str) -> Result<Dims, Fault> {
         let mut id = id;
         // Some writers leave the size as the torch.Size it was.
         if let Node::Object(object) = self.tree.node(id)
@@ -176,18 +184,17 @@ impl Machine<'_> {
             Node::Tuple(items) | Node::List(items) => items,
             _ => return self.fail(format!("the {what} of a tensor must be a tuple")),
         };
-        let mut dims = Vec::with_capacity(items.len());
-        for &item in items {
-            match self.tree.node(item) {
-                Node::Int(n) if *n >= 0 => dims.push(*n as u64),
-                other => {
-                    let shown = number_text(other);
-                    return self.fail(format!("the {what} of a tensor contains {shown}"));
-                }
-            }
-        }
+        let dim = |&item: &NodeId| match self.tree.node(item) {
+            Node::Int(n) => u64::try_from(*n).ok(),
+            _ => None,
+        };
+        let Some(dims) = items.iter().map(dim).collect::<Option<Dims>>() else {
+            let other = items.iter().find(|item| dim(item).is_none()).unwrap_or(&id);
+            let shown = number_text(self.tree.node(*other));
+            return self.fail(format!("the {what} of a tensor contains {shown}"));
+        };
         self.charge(dims.len() as u64)?;
-        Ok(dims.into_boxed_slice())
+        Ok(dims)
     }
 
     fn flag(&self, id: NodeId, what: &str) -> Result<bool, Fault> {
