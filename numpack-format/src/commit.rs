@@ -9,6 +9,7 @@ use crate::metadata;
 use crate::new_store;
 use crate::patches::{Patches, Runs};
 use crate::redo::{self, RecordWriter, Redo, sha256};
+use crate::spare::Spare;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -22,32 +23,49 @@ pub(crate) const NEW: &str = ".new";
 /// Bytes copied at a time.
 const CHUNK: u64 = 1 << 20;
 
+/// The metadata by what it was when it was read, of a file that is open still, and its hash.
+pub(crate) type Hashed = (FileId, [u8; 32]);
+
+/// Gives a file by its name, if it is open, and what it was then.
+pub(crate) type OpenFiles<'a> = dyn Fn(&str) -> Option<(&'a File, FileId)> + 'a;
+
+/// What the writer that decided a change knows, and need not find out again to carry it out.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AtHand<'a> {
+    pub(crate) metadata: Option<Hashed>,
+    /// Gives data files that are open.
+    pub(crate) files: Option<&'a OpenFiles<'a>>,
+    /// Whether the record's file is kept for the next one.
+    pub(crate) keep: bool,
+}
+
 /// Makes a change durable. Once this returns, or if `published` was set, the change is decided.
-/// `record` holds the new rows, if there are any.
+/// `record` holds the new rows, if there are any. Last of all, `check` sees that the metadata is
+/// the one that is replaced: the syncs before may have taken long. Gives the record's file, of
+/// use when the change has been carried out.
 ///
 /// The staged files must have been synced, and the folder they are in.
 pub(crate) fn publish(
     dir: &Dir,
-    record: Option<RecordWriter>,
+    record: impl FnOnce() -> Result<RecordWriter>,
     redo: &Redo,
     limits: &Limits,
+    check: impl FnOnce() -> Result<()>,
     published: &mut bool,
-) -> Result<()> {
-    let written = check_room(dir, redo)
-        .and_then(|()| record.map_or_else(|| RecordWriter::begin(dir), Ok))
-        .and_then(|record| record.finish(redo, limits))
-        // The syncs so far may have taken long.
-        .and_then(|()| match metadata_hash(dir, limits)? {
-            hash if hash == redo.old => Ok(()),
-            _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
-        })
-        .and_then(|()| dir.rename(redo::TEMPORARY, dir, redo::FILE));
-    if let Err(e) = written {
+) -> Result<Spare> {
+    let write = || {
+        check_room(dir, redo)?;
+        let file = record()?.finish(redo, limits)?;
+        check()?;
+        dir.rename(redo::TEMPORARY, dir, redo::FILE)?;
+        Ok(file)
+    };
+    let file = write().inspect_err(|_| {
         let _ = dir.remove_file(redo::TEMPORARY);
-        return Err(e);
-    }
+    })?;
     *published = true;
-    dir.sync()
+    dir.sync()?;
+    Ok(file)
 }
 
 /// Refuses to write more than a reader with these limits takes.
@@ -87,23 +105,23 @@ pub(crate) fn apply(
     lock: &StoreLock,
     redo: &Redo,
     rows: Option<&Patches>,
+    at_hand: AtHand<'_>,
     limits: &Limits,
 ) -> Result<Vec<String>> {
-    // The metadata may stay as it is.
-    let new = (!redo.metadata.is_empty()).then(|| sha256(&redo.metadata));
+    let only_rows = redo.metadata.is_empty();
     // Somebody who does not know of the record may have written.
-    let is_new = |dir: &Dir| match metadata_hash(dir, limits)? {
-        hash if Some(hash) == new => Ok(true),
-        hash if hash == redo.old => Ok(new.is_none()),
+    let is_new = || match metadata_hash(dir, at_hand.metadata, limits)? {
+        hash if hash == redo.old => Ok(only_rows),
+        hash if !only_rows && hash == sha256(&redo.metadata) => Ok(true),
         _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
     };
-    is_new(dir)?;
-    let stage = dir.open_dir(redo::STAGE)?;
+    is_new()?;
+    let stage = if only_rows { None } else { dir.open_dir(redo::STAGE)? };
     check_staged(dir, stage.as_ref(), redo)?;
     if let Some(rows) = rows.filter(|_| !redo.rows.is_empty()) {
         lock.count_up(dir)?;
         for (name, runs) in &redo.rows {
-            put_rows(dir, name, runs, rows)?;
+            put_rows(dir, name, runs, rows, at_hand)?;
         }
     }
     for (name, bytes) in &redo.bitmaps {
@@ -122,7 +140,7 @@ pub(crate) fn apply(
             }
         }
     }
-    if !is_new(dir)? {
+    if !is_new()? {
         dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, &redo.metadata)?;
     }
     let mut warnings = Vec::new();
@@ -133,7 +151,7 @@ pub(crate) fn apply(
         leave(dir.remove_dir(name), &mut warnings)?;
     }
     // Where only rows have changed, no entry of the folder has.
-    if new.is_some() {
+    if !only_rows {
         // A file must not be gone from the stage before it is in its place for good.
         dir.sync()?;
     }
@@ -141,21 +159,36 @@ pub(crate) fn apply(
         stage.sync()?;
         dir.remove_dir(redo::STAGE)?;
     }
-    dir.remove_file(redo::FILE)?;
+    if at_hand.keep {
+        dir.rename(redo::FILE, dir, redo::TEMPORARY)?;
+    } else {
+        dir.remove_file(redo::FILE)?;
+    }
     dir.sync()?;
     Ok(warnings)
 }
 
 /// Replaces rows in place, for good.
-fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches) -> Result<()> {
+fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches, at_hand: AtHand<'_>) -> Result<()> {
     let path = dir.join(name);
-    let (file, copied) = match dir.open_to_change(name)? {
-        Some((file, _, 1)) => (file, false),
-        // It has got another name since, of a copy by links perhaps, where rows must stay.
-        Some((file, ..)) => (copy(dir, &file, &path)?, true),
-        None => {
-            let problem = format!("it has new rows of {name:?}, which is missing");
-            return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
+    let there = || dir.find(name).map_err(Error::io("inspect", &path));
+    let opened;
+    let (file, copied) = match at_hand.files.and_then(|open| open(name)) {
+        Some((file, id)) if there()?.is_some_and(|f| f.id.same_file(&id) && f.links == 1) => {
+            (file, false)
+        }
+        _ => {
+            let (file, copied) = match dir.open_to_change(name)? {
+                Some((file, _, 1)) => (file, false),
+                // It has got another name since, of a copy by links perhaps, where rows must stay.
+                Some((file, ..)) => (copy(dir, &file, &path)?, true),
+                None => {
+                    let problem = format!("it has new rows of {name:?}, which is missing");
+                    return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
+                }
+            };
+            opened = file;
+            (&opened, copied)
         }
     };
     let mut buffer = Vec::new();
@@ -166,13 +199,13 @@ fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches) -> Result<()> {
             buffer.resize(n as usize, 0);
             let read = rows.file.read_exact_at(&mut buffer, run.at + done);
             read.map_err(Error::io("read", &rows.path))?;
-            disk::write_at(&file, &buffer, offset + done, &path)?;
+            disk::write_at(file, &buffer, offset + done, &path)?;
             done += n;
         }
     }
-    disk::sync_data(&file, &path)?;
+    disk::sync_data(file, &path)?;
     if copied {
-        disk::sync_file(&file, &path)?;
+        disk::sync_file(file, &path)?;
         dir.rename(redo::ROWS_TEMPORARY, dir, name)?;
         dir.sync()?;
     }
@@ -251,7 +284,7 @@ pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Ve
         Some((redo, file)) => {
             let path = dir.join(redo::FILE);
             let rows = Patches { file, path, of: HashMap::new() };
-            warnings.extend(apply(dir, lock, &redo, Some(&rows), limits)?);
+            warnings.extend(apply(dir, lock, &redo, Some(&rows), AtHand::default(), limits)?);
         }
         None if loaded.ignored => {
             dir.remove_file(redo::FILE)?;
@@ -306,9 +339,24 @@ pub(crate) fn make_stage(dir: &Dir) -> Result<Dir> {
     Ok(stage)
 }
 
-/// The hash of the metadata as it is on disk now.
-pub(crate) fn metadata_hash(dir: &Dir, limits: &Limits) -> Result<[u8; 32]> {
+/// Refuses a change of a metadata that is not there any more.
+pub(crate) fn check_old(dir: &Dir, redo: &Redo, limits: &Limits) -> Result<()> {
+    match metadata_hash(dir, None, limits)? {
+        hash if hash == redo.old => Ok(()),
+        _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
+    }
+}
+
+/// The hash of the metadata as it is on disk now. Where it is the file that has been hashed, as far
+/// as its identity says, it is not read again: who rewrites it, by another file or in place, changes
+/// that, and readers go by no more.
+pub(crate) fn metadata_hash(dir: &Dir, known: Option<Hashed>, limits: &Limits) -> Result<[u8; 32]> {
     let path = dir.join(metadata::FILE);
+    if let Some((id, hash)) = known
+        && dir.id(metadata::FILE).map_err(Error::io("inspect", &path))? == Some(id)
+    {
+        return Ok(hash);
+    }
     let Some((file, id)) = dir.open_file(metadata::FILE)? else {
         return Err(Error::Changed { file: path });
     };
@@ -348,9 +396,18 @@ mod tests {
         };
         let mut published = false;
         let lock = StoreLock::in_dir(&dir, false).unwrap().unwrap();
-        let refused = publish(&dir, None, &redo, &limits, &mut published);
+        let check = || check_old(&dir, &redo, &limits);
+        let refused = publish(
+            &dir,
+            || RecordWriter::begin(&dir, None),
+            &redo,
+            &limits,
+            check,
+            &mut published,
+        );
         assert!(matches!(refused, Err(Error::Changed { .. })) && !published);
-        assert!(matches!(apply(&dir, &lock, &redo, None, &limits), Err(Error::Changed { .. })));
+        let refused = apply(&dir, &lock, &redo, None, AtHand::default(), &limits);
+        assert!(matches!(refused, Err(Error::Changed { .. })));
         assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"foreign");
         assert_eq!(std::fs::read_dir(t.path()).unwrap().count(), 3);
     }
@@ -370,7 +427,8 @@ mod tests {
             ..Redo::default()
         };
         let lock = StoreLock::in_dir(&dir, false).unwrap().unwrap();
-        assert_eq!(apply(&dir, &lock, &redo, None, &Limits::default()).unwrap().len(), 3);
+        let applied = apply(&dir, &lock, &redo, None, AtHand::default(), &Limits::default());
+        assert_eq!(applied.unwrap().len(), 3);
         assert_eq!(std::fs::read(t.path().join(metadata::FILE)).unwrap(), b"new");
     }
 }

@@ -29,7 +29,7 @@ impl Generation {
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) dir: Dir,
-    /// Kept open, so that no other file can come by their identity.
+    /// Kept open, so that no other file can come by their identity, nor the record be overwritten.
     _files: (File, Option<Arc<File>>),
     pub(crate) generation: Generation,
     lock: OnceLock<File>,

@@ -56,6 +56,7 @@
 //!   deleted_<name>.npkb        which rows are live, if any has been dropped
 //!   libnumpack.lock            locked by the writer; stays; counts replacements of rows
 //!   libnumpack.redo            a committed change that is not applied yet
+//!   libnumpack.redo.tmp        one that is being written, or the last one of an open handle
 //!   libnumpack.stage/….new     data files of a change that is being written
 //! ```
 //!
@@ -183,13 +184,19 @@
 //! removes is found to be a regular file or absent, and the metadata to be the one that is
 //! replaced.
 //!
-//! It is then carried out in this order, everything is synced, and the record removed. A reader
-//! that finds the record applies it in memory, looking for a data file in the stage first and
-//! laying new rows over what it reads. The next writer carries it out again from the start, which
-//! does no harm: it first sees that each new file has its length, in the stage or already in its
-//! place. If `metadata.npkm` is neither the file that is replaced nor the new one, another program
-//! wrote: the record is ignored with a warning, and the next writer discards it. A damaged record
-//! is an error.
+//! It is then carried out in this order, everything is synced, and the record removed. A handle
+//! moves a record of up to 64 KiB back to its temporary name instead, syncs that, and writes its next
+//! record over it, because to make and remove a file costs a disk more than the rest of a small
+//! change; when the handle is dropped, or another writer recovers, the file is removed. Whoever
+//! reads a record has a shared lock on it (`flock`) while it is open, and one that has been carried
+//! out is written over only under an exclusive lock that is had at once, else made anew.
+//!
+//! A reader that finds the record applies it in memory, looking for a data file in the stage first
+//! and laying new rows over what it reads. The next writer carries it out again from the start,
+//! which does no harm: it first sees that each new file has its length, in the stage or already in
+//! its place. If `metadata.npkm` is neither the file that is replaced nor the new one, another
+//! program wrote: the record is ignored with a warning, and the next writer discards it. A damaged
+//! record is an error.
 //!
 //! A reader looks at the identity of `libnumpack.redo` and then of `metadata.npkm` before and
 //! after, and starts again if it changed. Rows that are replaced change neither for good: so,
@@ -303,6 +310,7 @@ mod rows;
 mod segments;
 pub mod side;
 mod side_codec;
+mod spare;
 mod store;
 mod strided;
 mod verify;

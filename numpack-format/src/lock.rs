@@ -1,6 +1,6 @@
 //! One writer at a time.
 
-use crate::disk::{self, Dir, FileId};
+use crate::disk::{self, Dir, FileId, Kind};
 use crate::error::{Error, Result};
 use crate::folder;
 use crate::metadata;
@@ -15,19 +15,39 @@ pub(crate) const FILE: &str = "libnumpack.lock";
 #[derive(Debug)]
 pub(crate) struct StoreLock {
     file: File,
+    id: FileId,
     pid: u32,
+    /// Whether somebody else had it first.
+    waited: bool,
 }
 
 impl StoreLock {
-    /// Locks the store at a path and opens its folder. Without `wait`, a store that another
-    /// writer has is an error.
+    /// Locks the store at a path and opens its folder, unless the one that is `known` is it.
+    /// Without `wait`, a store that another writer has is an error.
     ///
     /// The folder may be exchanged for another while we wait; the lock is good only if the path
     /// still leads to the folder it is in.
-    pub(crate) fn acquire(path: &Path, wait: bool) -> Result<(Dir, StoreLock)> {
+    pub(crate) fn acquire(
+        path: &Path,
+        wait: bool,
+        mut known: Option<Dir>,
+    ) -> Result<(Dir, StoreLock)> {
         loop {
-            let mut dir = folder::open(path)?;
-            dir.like = dir.access_of(metadata::FILE)?;
+            let mut dir = match known.take() {
+                Some(dir) if dir.leads_from(path)? => dir,
+                _ => folder::open(path)?,
+            };
+            // Before the lock file is made: a folder that is no store gets none.
+            let found = dir.find(metadata::FILE).map_err(Error::io("inspect", path))?;
+            let Some(found) = found else {
+                // An old store that was replaced meanwhile loses its files.
+                if dir.is_here(path)? {
+                    let problem = "it holds no metadata.npkm";
+                    return Err(Error::NotAStore { path: path.to_owned(), problem });
+                }
+                continue;
+            };
+            dir.like = (found.kind == Kind::File).then_some(found.access);
             let lock = match StoreLock::in_dir(&dir, wait) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => return Err(Error::Locked { path: path.to_owned() }),
@@ -40,6 +60,9 @@ impl StoreLock {
                 }
             };
             if dir.is_here(path)? && lock.is_in(&dir)? {
+                if lock.waited {
+                    dir.like = dir.access_of(metadata::FILE)?;
+                }
                 return Ok((dir, lock));
             }
         }
@@ -47,9 +70,15 @@ impl StoreLock {
 
     /// Locks a folder; `None` if somebody else has and we are not to wait.
     pub(crate) fn in_dir(dir: &Dir, wait: bool) -> Result<Option<StoreLock>> {
-        let file = dir.open_lock(FILE)?;
+        let (file, id) = dir.open_lock(FILE)?;
         let fail = Error::io("lock", dir.join(FILE));
-        if wait {
+        let waited = match file.try_lock() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) if wait => true,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(fail(e)),
+        };
+        if waited {
             // A signal that is handled does not end the wait.
             loop {
                 match file.lock() {
@@ -58,21 +87,14 @@ impl StoreLock {
                     Ok(()) => break,
                 }
             }
-        } else {
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(e)) => return Err(fail(e)),
-            }
         }
-        Ok(Some(StoreLock { file, pid: std::process::id() }))
+        Ok(Some(StoreLock { file, id, pid: std::process::id(), waited }))
     }
 
     /// Whether the lock file is still the one in the folder.
     pub(crate) fn is_in(&self, dir: &Dir) -> Result<bool> {
-        let fail = || Error::io("inspect", dir.join(FILE));
-        let ours = FileId::of(&self.file).map_err(fail())?;
-        Ok(dir.id(FILE).map_err(fail())?.is_some_and(|id| id.same_file(&ours)))
+        let there = dir.id(FILE).map_err(|e| Error::io("inspect", dir.join(FILE))(e))?;
+        Ok(there.is_some_and(|id| id.same_file(&self.id)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store that is there, while a change of it is prepared.
 
-use crate::commit;
+use crate::commit::{self, Hashed};
 use crate::disk::{self, Dir};
 use crate::error::{Error, Result};
 use crate::folder::Generation;
@@ -9,6 +9,7 @@ use crate::lock::StoreLock;
 use crate::metadata::{self, Metadata};
 use crate::plan::{Bits, Plan};
 use crate::redo::{self, Redo, sha256};
+use crate::spare::Spare;
 use crate::store::Store;
 use crate::{names, new_store, segments};
 use std::collections::{HashMap, HashSet};
@@ -31,11 +32,21 @@ pub(crate) struct State {
     shared: Option<HashSet<String>>,
     /// Of the metadata.
     hash: Option<[u8; 32]>,
+    /// The file of the last record, for the next one.
+    pub(crate) spare: Option<Spare>,
 }
 
 impl State {
     pub(crate) fn new(store: Store, count: u64) -> State {
-        State { store, count, taken: HashSet::new(), listed: false, shared: None, hash: None }
+        State {
+            store,
+            count,
+            taken: HashSet::new(),
+            listed: false,
+            shared: None,
+            hash: None,
+            spare: None,
+        }
     }
 
     /// Whether the folder is still in the state that was read.
@@ -45,7 +56,7 @@ impl State {
     pub(crate) fn is_of(&self, dir: &Dir, lock: &StoreLock) -> Result<bool> {
         let inspect = || Error::io("inspect", dir.path());
         let Some(folder) = self.store.folder() else { return Ok(false) };
-        Ok(folder.dir.same_as(dir).map_err(inspect())?
+        Ok(folder.dir.same_as(dir)
             && self.is_current(dir)?
             && lock.count(dir)? == self.count
             && dir.id(redo::STAGE).map_err(inspect())?.is_none())
@@ -82,6 +93,12 @@ impl State {
     /// The SHA-256 of the metadata.
     pub(crate) fn hash(&mut self) -> [u8; 32] {
         *self.hash.get_or_insert_with(|| sha256(self.store.metadata.bytes()))
+    }
+
+    /// The metadata as it was read, if that was from a file.
+    pub(crate) fn hashed(&mut self) -> Option<Hashed> {
+        let id = self.store.folder()?.generation.metadata?;
+        Some((id, self.hash()))
     }
 
     /// Arrays without dropped rows have grown.
@@ -175,6 +192,22 @@ impl Merge {
         let changed = !redo.metadata.is_empty();
         let store = changed.then(|| Store::open_with(path, limits)).transpose()?;
         Ok((store, self.lock.count(&self.dir)?))
+    }
+
+    /// Refuses to go on where somebody else has changed the store.
+    pub(crate) fn check_current(&self, state: &State) -> Result<()> {
+        if state.is_current(&self.dir)? {
+            return Ok(());
+        }
+        Err(Error::Changed { file: self.dir.join(metadata::FILE) })
+    }
+
+    /// The same, or where the path leads to another store.
+    pub(crate) fn check_here(&self, state: &State, path: &Path) -> Result<()> {
+        if self.dir.is_here(path)? {
+            return self.check_current(state);
+        }
+        Err(Error::Changed { file: self.dir.join(metadata::FILE) })
     }
 
     /// The folder of new files, made when it is first asked for.

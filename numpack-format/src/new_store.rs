@@ -1,12 +1,12 @@
 //! A new store: built beside its place, and put there at once.
 
-use crate::commit;
+use crate::commit::{self, AtHand};
 use crate::disk::{self, Dir, Kind};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::lock::{self, StoreLock};
 use crate::metadata::{self, Metadata, Record};
-use crate::redo::{self, Redo, Rename};
+use crate::redo::{self, RecordWriter, Redo, Rename};
 use crate::writer::WriterOptions;
 use crate::{names, segments};
 use rustix::io::Errno;
@@ -148,7 +148,7 @@ impl NewStore {
                     return Err(Error::NotAStore { path: self.target.clone(), problem });
                 }
                 Place::Store => {
-                    let (old, lock) = match StoreLock::acquire(&self.target, options.wait) {
+                    let (old, lock) = match StoreLock::acquire(&self.target, options.wait, None) {
                         // What is there now is looked at again.
                         Err(Error::NotAStore { .. }) => continue,
                         locked => locked?,
@@ -253,7 +253,7 @@ impl NewStore {
         }
         let stage = commit::make_stage(old)?;
         let mut redo = Redo {
-            old: commit::metadata_hash(old, limits)?,
+            old: commit::metadata_hash(old, None, limits)?,
             metadata: metadata.to_vec(),
             ..Redo::default()
         };
@@ -282,8 +282,10 @@ impl NewStore {
         redo.folders = known.folders.into_iter().filter(|f| names::is_segment_folder(f)).collect();
         stage.sync()?;
         old.sync()?;
-        commit::publish(old, None, &redo, limits, published)?;
-        let warnings = commit::apply(old, lock, &redo, None, limits)?;
+        let check = || commit::check_old(old, &redo, limits);
+        let record = || RecordWriter::begin(old, None);
+        commit::publish(old, record, &redo, limits, check, published)?;
+        let warnings = commit::apply(old, lock, &redo, None, AtHand::default(), limits)?;
         // The change stands; an empty folder that stays is cleared by the next writer.
         let _ = self.remove();
         Ok(warnings)

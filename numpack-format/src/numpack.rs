@@ -1,6 +1,7 @@
 //! A handle on a store through which each change is durable when it returns.
 
 use crate::array::Array;
+use crate::disk::Dir;
 use crate::error::{Error, Result};
 use crate::merge::State;
 use crate::rows::Rows;
@@ -20,6 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The store is locked only while a call, or a [`Writer`], changes it, so many processes and
 /// threads can have handles; a second writer waits. Never change a store through its handle while
 /// the same thread has a writer of it: the call would wait for ever.
+///
+/// A handle that has changed the store keeps a small file there, `libnumpack.redo.tmp`, which its
+/// next change needs, and which goes with it.
 ///
 /// A handle may be used by several threads. In a forked child it refuses to change anything: open
 /// the store anew there. After a sync that failed it refuses too, for what the system has dropped
@@ -61,15 +65,42 @@ pub struct NumPack {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Home(Arc<Kept>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     state: Mutex<Option<State>>,
     poisoned: AtomicBool,
+    pid: u32,
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept { state: Mutex::default(), poisoned: AtomicBool::new(false), pid: std::process::id() }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // A forked child has a copy, of which the original may be in use.
+        if self.pid != std::process::id() {
+            return;
+        }
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = state
+            && let (Some(spare), Some(folder)) = (&state.spare, state.store.folder())
+        {
+            spare.remove(&folder.dir);
+        }
+    }
 }
 
 impl Home {
     pub(crate) fn take(&self) -> Option<State> {
         lock(&self.0.state).take()
+    }
+
+    /// The folder of the store, if it is known.
+    pub(crate) fn dir(&self) -> Option<Dir> {
+        lock(&self.0.state).as_ref()?.store.folder().map(|folder| folder.dir.clone())
     }
 
     pub(crate) fn put(&self, state: State) {
@@ -83,6 +114,17 @@ impl Home {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl NumPack {
+    /// As if this were a copy in a forked child.
+    pub(crate) fn pretend_forked(&mut self) {
+        self.pid ^= 1 << 30;
+        if let Some(kept) = Arc::get_mut(&mut self.home.0) {
+            kept.pid = self.pid;
+        }
+    }
 }
 
 impl NumPack {

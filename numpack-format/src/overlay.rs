@@ -39,6 +39,11 @@ impl Overlay {
         }
     }
 
+    /// Whether the change puts a file there.
+    pub(crate) fn writes(&self, file: &str) -> bool {
+        self.written.contains_key(file)
+    }
+
     /// The bitmap of an array, `None` if it has none.
     pub(crate) fn bitmap(
         &self,

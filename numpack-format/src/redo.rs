@@ -1,12 +1,14 @@
-//! `libnumpack.redo`: a committed change that may not have been applied yet.
+//! `libnumpack.redo`: a committed change that may not have been applied yet. Its file may serve
+//! for the next one; see [`crate::spare`].
 
 use crate::cursor::{Cursor, put_str};
-use crate::disk::{self, Dir, FileId};
+use crate::disk::{self, Access, Dir, FileId, Found};
 use crate::error::{Error, Result, UPGRADE, format};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::names;
 use crate::patches::{Patches, Runs};
+use crate::spare::{self, Spare};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 /// The record's name in the store.
 pub(crate) const FILE: &str = "libnumpack.redo";
-/// Its name until it is complete.
+/// Its name until it is complete, and afterwards if it is kept for the next one.
 pub(crate) const TEMPORARY: &str = "libnumpack.redo.tmp";
 /// Where the metadata stands until it is complete.
 pub(crate) const METADATA_TEMPORARY: &str = "libnumpack.meta.tmp";
@@ -78,33 +80,55 @@ pub(crate) struct RecordWriter {
     path: PathBuf,
     hash: Sha256,
     at: u64,
+    /// No byte of the file lies further.
+    reach: u64,
+    /// What the file was made like.
+    like: Option<Access>,
+    /// What the file is, and its length, if it had been there already; then it is locked.
+    reused: Option<(Found, u64)>,
 }
 
 impl RecordWriter {
-    pub(crate) fn begin(dir: &Dir) -> Result<RecordWriter> {
-        // Only a record that never became visible can be in the way.
-        dir.remove_file(TEMPORARY)?;
-        let file = Arc::new(dir.create_new(TEMPORARY)?);
-        let mut writer =
-            RecordWriter { file, path: dir.join(TEMPORARY), hash: Sha256::new(), at: 0 };
+    /// Begins a record in the file of an earlier one, where that can be had, or in a new one.
+    pub(crate) fn begin(dir: &Dir, spare: Option<Spare>) -> Result<RecordWriter> {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let (path, mut hash, like) = (dir.join(TEMPORARY), Sha256::new(), dir.like);
+        if let Some(spare) = spare.filter(|spare| spare.lock(dir)) {
+            // It begins like any other.
+            hash.update(header);
+            let (reused, reach) = (Some((spare.found, spare.len)), spare.len);
+            return Ok(RecordWriter {
+                file: spare.file,
+                path,
+                hash,
+                at: HEADER,
+                reach,
+                like,
+                reused,
+            });
+        }
+        // Only a record that never became visible, or is no more, can be in the way.
+        let file = Arc::new(dir.create_anew(TEMPORARY, like)?);
+        let mut writer = RecordWriter { file, path, hash, at: 0, reach: 0, like, reused: None };
         writer.put(&header)?;
         Ok(writer)
     }
 
     /// Adds bytes, and says where they are.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<u64> {
-        disk::write_at(&self.file, bytes, self.at, &self.path)?;
+        let (at, end) = (self.at, self.at + bytes.len() as u64);
+        self.reach = self.reach.max(end);
+        disk::write_at(&self.file, bytes, at, &self.path)?;
         self.hash.update(bytes);
-        let at = self.at;
-        self.at += bytes.len() as u64;
+        self.at = end;
         Ok(at)
     }
 
-    /// Adds the change itself, and makes the file durable.
-    pub(crate) fn finish(mut self, redo: &Redo, limits: &Limits) -> Result<()> {
+    /// Adds the change itself, and makes the file durable: a record that may be published, and
+    /// whose file may serve again once it has been carried out.
+    pub(crate) fn finish(mut self, redo: &Redo, limits: &Limits) -> Result<Spare> {
         let rows = self.at - HEADER;
         let mut body = redo.body();
         check_size(&self.path, self.at + body.len() as u64 + TRAILER, limits)?;
@@ -116,10 +140,27 @@ impl RecordWriter {
         disk::write_at(&self.file, &body, self.at, &self.path)?;
         // Rows that could not be written whole may have left more than the record needs.
         let end = self.at + body.len() as u64;
-        if FileId::of(&self.file).map_err(Error::io("inspect", &self.path))?.len() > end {
+        if self.reach > end {
             disk::cut(&self.file, end, &self.path)?;
         }
-        disk::sync_file(&self.file, &self.path)
+        let found = match self.reused {
+            Some((found, len)) => {
+                if len == end {
+                    // Nothing but its bytes has changed, which needs no commit of a journal.
+                    disk::sync_data(&self.file, &self.path)?;
+                } else {
+                    disk::sync_file(&self.file, &self.path)?;
+                }
+                // Once it has its name, readers are to find it free.
+                self.file.unlock().map_err(Error::io("unlock", &self.path))?;
+                found
+            }
+            None => {
+                disk::sync_file(&self.file, &self.path)?;
+                Found::of(&self.file).map_err(Error::io("inspect", &self.path))?
+            }
+        };
+        Ok(Spare { file: self.file, len: end, found, like: self.like })
     }
 
     /// What waits in it, for reading before it is complete.
@@ -162,9 +203,9 @@ impl Redo {
     }
 
     /// Reads and checks the record of a folder, if there is one. New bytes of rows stay in the
-    /// file, which is kept open.
+    /// file, which is kept open, and is not overwritten as long as it is.
     pub(crate) fn read(dir: &Dir, limits: &Limits) -> Result<Option<(Arc<File>, FileId, Redo)>> {
-        let Some((file, id)) = dir.open_file(FILE)? else { return Ok(None) };
+        let Some((file, id)) = spare::open_record(dir)? else { return Ok(None) };
         let redo =
             Redo::read_checked(&file, id.len(), &dir.join(FILE), limits).map_err(with_hint)?;
         Ok(Some((Arc::new(file), id, redo)))
@@ -352,7 +393,7 @@ mod tests {
     fn write(redo: &Redo, rows: &[u8]) -> Vec<u8> {
         let t = tempfile::tempdir().unwrap();
         let dir = Dir::open(t.path()).unwrap();
-        let mut w = RecordWriter::begin(&dir).unwrap();
+        let mut w = RecordWriter::begin(&dir, None).unwrap();
         w.put(rows).unwrap();
         w.finish(redo, &Limits::default()).unwrap();
         std::fs::read(t.path().join(TEMPORARY)).unwrap()
@@ -395,8 +436,11 @@ mod tests {
     fn what_a_failed_write_left_is_cut_off() {
         let t = tempfile::tempdir().unwrap();
         let dir = Dir::open(t.path()).unwrap();
-        let w = RecordWriter::begin(&dir).unwrap();
-        w.file.write_all_at(&[7; 9000], HEADER).unwrap();
+        let mut w = RecordWriter::begin(&dir, None).unwrap();
+        let guard = crate::fault::arm(1, crate::fault::Action::Short(rustix::io::Errno::IO), false);
+        assert!(w.put(&[7; 9000]).is_err());
+        drop(guard);
+        assert!(w.file.metadata().unwrap().len() > 4000);
         w.finish(&Redo::default(), &Limits::default()).unwrap();
         let bytes = std::fs::read(t.path().join(TEMPORARY)).unwrap();
         assert_eq!(read(&tempfile::tempfile().unwrap(), &bytes).unwrap(), Redo::default());

@@ -3,11 +3,12 @@
 use crate::bitmap::Bitmap;
 use crate::disk::{Dir, Kind};
 use crate::error::{Error, Result};
-use crate::folder::{self, Generation};
+use crate::folder;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::metadata::{self, Metadata, RecordRef};
 use crate::overlay::Overlay;
+use crate::spare::{self, Held};
 use crate::store::{self, MAX_TRIES, Store, pause};
 use crate::{lock, names, redo, segments, side, side_codec};
 use std::collections::{HashMap, HashSet};
@@ -94,11 +95,12 @@ impl Store {
         let path = path.as_ref();
         for attempt in 0..MAX_TRIES {
             let dir = folder::open(path)?;
-            let state = || Generation::of(&dir).map_err(Error::io("inspect", path));
-            let before = state()?;
-            let faults = Check::all(&dir);
-            if state()? == before && dir.is_here(path)? {
-                return faults;
+            if let Some(before) = Held::of(&dir)? {
+                let faults = Check::all(&dir);
+                let changed = matches!(faults, Err(Error::Changed { .. }));
+                if !changed && before.is_of(&dir)? && dir.is_here(path)? {
+                    return faults;
+                }
             }
             pause(attempt);
         }
@@ -307,6 +309,8 @@ impl Check<'_> {
                         || bitmaps.contains(&name)
                         || overlay.leaving.contains(&name[..]) => {}
                 Kind::File if [metadata::FILE, lock::FILE, redo::FILE].contains(&&name[..]) => {}
+                // A handle that is open somewhere may keep it for its next change.
+                Kind::File if name == redo::TEMPORARY && self.is_spare()? => {}
                 Kind::File if name.starts_with(names::OWN_PREFIX) => self.leftover(&name),
                 Kind::File if name.ends_with(".npkd") || name.ends_with(segments::SUFFIX) => {
                     self.orphan(&name);
@@ -337,6 +341,13 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether what has the temporary name of a record may be a spare one.
+    fn is_spare(&self) -> Result<bool> {
+        let found = self.dir.find(redo::TEMPORARY);
+        let found = found.map_err(Error::io("inspect", self.dir.join(redo::TEMPORARY)))?;
+        Ok(found.is_none_or(|found| found.id.len() <= spare::MAX))
     }
 
     fn orphan(&mut self, file: &str) {

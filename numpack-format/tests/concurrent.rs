@@ -4,7 +4,7 @@
 mod common;
 
 use common::{place, save};
-use numpack_format::{DType, Error, Store, Writer, WriterOptions};
+use numpack_format::{DType, Error, NumPack, Rows, Store, View, Writer, WriterOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -79,6 +79,49 @@ fn readers_beside_replacements() {
         fill(&mut w, n);
         w.commit().unwrap();
     });
+}
+
+/// A handle writes one record over another, many in one tick of the clock.
+#[test]
+fn readers_beside_one_handle() {
+    const CHANGES: u32 = 1500;
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let dir = tempfile::tempdir_in(place).unwrap();
+    let path = dir.path().join("s.npk");
+    let npk = NumPack::create(&path).unwrap();
+    npk.save(&[("a", View::new(DType::U32, &[300], &[0; 1200]))]).unwrap();
+    let read = |array: &numpack_format::Array, least: u32| {
+        let mut out = vec![0; 1200];
+        array.read_into(&mut out).unwrap();
+        let all: Vec<u32> = out.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        assert!(all.iter().all(|n| *n == all[0]), "parts of {least} and others: {all:?}");
+        assert!(all[0] >= least, "{} after {least}", all[0]);
+        all[0]
+    };
+    std::thread::scope(|s| {
+        for long in [true, false, false] {
+            let (path, read) = (&path, &read);
+            s.spawn(move || {
+                // A change that is decided, and not carried out yet, is seen by whoever opens the
+                // store, and later by whoever has.
+                let (mut now, mut last) = (0, 0);
+                let kept = Store::open(path).unwrap().array("a").unwrap();
+                while last < CHANGES {
+                    if !long {
+                        let store = Store::open(path).unwrap();
+                        now = read(&store.array("a").unwrap(), now.max(last));
+                    }
+                    last = read(&kept, last);
+                }
+            });
+        }
+        for n in 1..=CHANGES {
+            let rows: Vec<u8> = (0..300).flat_map(|_| n.to_le_bytes()).collect();
+            npk.replace_rows("a", &Rows::All, &View::new(DType::U32, &[300], &rows)).unwrap();
+        }
+    });
+    assert_eq!(Store::verify(&path).unwrap(), []);
 }
 
 #[test]

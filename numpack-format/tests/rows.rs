@@ -417,6 +417,9 @@ fn nothing_is_left_behind() {
     w.remove_array("n0").unwrap();
     assert!(w.commit().is_err());
     std::fs::remove_dir(path.join("deleted_n0.npkb")).unwrap();
+    // Nor is the record that the handle had kept for it.
+    let mut before = before;
+    assert!(before.remove(&path.join("libnumpack.redo.tmp")).is_some());
     assert_eq!(common::tree(&path), before);
 }
 

@@ -8,10 +8,11 @@
 use super::Part;
 use crate::disk::FileId;
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Generation};
+use crate::folder::Folder;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::patches::{Patches, Runs};
+use crate::spare::Held;
 use crate::store::{MAX_TRIES, pause};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -93,10 +94,12 @@ impl Watch {
         let dir = &self.folder.dir;
         let [part] = parts else { return Ok(None) };
         let ours = FileId::of(&part.file).map_err(Error::io("inspect", &part.path))?;
-        let state = || Generation::of(dir).map_err(Error::io("inspect", dir.path()));
         for attempt in 0..MAX_TRIES {
-            let before = state()?;
-            if before.redo.is_none() {
+            let Some(before) = Held::of(dir)? else {
+                pause(attempt);
+                continue;
+            };
+            if before.generation.redo.is_none() {
                 return Ok(None);
             }
             match Loaded::read(dir, &self.limits) {
@@ -114,9 +117,10 @@ impl Watch {
                 }
                 // Another store has taken the place of this one, whose files go.
                 Err(Error::NotAStore { .. }) => return Ok(None),
+                Err(Error::Changed { .. }) => {}
                 // It may be wrong only because it changed while it was read.
                 Err(e) => {
-                    if state()? == before {
+                    if before.is_of(dir)? {
                         return Err(e);
                     }
                 }

@@ -110,7 +110,12 @@ impl Reference {
         }
         let steps = guard.steps();
         drop(guard);
+        // A handle that is dropped clears up.
+        drop(at);
         let log = recorder.finish();
+        let ours = |n: &str| n.starts_with("libnumpack.") && n != crate::lock::FILE;
+        let left = names(&path).into_iter().find(|n| ours(n));
+        assert_eq!(left, None, "{}", scenario.name);
         let name = scenario.name;
         let changes = states.windows(2).all(|s| s[0] != s[1]);
         assert!(changes || name.starts_with("recover"), "{name} changes nothing");
@@ -137,6 +142,12 @@ impl Reference {
     pub(super) fn around_step(&self, n: usize) -> &[State] {
         self.around(self.returned.iter().filter(|&&end| end < n).count())
     }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    std::fs::read_dir(dir)
+        .map(|d| d.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
+        .unwrap_or_default()
 }
 
 /// The store is whole and in one of these states; which, comes back.
@@ -166,11 +177,6 @@ pub(super) fn try_clear_up(path: &Path, before: &State) -> Result<(), String> {
         None => Writer::create(path),
     };
     drop(writer.map_err(|e| e.to_string())?);
-    let names = |dir: &Path| -> Vec<String> {
-        std::fs::read_dir(dir)
-            .map(|d| d.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
-            .unwrap_or_default()
-    };
     let mut left = names(path.parent().unwrap());
     left.retain(|n| n != STORE);
     if before.is_some() {

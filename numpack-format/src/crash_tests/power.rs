@@ -214,6 +214,8 @@ fn lose_power_after_a_kill(name: &'static str) {
         let end = state(&path);
         let mut allowed = reference.around(returned).to_vec();
         let mut recovering = true;
+        let step = &reference.steps[n - 1];
+        checked.crash(&model, &allowed, &format!("killed at {n}, {step:?}"));
         for (i, op) in then.iter().enumerate() {
             model.replay(op);
             if *op == Op::Returned {
@@ -227,7 +229,6 @@ fn lose_power_after_a_kill(name: &'static str) {
             if *op != Op::Returned && !recovering {
                 continue;
             }
-            let step = &reference.steps[n - 1];
             let when = format!("killed at {n}, {step:?}, then after {i}, {op:?}");
             checked.crash(&model, &allowed, &when);
         }

@@ -202,7 +202,7 @@ macro_rules! with_scenarios {
             replace replace_by_record
             merge merge_many save_twice splice set_side
             append append_with_bitmap append_to_several append_twice append_over_surplus
-            replace_scattered replace_contiguous replace_among_dropped
+            replace_scattered replace_contiguous replace_again replace_among_dropped
             everything drop_rows drop_all_then_append
             compact_array compact rename_array clone_array escaped reset segmented
             in_sequence recover_decided recover_undecided
@@ -334,6 +334,16 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
             vec![
                 |at| at.npk()?.replace_rows("rows", &Rows::from(1..3), &pairs(&[9, 8, 7, 6])),
                 |at| at.npk()?.replace_rows("rows", &Rows::from(2..4), &pairs(&[19, 18, 17, 16])),
+            ],
+        ),
+        // One record over another: as long, longer, and shorter.
+        "replace_again" => (
+            shared_folder,
+            vec![
+                |at| at.npk()?.replace_rows("rows", &Rows::from(1..2), &pairs(&[9, 8])),
+                |at| at.npk()?.replace_rows("rows", &Rows::from(2..3), &pairs(&[19, 18])),
+                |at| at.npk()?.replace_rows("rows", &Rows::All, &pairs(&[7; 8])),
+                |at| at.npk()?.replace_rows("kept", &Rows::Index(0), &bytes(&[17])),
             ],
         ),
         "replace_among_dropped" => (

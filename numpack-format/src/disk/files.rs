@@ -76,6 +76,16 @@ pub(crate) fn fill(
     Ok(())
 }
 
+/// Lets the system begin to write what was put into a file, for a sync that comes later. It may
+/// forget what it has written; this is only a hint.
+pub(crate) fn begin_to_write(file: &File) {
+    // What Linux does for this advice; `sync_file_range` does no more.
+    #[cfg(target_os = "linux")]
+    let _ = fs::fadvise(file, 0, None, fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
 /// Makes a file's content durable.
 pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
     let synced = fault::step("sync", path, "").and_then(|_| file.sync_all());

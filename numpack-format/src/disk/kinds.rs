@@ -68,9 +68,20 @@ impl Access {
         Access { mode: self.mode & 0o777, ..self }
     }
 
-    /// Gives a new file or folder this access.
-    pub(super) fn give(self, to: &File) -> io::Result<()> {
-        let now = Access::new(&fs::fstat(to)?);
+    /// The permissions that a file may be made with before it gets this access: its owner and
+    /// group may be others until then, so only what owner, group and all others may do alike is
+    /// open to anyone but the process that makes it.
+    pub(super) fn to_begin_with(self) -> fs::RawMode {
+        let (owner, group, other) = (self.mode >> 6 & 7, self.mode >> 3 & 7, self.mode & 7);
+        let all = owner & group & other;
+        (owner << 6 | all << 3 | all) as fs::RawMode
+    }
+
+    /// Gives this access to a file or folder that has another; `false` if it has this one.
+    pub(super) fn give(self, to: &File, mut now: Access) -> io::Result<bool> {
+        if now == self {
+            return Ok(false);
+        }
         if (now.owner, now.group) != (self.owner, self.group) {
             // Only some may give files away; the group alone may be possible.
             let given = |r: io::Result<()>| match r {
@@ -81,12 +92,45 @@ impl Access {
             if !given(unix(to, Some(self.owner), Some(self.group)))? {
                 given(unix(to, None, Some(self.group)))?;
             }
+            // A change of owner may take bits away.
+            now = Access::new(&fs::fstat(to)?);
         }
-        // After the change of owner, which may take bits away.
-        if Access::new(&fs::fstat(to)?).mode != self.mode {
+        if now.mode != self.mode {
             fs::fchmod(to, Mode::from_raw_mode(self.mode as fs::RawMode))?;
         }
-        Ok(())
+        Ok(true)
+    }
+}
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: FileId,
+    pub(crate) kind: Kind,
+    /// How many names it has.
+    pub(crate) links: u64,
+    /// Who may use it, if it is a file.
+    pub(crate) access: Access,
+}
+
+impl Found {
+    /// What an open file is.
+    pub(crate) fn of(file: &File) -> io::Result<Found> {
+        Ok(Found::new(&fs::fstat(file)?))
+    }
+
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_lossless,
+        reason = "the type differs between systems"
+    )]
+    pub(super) fn new(s: &fs::Stat) -> Found {
+        Found {
+            id: FileId::new(s),
+            kind: Kind::new(FileType::from_raw_mode(s.st_mode)),
+            links: s.st_nlink as u64,
+            access: Access::new(s).of_file(),
+        }
     }
 }
 

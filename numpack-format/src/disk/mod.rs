@@ -17,16 +17,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use files::{
-    cut, fill, not_plain, open_at, sync_data, sync_file, try_write_at, write_at,
+    begin_to_write, cut, fill, not_plain, open_at, sync_data, sync_file, try_write_at, write_at,
 };
-pub(crate) use kinds::{Access, FileId, Kind, is_errno};
+pub(crate) use kinds::{Access, FileId, Found, Kind, is_errno};
 
-/// An open folder.
-#[derive(Debug)]
+/// An open folder. A copy of it is the same open folder.
+#[derive(Clone, Debug)]
 pub(crate) struct Dir {
-    fd: File,
+    fd: Arc<File>,
+    /// As of when it was opened: which folder it is stays true, the rest does not.
+    id: FileId,
     path: PathBuf,
     /// What new files in it get; if absent, what the process gives all its files.
     pub(crate) like: Option<Access>,
@@ -43,14 +46,22 @@ impl Dir {
                 Mode::empty(),
             )
         })?;
-        Ok(Dir { fd: fd.into(), path: path.to_owned(), like: None })
+        Dir::new(fd.into(), path.to_owned())
+    }
+
+    fn new(fd: File, path: PathBuf) -> io::Result<Dir> {
+        let id = FileId::of(&fd)?;
+        Ok(Dir { fd: Arc::new(fd), id, path, like: None })
     }
 
     /// Opens a folder of this folder, `None` if it is not there.
     pub(crate) fn open_dir(&self, name: &str) -> Result<Option<Dir>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
-            Ok(fd) => Ok(Some(Dir { fd: fd.into(), path: self.join(name), like: None })),
+            Ok(fd) => {
+                let path = self.join(name);
+                Dir::new(fd.into(), path.clone()).map(Some).map_err(Error::io("inspect", path))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(Error::io("open", self.join(name))(e.into())),
         }
@@ -73,7 +84,7 @@ impl Dir {
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         match fs::statat(CWD, path, AtFlags::empty()) {
-            Ok(s) => Ok(FileId::new(&s).same_file(&FileId::of(&self.fd)?)),
+            Ok(s) => Ok(FileId::new(&s).same_file(&self.id)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(e) => Err(e.into()),
         }
@@ -89,13 +100,18 @@ impl Dir {
         self.is_at(path).map_err(Error::io("inspect", path))
     }
 
-    /// The identity of what a name stands for, `None` if nothing.
-    pub(crate) fn id(&self, name: &str) -> io::Result<Option<FileId>> {
+    /// What a name stands for, `None` if nothing.
+    pub(crate) fn find(&self, name: &str) -> io::Result<Option<Found>> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(s) => Ok(Some(FileId::new(&s))),
+            Ok(s) => Ok(Some(Found::new(&s))),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// The identity of what a name stands for, `None` if nothing.
+    pub(crate) fn id(&self, name: &str) -> io::Result<Option<FileId>> {
+        Ok(self.find(name)?.map(|found| found.id))
     }
 
     /// Who may use the folder.
@@ -106,19 +122,14 @@ impl Dir {
 
     /// Who may use a file of the folder; `None` if there is no regular file of that name.
     pub(crate) fn access_of(&self, name: &str) -> Result<Option<Access>> {
-        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(s) if FileType::from_raw_mode(s.st_mode) == FileType::RegularFile => {
-                Ok(Some(Access::new(&s).of_file()))
-            }
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(Error::io("inspect", self.join(name))(e.into())),
-        }
+        let found = self.find(name).map_err(|e| Error::io("inspect", self.join(name))(e))?;
+        Ok(found.filter(|found| found.kind == Kind::File).map(|found| found.access))
     }
 
     /// Makes the folder one that the same may use as another.
     pub(crate) fn give_access(&self, access: Access) -> Result<()> {
         self.step("chmod", "")
-            .and_then(|_| access.give(&self.fd))
+            .and_then(|_| access.give(&self.fd, Access::new(&fs::fstat(&self.fd)?)))
             .map_err(Error::io("change the permissions of", &self.path))?;
         fault::did(|| Did::Access(&self.fd));
         Ok(())
@@ -139,11 +150,9 @@ impl Dir {
                 Err(e) => Err(e),
             };
         }
-        match fs::statat(&self.fd, relative, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(s) => Ok(Some(Kind::new(FileType::from_raw_mode(s.st_mode)))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(e) => Err(Error::io("inspect", self.join(relative))(e.into())),
-        }
+        let found =
+            self.find(relative).map_err(|e| Error::io("inspect", self.join(relative))(e))?;
+        Ok(found.map(|found| found.kind))
     }
 
     /// Opens a regular file for reading by a checked relative path; `None` if it is not there.
@@ -263,12 +272,28 @@ impl Dir {
 
     fn create_as(&self, name: &str, like: Option<Access>) -> io::Result<File> {
         self.step("create", name)?;
-        let file = self.open_new(name, OFlags::EXCL, if like.is_some() { 0o600 } else { 0o666 })?;
-        if let Some(like) = like {
-            like.give(&file)?;
+        let mode = like.map_or(0o666, Access::to_begin_with);
+        let file = self.open_new(name, OFlags::EXCL, mode)?;
+        // The file mode mask may have taken something away.
+        if let Some(like) = like
+            && like.give(&file, Access::new(&fs::fstat(&file)?))?
+        {
             fault::did(|| Did::Access(&file));
         }
         Ok(file)
+    }
+
+    /// Creates a file in the place of what has its name: that goes, and is not written to, for it
+    /// may be a link to anything.
+    pub(crate) fn create_anew(&self, name: &str, like: Option<Access>) -> Result<File> {
+        let file = match self.create_as(name, like) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(name)?;
+                self.create_as(name, like)
+            }
+            file => file,
+        };
+        file.map_err(Error::io("create", self.join(name)))
     }
 
     fn open_new(&self, name: &str, flags: OFlags, mode: fs::RawMode) -> io::Result<File> {
@@ -281,17 +306,19 @@ impl Dir {
     }
 
     /// Opens a lock file, and makes it if need be.
-    pub(crate) fn open_lock(&self, name: &str) -> Result<File> {
+    pub(crate) fn open_lock(&self, name: &str) -> Result<(File, FileId)> {
         let there = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let open = || loop {
             match retry_on_intr(|| fs::openat(&self.fd, name, there, Mode::empty())) {
                 Ok(fd) => {
                     let file: File = fd.into();
+                    let stat = fs::fstat(&file)?;
                     // Who may read the store may read this too. Only its owner can see to that.
-                    if self.like.is_some_and(|like| like.give(&file).is_ok()) {
+                    let given = self.like.map(|like| like.give(&file, Access::new(&stat)));
+                    if matches!(given, Some(Ok(true))) {
                         fault::did(|| Did::Access(&file));
                     }
-                    return Ok(file);
+                    return Ok((file, FileId::new(&stat)));
                 }
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(e.into()),
@@ -299,30 +326,23 @@ impl Dir {
             match self.create_as(name, self.like) {
                 // Somebody else was faster.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                made => return made,
+                made => {
+                    let file = made?;
+                    let id = FileId::of(&file)?;
+                    return Ok((file, id));
+                }
             }
         };
         open().map_err(Error::io("open", self.join(name)))
     }
 
-    /// Replaces a small file at once: written under another name, synced, renamed. Gives the new
-    /// one.
-    pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<File> {
+    /// Replaces a small file at once: written under another name, synced, renamed.
+    pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.join(temporary);
-        let like = self.access_of(name)?.or(self.like);
-        let file = match self.create_as(temporary, like) {
-            // It goes, and is not written to: it may be a link to anything.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                self.remove_file(temporary)?;
-                self.create_as(temporary, like)
-            }
-            file => file,
-        };
-        let file = file.map_err(Error::io("create", &path))?;
+        let file = self.create_anew(temporary, self.access_of(name)?.or(self.like))?;
         write_at(&file, bytes, 0, &path)?;
         sync_file(&file, &path)?;
-        self.rename(temporary, self, name)?;
-        Ok(file)
+        self.rename(temporary, self, name)
     }
 
     /// Gives a file a second name, which must be free; `false` where the file system cannot.
@@ -432,7 +452,7 @@ impl Dir {
     pub(crate) fn remove_file(&self, relative: &str) -> Result<()> {
         let fail = Error::io("remove", self.join(relative));
         if let Some((folders, name)) = relative.rsplit_once('/') {
-            let mut dir = self.try_clone().map_err(Error::io("open", &self.path))?;
+            let mut dir = self.clone();
             for folder in folders.split('/') {
                 match dir.open_dir(folder)? {
                     Some(next) => dir = next,
@@ -527,12 +547,8 @@ impl Dir {
     }
 
     /// Whether both are one folder.
-    pub(crate) fn same_as(&self, other: &Dir) -> io::Result<bool> {
-        Ok(FileId::of(&self.fd)?.same_file(&FileId::of(&other.fd)?))
-    }
-
-    pub(crate) fn try_clone(&self) -> io::Result<Dir> {
-        Ok(Dir { fd: self.fd.try_clone()?, path: self.path.clone(), like: self.like })
+    pub(crate) fn same_as(&self, other: &Dir) -> bool {
+        self.id.same_file(&other.id)
     }
 }
 

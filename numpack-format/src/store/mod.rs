@@ -14,6 +14,7 @@ use crate::metadata::{self, Metadata, RecordRef};
 use crate::names::{self, NameIndex};
 use crate::overlay::Overlay;
 use crate::side::{self, SideInfo};
+use crate::spare::Held;
 use crate::{redo, segments};
 use std::collections::HashMap;
 use std::fs::File;
@@ -122,7 +123,10 @@ impl Store {
     ) -> Result<Store> {
         for attempt in 0..MAX_TRIES {
             let dir = folder::open(path)?;
-            let before = Generation::of(&dir).map_err(Error::io("inspect", path))?;
+            let Some(before) = Held::of(&dir)? else {
+                pause(attempt);
+                continue;
+            };
             let loaded = Loaded::read(&dir, limits).and_then(|l| Store::new(l, path, dir, limits));
             match loaded.and_then(|store| then(&store).map(|()| store)) {
                 Ok(store) => {
@@ -130,11 +134,11 @@ impl Store {
                         return Ok(store);
                     }
                 }
+                Err(Error::Changed { .. }) => {}
                 // It may be wrong only because it changed while it was read.
                 Err(e) => {
                     let dir = folder::open(path)?;
-                    let now = Generation::of(&dir).map_err(Error::io("inspect", path))?;
-                    if now == before && dir.is_here(path)? {
+                    if before.is_of(&dir)? && dir.is_here(path)? {
                         return Err(e);
                     }
                 }
@@ -405,7 +409,11 @@ impl Store {
         if let Some(known) = bitmaps.get(&i).filter(|known| known.file == file) {
             return Ok(known.bitmap.clone());
         }
-        let read = self.overlay.bitmap(&folder.dir, &record, &self.limits);
+        let read = match file {
+            // Most arrays have none.
+            None if !self.overlay.writes(&name) => Ok(None),
+            _ => self.overlay.bitmap(&folder.dir, &record, &self.limits),
+        };
         let bitmap = read.map_err(|e| e.in_array(record.name))?.map(Arc::new);
         // If it is another file by now, the next look-up reads it again.
         bitmaps.insert(i, Seen { file, bitmap: bitmap.clone() });
@@ -417,8 +425,7 @@ impl Store {
     pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir, file: File) -> Result<()> {
         let id = FileId::of(&file).map_err(Error::io("inspect", dir.join(metadata::FILE)))?;
         let generation = Generation { metadata: Some(id), redo: None };
-        let dir = dir.try_clone().map_err(Error::io("open", dir.path()))?;
-        self.folder = Some(Arc::new(Folder::new(dir, (file, None), generation)));
+        self.folder = Some(Arc::new(Folder::new(dir.clone(), (file, None), generation)));
         self.metadata = metadata;
         self.infos = OnceLock::new();
         Ok(())

@@ -1,7 +1,7 @@
 //! Data files of the store that a writer changes in place: rows at their end, which nobody sees
 //! before the commit, and replaced rows.
 
-use crate::disk::{self, Dir};
+use crate::disk::{self, Dir, FileId};
 use crate::error::{Error, Result, format};
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,6 +27,8 @@ pub(super) struct FileNumber(usize);
 #[derive(Debug)]
 struct Live {
     file: File,
+    /// As of when it was opened.
+    id: FileId,
     path: PathBuf,
     /// Whether something may not be on the disk yet.
     dirty: bool,
@@ -34,14 +36,16 @@ struct Live {
 
 impl LiveFiles {
     /// Opens a data file whose first `len` bytes are an array's. What follows them is what an
-    /// earlier writer left, and is cut off. `None` if it has another name somewhere, whose owner
-    /// does not expect that it changes.
+    /// earlier writer left, and is cut off, unless `check` says that it may be what another
+    /// program has appended. `None` if it has another name somewhere, whose owner does not expect
+    /// that it changes.
     pub(super) fn open(
         &mut self,
         dir: &Dir,
         name: &str,
         len: u64,
         array: &str,
+        check: impl FnOnce() -> Result<()>,
     ) -> Result<Option<FileNumber>> {
         if let Some(&i) = self.by_name.get(name) {
             return Ok(Some(FileNumber(i)));
@@ -53,6 +57,9 @@ impl LiveFiles {
         };
         if links > 1 {
             return Ok(None);
+        }
+        if id.len() != len {
+            check()?;
         }
         if id.len() < len {
             let problem = format!("expected {len} bytes, the file ends after {}", id.len());
@@ -70,13 +77,19 @@ impl LiveFiles {
         self.ends.entry(name.to_owned()).or_insert(len);
         let i = self.open.len();
         self.by_name.insert(name.to_owned(), i);
-        self.open.push(Live { file, path, dirty: false });
+        self.open.push(Live { file, id, path, dirty: false });
         Ok(Some(FileNumber(i)))
     }
 
     /// A file, if it is open.
     pub(super) fn number(&self, name: &str) -> Option<FileNumber> {
         self.by_name.get(name).map(|&i| FileNumber(i))
+    }
+
+    /// A file that is open, and its identity when it was opened.
+    pub(super) fn opened(&self, name: &str) -> Option<(&File, FileId)> {
+        let live = self.by_name.get(name).and_then(|&i| self.open.get(i))?;
+        Some((&live.file, live.id))
     }
 
     /// An open file once more, and its path.

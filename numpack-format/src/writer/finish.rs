@@ -1,7 +1,7 @@
 //! The commit of a writer.
 
 use super::{Mode, Writer};
-use crate::commit;
+use crate::commit::{self, AtHand};
 use crate::disk;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -9,9 +9,10 @@ use crate::merge::{State, sync_new_files};
 use crate::metadata::{self, Record};
 use crate::names;
 use crate::plan::{Bits, NoteOf};
-use crate::redo;
+use crate::redo::{self, RecordWriter};
 use crate::side::{self, SideInfo};
 use crate::side_codec;
+use crate::spare;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -157,9 +158,6 @@ impl Writer {
         }
         let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
         let limits = &self.options.limits;
-        if !merge.dir.is_here(&self.target)? || !self.state.is_current(&merge.dir)? {
-            return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
-        }
         if self.record.is_none() && self.plan.only_grows() {
             return self.commit_growth();
         }
@@ -184,12 +182,32 @@ impl Writer {
             rows = Some(writer.patches(&HashMap::new()));
             record = Some(writer);
         }
-        commit::publish(&merge.dir, record, &redo, limits, &mut self.published)?;
-        warnings.extend(commit::apply(&merge.dir, &merge.lock, &redo, rows.as_ref(), limits)?);
+        let spare = self.state.spare.take();
+        let begin = || record.map_or_else(|| RecordWriter::begin(&merge.dir, spare), Ok);
+        let check = || merge.check_here(&self.state, &self.target);
+        let file = commit::publish(&merge.dir, begin, &redo, limits, check, &mut self.published)?;
+        let keep = self.home.is_some() && file.len <= spare::MAX;
+        let live = &self.live;
+        let at_hand = AtHand {
+            metadata: self.state.hashed(),
+            files: Some(&|name: &str| live.opened(name)),
+            keep,
+        };
+        let applied =
+            commit::apply(&merge.dir, &merge.lock, &redo, rows.as_ref(), at_hand, limits)?;
+        warnings.extend(applied);
+        self.clear_stage();
+        let Mode::Merge(merge) = &self.mode else { return Ok(warnings) };
+        self.state.spare = keep.then_some(file);
         // The change stands, whatever comes now.
         match merge.state_after(&redo, self.state.store.path(), limits) {
             Ok((store, count)) => self.state.replace(store, &redo.removals, count),
-            Err(_) => self.home = None,
+            Err(_) => {
+                self.home = None;
+                if keep {
+                    let _ = merge.dir.remove_file(redo::TEMPORARY);
+                }
+            }
         }
         Ok(warnings)
     }
@@ -198,19 +216,26 @@ impl Writer {
     /// metadata says so, and that is one file.
     fn commit_growth(&mut self) -> Result<Vec<String>> {
         let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
-        self.live.sync_all()?;
         let changes: Vec<_> = self.plan.changed().map(|(i, e)| (i, &e.record)).collect();
         let metadata = self.state.store.metadata.with_rows(&changes)?;
-        // The syncs so far may have taken long.
-        if !self.state.is_current(&merge.dir)? {
-            return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
-        }
-        let written =
-            merge.dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, metadata.bytes());
-        let file = match written {
+        let (dir, temporary) = (&merge.dir, redo::METADATA_TEMPORARY);
+        let path = dir.join(temporary);
+        let mut write = || {
+            let file = dir.create_anew(temporary, dir.like)?;
+            disk::write_at(&file, metadata.bytes(), 0, &path)?;
+            // On its way before the rows are synced, it costs no second commit of a journal.
+            disk::begin_to_write(&file);
+            self.live.sync_all()?;
+            disk::sync_file(&file, &path)?;
+            // The syncs may have taken long.
+            merge.check_here(&self.state, &self.target)?;
+            dir.rename(temporary, dir, metadata::FILE)?;
+            Ok(file)
+        };
+        let file = match write() {
             Ok(file) => file,
             Err(e) => {
-                let _ = merge.dir.remove_file(redo::METADATA_TEMPORARY);
+                let _ = dir.remove_file(temporary);
                 return Err(e);
             }
         };
@@ -235,7 +260,7 @@ impl Writer {
 
     /// Gives what is known of the store to the next change of the same handle.
     pub(super) fn go_home(&mut self) {
-        if let Some(home) = self.home.take() {
+        if let Some(home) = &self.home {
             let none = State::new(Store::absent(self.state.store.path()), 0);
             home.put(std::mem::replace(&mut self.state, none));
         }

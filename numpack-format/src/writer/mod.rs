@@ -114,7 +114,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Mode {
-    New { new: NewStore, replace: bool },
+    New { new: Box<NewStore>, replace: bool },
     Merge(Box<Merge>),
 }
 
@@ -165,7 +165,7 @@ impl Writer {
         options: WriterOptions,
     ) -> Result<Writer> {
         new_store::clear_siblings(&target);
-        let new = NewStore::begin(&target)?;
+        let new = Box::new(NewStore::begin(&target)?);
         let state = State::new(Store::absent(path), 0);
         Ok(Writer::new(target, options, state, Mode::New { new, replace }))
     }
@@ -187,27 +187,24 @@ impl Writer {
         options: &WriterOptions,
         home: Option<&Home>,
     ) -> Result<Writer> {
-        // Before the lock file is made: a folder that is no store gets none.
-        loop {
-            let dir = folder::open(path)?;
-            if dir.id(metadata::FILE).map_err(Error::io("inspect", path))?.is_some() {
-                break;
+        let (target, dir) = match home.and_then(Home::dir) {
+            // The handle's path was resolved when it was opened.
+            Some(dir) => (path.to_owned(), Some(dir)),
+            None => {
+                let there = |e| folder::open(path).and(Err(e));
+                (new_store::resolve(path).or_else(there)?, None)
             }
-            // An old store that was replaced meanwhile loses its files.
-            if dir.is_here(path)? {
-                return Err(Error::NotAStore {
-                    path: path.to_owned(),
-                    problem: "it holds no metadata.npkm",
-                });
-            }
-        }
-        let target = new_store::resolve(path)?;
-        let known = home.and_then(Home::take);
-        if known.is_none() {
+        };
+        if dir.is_none() {
             new_store::clear_siblings(&target);
         }
-        let (mut dir, lock) = StoreLock::acquire(&target, options.wait)?;
-        dir.like = dir.access_of(metadata::FILE)?;
+        let locked = StoreLock::acquire(&target, options.wait, dir);
+        let (dir, lock) = locked.map_err(|e| match e {
+            Error::NotAStore { problem, .. } => Error::NotAStore { path: path.to_owned(), problem },
+            e => e,
+        })?;
+        // Nobody else can put anything there now.
+        let known = home.and_then(Home::take);
         let (state, warnings) = match known {
             Some(mut state) if state.is_of(&dir, &lock)? => {
                 // The public package changes bitmaps and nothing else.

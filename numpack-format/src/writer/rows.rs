@@ -12,7 +12,7 @@ use crate::plan::{self, Bits, Current, Entry, NoteOf};
 use crate::redo::RecordWriter;
 use crate::rows::{Picked, Rows};
 use crate::view::{Elements, View};
-use crate::{metadata, names, segments, store};
+use crate::{names, segments, store};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -190,7 +190,8 @@ impl Writer {
         let file = self.live.number(current.file());
         if let Mode::Merge(merge) = &self.mode {
             if committed > 0 && self.record.is_none() {
-                self.record = Some((RecordWriter::begin(&merge.dir)?, HashMap::new()));
+                let record = RecordWriter::begin(&merge.dir, self.state.spare.take())?;
+                self.record = Some((record, HashMap::new()));
             }
             if self.options.in_place && !std::mem::replace(&mut self.counted, true) {
                 merge.lock.count_up(&merge.dir)?;
@@ -308,7 +309,7 @@ impl Writer {
         let plain = all_live && !file.ends_with(segments::SUFFIX) && !file.contains('/');
         let opened = match &self.mode {
             Mode::Merge(merge) if plain && !self.state.is_shared(file) => {
-                self.live.open(&merge.dir, file, len, name)?
+                self.live.open(&merge.dir, file, len, name, || Ok(()))?
             }
             _ => None,
         };
@@ -402,9 +403,9 @@ impl Writer {
             let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
             let (file, size) = (current.file(), current.size_bytes());
             let opened = match &self.mode {
-                Mode::New { new, .. } => self.live.open(&new.dir, file, size, name)?,
+                Mode::New { new, .. } => self.live.open(&new.dir, file, size, name, || Ok(()))?,
                 Mode::Merge(merge) if current.is_staged() => match &merge.stage {
-                    Some(stage) => self.live.open(stage, file, size, name)?,
+                    Some(stage) => self.live.open(stage, file, size, name, || Ok(()))?,
                     None => None,
                 },
                 Mode::Merge(_)
@@ -415,11 +416,13 @@ impl Writer {
                     None
                 }
                 Mode::Merge(merge) => {
-                    // Before a tail is cut off: it may be what another program has appended.
-                    if self.live.number(file).is_none() && !self.state.is_current(&merge.dir)? {
-                        return Err(Error::Changed { file: merge.dir.join(metadata::FILE) });
+                    // The commit looks at this too, but what is written in place is not waiting
+                    // for it.
+                    if self.options.in_place && self.live.number(file).is_none() {
+                        merge.check_current(&self.state)?;
                     }
-                    self.live.open(&merge.dir, file, size, name)?
+                    let check = || merge.check_current(&self.state);
+                    self.live.open(&merge.dir, file, size, name, check)?
                 }
             };
             if opened.is_some() {
@@ -442,7 +445,7 @@ impl Writer {
             Mode::Merge(merge) => Some(&merge.dir),
         };
         let opened = match dir {
-            Some(dir) => self.live.open(dir, file_of(entry), size, name)?,
+            Some(dir) => self.live.open(dir, file_of(entry), size, name, || Ok(()))?,
             None => None,
         };
         opened.ok_or_else(|| self.missing(name))
