@@ -224,6 +224,101 @@
  */
 #define NUMPACK_DTYPE_COMPLEX128 13
 
+/*
+ The upper half of a `float`.
+ */
+#define NUMPACK_DTYPE_BFLOAT16 32
+
+/*
+ Two halves: real, imaginary.
+ */
+#define NUMPACK_DTYPE_COMPLEX32 33
+
+/*
+ Two bfloat16: real, imaginary.
+ */
+#define NUMPACK_DTYPE_BCOMPLEX32 34
+
+/*
+ An 8-bit float, 4 exponent bits, no infinities.
+ */
+#define NUMPACK_DTYPE_FLOAT8_E4M3FN 35
+
+/*
+ The same without a negative zero.
+ */
+#define NUMPACK_DTYPE_FLOAT8_E4M3FNUZ 36
+
+/*
+ An 8-bit float, 5 exponent bits.
+ */
+#define NUMPACK_DTYPE_FLOAT8_E5M2 37
+
+/*
+ The same without infinities and a negative zero.
+ */
+#define NUMPACK_DTYPE_FLOAT8_E5M2FNUZ 38
+
+/*
+ An 8-bit power of two.
+ */
+#define NUMPACK_DTYPE_FLOAT8_E8M0FNU 39
+
+/*
+ Two 4-bit floats in a byte, counted as one element.
+ */
+#define NUMPACK_DTYPE_FLOAT4_E2M1FN_X2 40
+
+/*
+ A quantised `int8_t`.
+ */
+#define NUMPACK_DTYPE_QINT8 41
+
+/*
+ A quantised `uint8_t`.
+ */
+#define NUMPACK_DTYPE_QUINT8 42
+
+/*
+ A quantised `int32_t`.
+ */
+#define NUMPACK_DTYPE_QINT32 43
+
+/*
+ Two quantised 4-bit values in a byte.
+ */
+#define NUMPACK_DTYPE_QUINT4X2 44
+
+/*
+ Four quantised 2-bit values in a byte.
+ */
+#define NUMPACK_DTYPE_QUINT2X4 45
+
+/*
+ 8 bits without a meaning.
+ */
+#define NUMPACK_DTYPE_BITS8 46
+
+/*
+ 16 bits without a meaning.
+ */
+#define NUMPACK_DTYPE_BITS16 47
+
+/*
+ Eight bits in a byte, counted as one element.
+ */
+#define NUMPACK_DTYPE_BITS1X8 48
+
+/*
+ Four pairs of bits in a byte, counted as one element.
+ */
+#define NUMPACK_DTYPE_BITS2X4 49
+
+/*
+ Two halves of a byte, counted as one element.
+ */
+#define NUMPACK_DTYPE_BITS4X2 50
+
 /* == Choices of rows ============================================================================= */
 
 /*
@@ -269,6 +364,129 @@
  where the Python package `zstandard` is not installed.
  */
 #define NUMPACK_COMPRESSION_ZLIB 1
+
+/*
+ `None`.
+ */
+#define NUMPACK_NODE_NONE 0
+
+/*
+ `True` or `False`: `integer` is 1 or 0.
+ */
+#define NUMPACK_NODE_BOOL 1
+
+/*
+ An integer that fits 64 bits.
+ */
+#define NUMPACK_NODE_INT 2
+
+/*
+ Any other: `text` has it in two's complement, little-endian.
+ */
+#define NUMPACK_NODE_BIG_INT 3
+
+/*
+ A float.
+ */
+#define NUMPACK_NODE_FLOAT 4
+
+/*
+ A string.
+ */
+#define NUMPACK_NODE_STR 5
+
+/*
+ A string with lone surrogates: UTF-8 that encodes those too.
+ */
+#define NUMPACK_NODE_SURROGATE_STR 6
+
+/*
+ `bytes`.
+ */
+#define NUMPACK_NODE_BYTES 7
+
+/*
+ `bytearray`.
+ */
+#define NUMPACK_NODE_BYTEARRAY 8
+
+/*
+ A tuple, whose items are its children.
+ */
+#define NUMPACK_NODE_TUPLE 9
+
+/*
+ A list, whose items are its children.
+ */
+#define NUMPACK_NODE_LIST 10
+
+/*
+ A set, whose members are its children.
+ */
+#define NUMPACK_NODE_SET 11
+
+/*
+ A frozenset, whose members are its children.
+ */
+#define NUMPACK_NODE_FROZENSET 12
+
+/*
+ A dict, whose children are its values, each with a key.
+ */
+#define NUMPACK_NODE_DICT 13
+
+/*
+ The same as an `OrderedDict`.
+ */
+#define NUMPACK_NODE_ORDERED_DICT 14
+
+/*
+ A class or function by name: `text` is `module.name`.
+ */
+#define NUMPACK_NODE_GLOBAL 15
+
+/*
+ A storage that stands in the object by itself: `integer` is its number.
+ */
+#define NUMPACK_NODE_STORAGE 16
+
+/*
+ A tensor: `integer` is its number, and `index` its first place in the list.
+ */
+#define NUMPACK_NODE_TENSOR 17
+
+/*
+ Anything else, kept as the recipe that Python would build it by and never built. `integer` is a
+ `NUMPACK_OBJECT_*`. The first child is the callable, usually a global, the second its
+ arguments; then come the keyword arguments and the state, where there are any, what was
+ appended, and what was set, each with a key.
+ */
+#define NUMPACK_NODE_OBJECT 18
+
+/*
+ An object that a call makes.
+ */
+#define NUMPACK_OBJECT_CALL 0
+
+/*
+ One that `__new__` of a class makes.
+ */
+#define NUMPACK_OBJECT_NEW 1
+
+/*
+ The same with keyword arguments.
+ */
+#define NUMPACK_OBJECT_NEW_EX 2
+
+/*
+ One that stands outside of the pickle, by an identifier.
+ */
+#define NUMPACK_OBJECT_PERSISTENT_ID 3
+
+/*
+ In place of the number of a node that is not there.
+ */
+#define NUMPACK_NO_NODE 4294967295
 
 /* == What can be wrong with a store ============================================================== */
 
@@ -334,6 +552,12 @@
  for one thing: rows that are replaced are replaced here too, all those of one commit at once.
  */
 typedef struct numpack_array numpack_array;
+
+/*
+ A file with tensors in it, open for reading: a checkpoint of torch in whatever it is stored, a
+ store, or a package. Nothing found in it is executed. Tensors are read when asked for.
+ */
+typedef struct numpack_checkpoint numpack_checkpoint;
 
 /*
  The arrays of a store or a package in one state of it, in their order.
@@ -709,6 +933,157 @@ typedef struct {
 } numpack_unpack_options;
 
 /*
+ How `numpack_checkpoint_open` reads. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_checkpoint_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_CRC_*`.
+     */
+    int32_t crc;
+} numpack_checkpoint_options;
+
+/*
+ What is said of one tensor. The caller sets `struct_size`, a call the rest; the pointers are
+ borrowed from the checkpoint.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_tensor_info)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_DTYPE_*`.
+     */
+    int32_t dtype;
+    /*
+     The dotted path, which ends in NUL; empty for a tensor that is the whole object.
+     */
+    const char *name;
+    /*
+     Its length in bytes without that NUL. It is larger than `strlen(name)` if there is a NUL
+     within.
+     */
+    size_t name_length;
+    /*
+     `ndim` lengths.
+     */
+    const uint64_t *shape;
+    /*
+     `ndim` steps in elements, in the storage.
+     */
+    const uint64_t *strides;
+    /*
+     How many dimensions. 0: a single element.
+     */
+    uint32_t ndim;
+    /*
+     The number of the storage: tensors of one number share memory.
+     */
+    uint32_t storage;
+    /*
+     The first element in the storage, in elements.
+     */
+    uint64_t offset;
+    /*
+     The size of the storage in bytes.
+     */
+    uint64_t storage_nbytes;
+    /*
+     The size of the elements in C order in bytes: what `numpack_checkpoint_read` fills.
+     */
+    uint64_t nbytes;
+    /*
+     The number of the tensor: the same under each of its names.
+     */
+    uint32_t tensor;
+    /*
+     Not 0: autograd tracks it.
+     */
+    int32_t requires_grad;
+    /*
+     Not 0: it is a `torch.nn.Parameter`.
+     */
+    int32_t parameter;
+    /*
+     0.
+     */
+    int32_t reserved;
+} numpack_tensor_info;
+
+/*
+ One value. The caller sets `struct_size`, a call the rest; `text` is borrowed from the
+ checkpoint.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_node)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_NODE_*`, which says what of the rest counts.
+     */
+    int32_t kind;
+    /*
+     A number.
+     */
+    int64_t integer;
+    /*
+     A float.
+     */
+    double real;
+    /*
+     `length` bytes, which do not end in NUL; of a global its module.
+     */
+    const char *text;
+    /*
+     How many.
+     */
+    size_t length;
+    /*
+     Of a global its name in the module: `name_length` bytes, which do not end in NUL.
+     */
+    const char *name;
+    /*
+     How many.
+     */
+    size_t name_length;
+    /*
+     Of a tensor its place in the list; `SIZE_MAX` if it has none.
+     */
+    size_t index;
+    /*
+     How many children it has, for `numpack_checkpoint_get_child`.
+     */
+    size_t children;
+} numpack_node;
+
+/*
+ How `numpack_save_torch` writes. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_save_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: an existing file is replaced. 0: it is `NUMPACK_EXISTS`.
+     */
+    int32_t overwrite;
+    /*
+     Alignment of each tensor's data in bytes. 0: 64; 4096 is the other choice.
+     */
+    uint32_t alignment;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+} numpack_save_options;
+
+/*
  Called for each thing that was found: its kind, a `NUMPACK_FAULT_*`; whether it is only a notice
  (not 0), so that no data is wrong or lost; the file; the array, NULL where none is concerned; and
  what is wrong, with the file and the array. The texts are valid during the call. Anything but 0
@@ -784,13 +1159,14 @@ int32_t numpack_to_torch_file(const char *input,
 /* == Element types and rows ====================================================================== */
 
 /*
- The size of an element in bytes; 0 for what is none of `NUMPACK_DTYPE_*`.
+ The size of an element in bytes; 0 for what is none of `NUMPACK_DTYPE_*`. Of types that pack
+ several values it is the size of what holds them.
  */
 size_t numpack_dtype_size(int32_t dtype);
 
 /*
- NumPy's word for an element type, such as `float32`; NULL for what is none of
- `NUMPACK_DTYPE_*`. The text lives as long as the library.
+ The word for an element type, such as `float32`, which is NumPy's and torch's; NULL for what is
+ none of `NUMPACK_DTYPE_*`. The text lives as long as the library.
  */
 const char *numpack_dtype_name(int32_t dtype);
 
@@ -1362,6 +1738,154 @@ int32_t numpack_package_read_rows(const numpack_package *package,
  Errors: `NUMPACK_FORMAT` if it is damaged, `NUMPACK_IO`.
  */
 int32_t numpack_package_verify(const numpack_package *package);
+
+/*
+ Opens a file, or the folder of a store or of a distributed checkpoint, told apart by content:
+ what torch saves (zip archives, legacy streams, tar, TorchScript, the index of a sharded model),
+ NumPack stores and packages. The caller owns the handle; `numpack_checkpoint_free` gives it
+ back.
+
+ `options` may be NULL. Errors: `NUMPACK_IO`; `NUMPACK_FORMAT` for a damaged file;
+ `NUMPACK_UNSUPPORTED` for one of another kind, named in the message; `NUMPACK_LIMIT`.
+ */
+int32_t numpack_checkpoint_open(const char *path,
+                                const numpack_checkpoint_options *options,
+                                numpack_checkpoint **checkpoint);
+
+/*
+ Shares a checkpoint: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_checkpoint *numpack_checkpoint_retain(const numpack_checkpoint *checkpoint);
+
+/*
+ Gives a checkpoint back, and what it was asked for, maps too. NULL is fine.
+ */
+void numpack_checkpoint_free(numpack_checkpoint *checkpoint);
+
+/*
+ What kind of file it is, in words, such as `zip archive of torch, version 3`; NULL for NULL. The
+ text is borrowed from the checkpoint.
+ */
+const char *numpack_checkpoint_get_format(const numpack_checkpoint *checkpoint);
+
+/*
+ How many tensors are listed: one under several names counts several times. 0 for NULL.
+ */
+size_t numpack_checkpoint_count(const numpack_checkpoint *checkpoint);
+
+/*
+ Says what there is of a tensor, by its place in the list, from 0. What `info` points to lives as
+ long as the checkpoint.
+
+ Errors: `NUMPACK_PARAMETER` for a place that is not there, or a wrong `info->struct_size`.
+ */
+int32_t numpack_checkpoint_get_info(const numpack_checkpoint *checkpoint,
+                                    size_t index,
+                                    numpack_tensor_info *info);
+
+/*
+ Finds a tensor by its name: `index` takes its place in the list.
+
+ Errors: `NUMPACK_NOT_FOUND`.
+ */
+int32_t numpack_checkpoint_find(const numpack_checkpoint *checkpoint,
+                                const char *name,
+                                size_t *index);
+
+/*
+ Calls `warning` for each thing that was odd about the file so far, though it can be read.
+ */
+int32_t numpack_checkpoint_warnings(const numpack_checkpoint *checkpoint,
+                                    numpack_warning_fn warning,
+                                    void *user);
+
+/*
+ Reads a tensor into `buffer`, whose `size` must be `numpack_tensor_info.nbytes`: its elements in
+ C order, little-endian, conjugation and negation resolved. Its checksum, where the file has one,
+ is compared the first time.
+
+ Errors of this and the following: `NUMPACK_PARAMETER` for a buffer of another size or rows that
+ are not there; `NUMPACK_FORMAT` for a wrong checksum; `NUMPACK_IO`; `NUMPACK_LIMIT` for a tensor
+ that shows far more elements than are stored. After an error the buffer may be filled in part.
+ */
+int32_t numpack_checkpoint_read(const numpack_checkpoint *checkpoint,
+                                size_t index,
+                                void *buffer,
+                                size_t size);
+
+/*
+ Reads `count` rows from row `start` on; rows are the first dimension. `size` must be `count`
+ times the size of a row: `nbytes / shape[0]`.
+ */
+int32_t numpack_checkpoint_read_rows(const numpack_checkpoint *checkpoint,
+                                     size_t index,
+                                     uint64_t start,
+                                     uint64_t count,
+                                     void *buffer,
+                                     size_t size);
+
+/*
+ Points to the bytes of a tensor in the file, mapped as memory: `data` takes where they are, at
+ any address, `nbytes` how many. They are read from the disk as they are touched, and must not
+ be written to. They stay until the checkpoint is freed. No checksum is compared. NULL for a
+ tensor without elements.
+
+ The caller answers for the file: while it is mapped, nobody may change or shorten it; touching
+ what is cut off ends the process by a signal, `SIGBUS`.
+
+ Errors: `NUMPACK_UNSUPPORTED` where the bytes in the file are not those that
+ `numpack_checkpoint_read` gives (a view that steps, a compressed or big-endian file, a tensor in
+ several pieces), or it is no checkpoint of torch: read it instead, and an array of a store by
+ `numpack_array_map`.
+ */
+int32_t numpack_checkpoint_map(const numpack_checkpoint *checkpoint,
+                               size_t index,
+                               const void **data,
+                               size_t *nbytes);
+
+/*
+ The number of the node that is the whole object. Nodes form a graph, not a tree: two keys may
+ lead to one, and a list may contain itself.
+ */
+int32_t numpack_checkpoint_get_root(const numpack_checkpoint *checkpoint, uint32_t *root);
+
+/*
+ Says what a node is. What `node` points to lives as long as the checkpoint.
+
+ Errors: `NUMPACK_PARAMETER` for a number that no node has, or a wrong `node->struct_size`.
+ */
+int32_t numpack_checkpoint_get_node(const numpack_checkpoint *checkpoint,
+                                    uint32_t number,
+                                    numpack_node *node);
+
+/*
+ A child of a node, from 0: `key` takes the number of its key, or `NUMPACK_NO_NODE` where it has
+ none, `value` its own.
+
+ Errors: `NUMPACK_PARAMETER` for a number that no node has, or a child that is not there.
+ */
+int32_t numpack_checkpoint_get_child(const numpack_checkpoint *checkpoint,
+                                     uint32_t number,
+                                     size_t child,
+                                     uint32_t *key,
+                                     uint32_t *value);
+
+/*
+ Writes a dict of `count` tensors as a `.pt` file, which torch loads with `weights_only=True`.
+ Each is stored in C order. The file appears whole or not at all.
+
+ `names` are `count` texts, all different, `views` as many views: of any `NUMPACK_DTYPE_*`,
+ little-endian, with strides that are multiples of an element and not negative, as torch has
+ them. `options` may be NULL.
+
+ Errors: `NUMPACK_PARAMETER`; `NUMPACK_EXISTS`; `NUMPACK_IO`, as on a full disk: what was at the
+ path is then as it was.
+ */
+int32_t numpack_save_torch(const char *path,
+                           const char *const *names,
+                           const numpack_view *views,
+                           size_t count,
+                           const numpack_save_options *options);
 
 /* == Verification ================================================================================ */
 

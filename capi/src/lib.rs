@@ -16,6 +16,9 @@
 //! | `map` | arrays as memory |
 //! | `rows_mut` | arrays as memory to work in |
 //! | `package` | `numpack_package`, packing and unpacking |
+//! | `checkpoint` | `numpack_checkpoint`: the tensors of a file, listed, read and mapped |
+//! | `tree` | the object they are part of, node by node |
+//! | `save` | tensors in memory to a `.pt` file |
 //! | `verify` | what is wrong with a store |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
 //! | `structs` | structs that begin with their size |
@@ -71,6 +74,12 @@ pub mod map;
 pub mod rows_mut;
 
 pub mod package;
+
+pub mod checkpoint;
+
+pub mod tree;
+
+pub mod save;
 
 pub mod verify;
 

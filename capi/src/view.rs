@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use numpack_format::{Rows, View};
-use numpack_interop::Error;
+use numpack_interop::{Borrowed, Error};
 
 use crate::dtype;
 use crate::shell::{self, guard, parameter};
@@ -152,6 +152,60 @@ pub(crate) unsafe fn named<'a>(
 ) -> Result<Vec<(&'a str, View<'a>)>, Error> {
     // SAFETY: the caller's promise.
     let names = unsafe { shell::texts(names, count, "names") }?;
+    // SAFETY: the caller's promise.
+    let views = unsafe { each(views, count) }?;
+    let pair = |(name, at)| {
+        // SAFETY: one of the caller's views.
+        unsafe { view(at) }.map(|view| (name, view))
+    };
+    names.into_iter().zip(views).map(pair).collect()
+}
+
+/// The caller's tensors.
+///
+/// # Safety
+/// As for [`named`].
+pub(crate) unsafe fn tensors<'a>(
+    views: *const numpack_view,
+    count: usize,
+) -> Result<Vec<Borrowed<'a>>, Error> {
+    // SAFETY: the caller's promise.
+    let views = unsafe { each(views, count) }?;
+    // SAFETY: each is one of the caller's views.
+    views.into_iter().map(|at| unsafe { tensor(at) }).collect()
+}
+
+/// One of them.
+///
+/// # Safety
+/// As for [`view`].
+unsafe fn tensor<'a>(from: *const numpack_view) -> Result<Borrowed<'a>, Error> {
+    // SAFETY: the caller's promise.
+    let v = unsafe { structs::read(from) }?;
+    if v.reserved != 0 {
+        return Err(parameter("numpack_view: reserved is not 0".to_owned()));
+    }
+    let (dtype, ndim) = (dtype::required_torch(v.dtype)?, v.ndim as usize);
+    // SAFETY: the caller's promise.
+    let shape = unsafe { shell::slice(v.shape, ndim, "shape") }?;
+    // SAFETY: the caller's promise; any bytes are a valid u8.
+    let data = unsafe { shell::slice(v.data.cast::<u8>(), v.nbytes, "data") }?;
+    let strides = match v.strides.is_null() {
+        true => None,
+        // SAFETY: the caller's promise.
+        false => Some(unsafe { shell::slice(v.strides, ndim, "strides") }?),
+    };
+    Ok(Borrowed { dtype, shape, strides, data, offset: v.offset })
+}
+
+/// Where each of the caller's views is.
+///
+/// # Safety
+/// `views` is NULL or points to `count` views.
+unsafe fn each(
+    views: *const numpack_view,
+    count: usize,
+) -> Result<Vec<*const numpack_view>, Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -159,15 +213,14 @@ pub(crate) unsafe fn named<'a>(
     // SAFETY: there is one at least.
     let step = unsafe { structs::size(views) }?;
     let mut list = Vec::with_capacity(count);
-    for (i, name) in names.into_iter().enumerate() {
+    for i in 0..count {
         // SAFETY: i is below count, and the caller's structs are `step` bytes apart.
         let at = unsafe { views.byte_add(i * step) };
         // SAFETY: as above.
         if unsafe { structs::size(at) }? != step {
             return Err(parameter(format!("numpack_view: struct_size differs in views[{i}]")));
         }
-        // SAFETY: the caller's promise.
-        list.push((name, unsafe { view(at) }?));
+        list.push(at);
     }
     Ok(list)
 }

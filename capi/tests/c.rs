@@ -92,7 +92,7 @@ fn the_example_keeps_rows() {
 }
 
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 5] = ["rules", "store", "writer", "reading", "sharing"];
+const PROGRAMS: [&str; 6] = ["rules", "store", "writer", "reading", "sharing", "checkpoint"];
 
 /// Compiles one of them in a folder.
 fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {

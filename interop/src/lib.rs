@@ -9,6 +9,7 @@
 //! | `stored` | arrays on the disk: a store's, or a package's as it is |
 //! | `store_tree` | a store seen as the object it came from |
 //! | `tensors` | each kind of file, listed and read by the same calls: [`Tensors`] |
+//! | `save` | tensors in memory → `.pt`: [`save_torch`] |
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
 //! | `append` | rows of `.npy` files added to a store: [`append_npy`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
@@ -45,6 +46,7 @@ mod keys;
 mod npy;
 mod progress;
 mod rows;
+mod save;
 mod store_tree;
 mod stored;
 mod summary;
@@ -59,6 +61,7 @@ pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
 pub use npy::Npy;
 pub use numpack_format::Rows;
 pub use progress::{NoProgress, Progress};
+pub use save::{Borrowed, save_torch};
 pub use summary::{Summary, Verified, verify};
 pub use tensors::{Format, TensorInfo, Tensors};
 pub use to_torch::{ToTorch, to_torch_file};

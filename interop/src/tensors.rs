@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
 use torch_pickle::{
-    Checkpoint, Dims, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree,
+    Checkpoint, CrcPolicy, Dims, Node, NodeId, Options, StorageId, Tensor, TensorClass, TensorId,
+    Tree,
 };
 
 use crate::store_tree::{StoreTree, logical};
@@ -91,7 +92,8 @@ pub struct TensorInfo {
     pub requires_grad: bool,
     /// Whether it is a `torch.nn.Parameter`.
     pub parameter: bool,
-    pub(crate) id: TensorId,
+    /// Which tensor of the [tree](Tensors::tree) it is; under several names it is the same.
+    pub id: TensorId,
 }
 
 /// A file with tensors in it, open for reading.
@@ -111,9 +113,18 @@ impl Tensors {
     /// # Errors
     /// When it is none of them, or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Tensors> {
+        Tensors::open_with(path, CrcPolicy::default())
+    }
+
+    /// The same, and says what to do about a checkpoint's checksums.
+    ///
+    /// # Errors
+    /// As [`open`](Tensors::open).
+    pub fn open_with(path: impl AsRef<Path>, crc: CrcPolicy) -> Result<Tensors> {
         let path = path.as_ref();
+        let options = Options::new().crc(crc);
         let source = match Format::of_file(path)? {
-            Format::Torch => Source::Torch(Box::new(Checkpoint::open(path)?)),
+            Format::Torch => Source::Torch(Box::new(Checkpoint::open_with(path, &options)?)),
             stored => Source::Stored(Box::new(StoreTree::new(Stored::open(path, stored)?)?)),
         };
         Ok(Tensors { path: path.to_owned(), source })
@@ -271,6 +282,27 @@ impl Tensors {
     pub fn read(&self, tensor: &TensorInfo, sink: &mut dyn FnMut(&[u8])) -> Result<()> {
         self.stream(tensor.id, &mut |bytes| {
             sink(bytes);
+            Ok(())
+        })
+    }
+
+    /// Reads a tensor into memory the caller has: as [`read`](Tensors::read) hands it on.
+    ///
+    /// # Errors
+    /// As [`read`](Tensors::read), and where `out` is not of [`TensorInfo::nbytes`] bytes.
+    pub fn read_into(&self, tensor: &TensorInfo, out: &mut [u8]) -> Result<()> {
+        if let Source::Torch(checkpoint) = &self.source {
+            return Ok(checkpoint.read_into(tensor.id, out)?);
+        }
+        if out.len() as u64 != tensor.nbytes {
+            let (have, need) = (out.len(), tensor.nbytes);
+            let problem = format!("the buffer has {have} bytes, and {need} are to be read");
+            return Err(Error::Parameter(problem));
+        }
+        let mut at = 0;
+        self.stream(tensor.id, &mut |bytes| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
             Ok(())
         })
     }

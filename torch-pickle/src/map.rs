@@ -5,9 +5,9 @@ use memmap2::Mmap;
 
 use crate::archive::ByteOrder;
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Part, Result};
 use crate::source::Source;
-use crate::{StorageId, StorageType};
+use crate::{StorageId, StorageType, TensorId};
 
 /// A checkpoint's files as memory.
 #[derive(Debug)]
@@ -72,6 +72,35 @@ impl Map {
         bytes.ok_or_else(|| {
             let problem = "the file ends before the record does; it changed after it was opened";
             Error::format(checkpoint.record_path(id), part(), record.offset, problem)
+        })
+    }
+
+    /// The bytes of a tensor's elements, as [`Checkpoint::read_into`] gives them, but with no
+    /// checksum compared.
+    ///
+    /// # Errors
+    /// As [`storage`](Self::storage); and [`Error::Unsupported`] where the elements do not lie one
+    /// after another in C order, or are stored conjugated or negated.
+    pub fn tensor(&self, id: TensorId) -> Result<&[u8]> {
+        let checkpoint = &self.checkpoint;
+        let tensor = checkpoint.tree().tensor(id);
+        let per_item = tensor.dtype.values_per_item();
+        let is_plain = tensor.is_contiguous()
+            && !(tensor.conj && tensor.dtype.is_complex())
+            && !tensor.neg
+            && tensor.offset.is_multiple_of(per_item);
+        let len = tensor.nbytes().unwrap_or(u64::MAX);
+        if len == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.storage(tensor.storage)?;
+        let from = tensor.offset / per_item * tensor.dtype.size() as u64;
+        let range = usize::try_from(from).ok().zip(usize::try_from(len).ok());
+        let found = range.and_then(|(from, len)| bytes.get(from..from.checked_add(len)?));
+        found.filter(|_| is_plain).ok_or_else(|| {
+            let part = Part::Tensor(checkpoint.tensor_name(id).into());
+            let what = "a mapped tensor whose elements are not stored one after another";
+            Error::unsupported(checkpoint.path(), part, None, what, "read it with read_into")
         })
     }
 }
