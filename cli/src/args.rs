@@ -28,6 +28,14 @@ pub(crate) enum Command {
     Verify(PathArgs),
     /// Compare two files; exit status 1 if they differ
     Diff(DiffArgs),
+    /// Say what files would do to whoever unpickles them; exit status 1 if there is danger
+    ///
+    /// Each pickle that can be reached is read, in archives that are damaged or odd too, and each
+    /// global that it mentions is told: known (torch.load takes it with weights_only=True), refused
+    /// (harmless, and weights_only does not take it), unknown, or dangerous. Nothing is executed or
+    /// imported. Exit status 2 if a file, or a part that can hold a pickle, could not be read and
+    /// no danger was found in it.
+    Scan(ScanArgs),
     /// Print rows of a tensor, or write them as a .npy file
     ///
     /// A row is a line: its elements in C order, with a space between. Booleans are 0 and 1.
@@ -145,6 +153,16 @@ pub(crate) struct DiffArgs {
     /// Stop after this many differences
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) max: usize,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ScanArgs {
+    /// The files: checkpoints, pickles, numpy arrays, archives of them
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(clap::Args)]

@@ -2,10 +2,14 @@
 
 use std::io::Write;
 
-use numpack_interop::Tensors;
+use numpack_interop::scanned::Class;
+use numpack_interop::{Format, ScanOptions, ScanReport, Tensors};
 
 use crate::args::PathArgs;
-use crate::{Answer, text, warn};
+use crate::{Answer, scan, text, warn};
+
+/// Names shown for each class.
+const SHOWN: usize = 8;
 
 pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let file = Tensors::open(&args.path)?;
@@ -27,5 +31,29 @@ pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer
         line(label, format!("{n} × {}", text::plain(&class)))?;
         label = "";
     }
+    if file.format() == Format::Torch {
+        let report = numpack_interop::scan(&args.path, &ScanOptions::new())?;
+        let mut label = "globals";
+        for class in [Class::Dangerous, Class::Unknown, Class::Refused, Class::Known] {
+            if let Some(names) = names(&report, class) {
+                line(label, format!("{class}: {names}"))?;
+                label = "";
+            }
+        }
+        line("scan", format!("{}; {}", report.verdict(), scan::weights_only(&report)))?;
+    }
     Ok(Answer::Yes)
+}
+
+/// The names of a class, as far as there is room for them.
+fn names(report: &ScanReport, class: Class) -> Option<String> {
+    let all: Vec<String> = (report.mentions.iter().filter(|m| m.class == class))
+        .map(|m| text::plain(&format!("{}.{}", m.module, m.name)))
+        .collect();
+    let more = match all.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    let shown = &all[..all.len().min(SHOWN)];
+    (!all.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }

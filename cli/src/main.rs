@@ -16,6 +16,7 @@ mod pack;
 mod progress;
 mod rename;
 mod rows;
+mod scan;
 mod store;
 mod text;
 mod verify;
@@ -31,8 +32,10 @@ use args::{Args, Command};
 enum Answer {
     /// Done, or yes.
     Yes,
-    /// No: the files differ, faults were found.
+    /// No: the files differ, faults or dangers were found.
     No,
+    /// Part of it could not be done, and what that is was said already.
+    NotDone,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::NotDone) => ExitCode::from(2),
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("numpack: {}", text::plain(&e.to_string()));
@@ -60,6 +64,7 @@ fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Answer> {
         Command::Info(args) => info::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
+        Command::Scan(args) => scan::run(&args, out),
         Command::Cat(args) => cat::run(&args, out),
         Command::Append(args) => append::run(&args, out),
         Command::Drop(args) => drop::run(&args, out),

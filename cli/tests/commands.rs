@@ -141,6 +141,67 @@ fn a_reader_that_leaves_early_is_no_error() {
 }
 
 #[test]
+fn scan_answers_by_its_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let a = example().to_str().unwrap().to_owned();
+    let bad = path("bad.pkl", b"cos\nsystem\n(S'\x1b[31m'\ntR.");
+    let packed = path("packed.7z", b"7z\xBC\xAF\x27\x1C");
+    expect(0, &["scan", &a]);
+    let out = text(&expect(1, &["scan", &a, &bad]).stdout);
+    assert!(out.contains("checkpoint.pt: clean") && out.contains("bad.pkl: dangerous"), "{out}");
+    assert!(out.contains("dangerous: os.system: ") && out.contains("byte 0, GLOBAL"), "{out}");
+    let out = text(&expect(2, &["scan", &packed]).stdout);
+    assert!(out.contains("not looked into: 7z archive"), "{out}");
+    expect(1, &["scan", &packed, &bad]);
+    let out = expect(2, &["scan", "/no/such/file", &bad]);
+    assert!(text(&out.stdout).contains("dangerous") && !out.stderr.is_empty());
+    expect(2, &["scan"]);
+
+    let out = expect(1, &["scan", "--json", &a, &bad]);
+    let files: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(
+        (&files[0]["verdict"], &files[1]["verdict"]),
+        (&"clean".into(), &"dangerous".into())
+    );
+    assert_eq!(
+        (&files[0]["weights_only"], &files[1]["weights_only"]),
+        (&true.into(), &false.into())
+    );
+    let keys: Vec<&String> = files[1].as_object().unwrap().keys().collect();
+    let expected = [
+        "complete",
+        "containers",
+        "findings",
+        "globals",
+        "left_out",
+        "path",
+        "pickles",
+        "verdict",
+        "weights_only",
+        "weights_only_reason",
+    ];
+    assert_eq!(keys, expected);
+    let global = &files[1]["globals"][0];
+    assert_eq!((&global["module"], &global["name"]), (&"os".into(), &"system".into()));
+    assert_eq!(global["class"], "dangerous");
+    assert_eq!(
+        global["places"][0],
+        serde_json::json!({"pickle": 0, "offset": 0, "opcode": "GLOBAL"})
+    );
+
+    let out = text(&expect(0, &["info", &a]).stdout);
+    assert!(
+        out.contains("torch._utils._rebuild_tensor_v2") && out.contains("scan      clean"),
+        "{out}"
+    );
+}
+
+#[test]
 fn completions_are_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let out = expect(0, &["completions", shell]);

@@ -13,6 +13,7 @@
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
 //! | `append` | rows of `.npy` files added to a store: [`append_npy`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
+//! | [`scan`], [`scanned`] | what a file would do to whoever unpickles it |
 //! | `diff` | what two files disagree on: [`diff`] |
 //! | `keys` | which keys are the same |
 //! | `copy` | bytes from file to file, with their checksum |
@@ -65,7 +66,14 @@ pub use save::{Borrowed, save_torch};
 pub use summary::{Summary, Verified, verify};
 pub use tensors::{Format, TensorInfo, Tensors};
 pub use to_torch::{ToTorch, to_torch_file};
-pub use torch_pickle::CrcPolicy;
+pub use torch_pickle::{CrcPolicy, ScanOptions, ScanReport, scan};
+
+/// What [`scan`] says of a file.
+pub mod scanned {
+    pub use torch_pickle::{
+        Class, FileKind, Finding, Level, Mention, PickleFound, Place, Verdict, WeightsOnly,
+    };
+}
 
 /// The default upper bound of buffers: 100 MiB, as the public numpack package has it. Buffers
 /// stay below 8 MiB all the same.

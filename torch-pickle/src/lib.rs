@@ -71,6 +71,7 @@
 //! | `tree`, `adopt`, `dtype` | the object: nodes, tensors, storages, element types |
 //! | `walk`, `names`, `special`, `same` | finding and naming tensors; what objects are; comparing |
 //! | `checkpoint`, `read`, `whole`, `view`, `resolve`, `verify`, `map` | an open file: its tensors' bytes |
+//! | `scan` | what a file would do to whoever unpickles it, told without doing it |
 //! | `write` | a tree becomes a file |
 
 #![deny(unsafe_code)]
@@ -96,6 +97,7 @@ mod read;
 mod record;
 mod resolve;
 mod same;
+mod scan;
 mod source;
 mod special;
 mod table;
@@ -115,6 +117,10 @@ pub use error::{Error, Part, Result};
 pub use map::Map;
 pub use options::{CrcPolicy, Limits, Options};
 pub use record::Record;
+pub use scan::{
+    Class, FileKind, Finding, Level, Mention, PickleFound, Place, ScanOptions, ScanReport, Verdict,
+    WeightsOnly, scan,
+};
 pub use special::{Kind, NdArray, NumpyDtype, NumpyScalar, Sparse};
 pub use tree::*;
 pub use view::{ReadAt, stream_view};

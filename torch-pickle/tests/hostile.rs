@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::heap::{self, Counting};
 use common::*;
-use torch_pickle::{Checkpoint, CrcPolicy, Error, Limits, Node, Options, TensorId};
+use torch_pickle::{Checkpoint, CrcPolicy, Error, Limits, Node, Options, ScanOptions, TensorId};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -72,7 +72,16 @@ fn exercise(checkpoint: &Checkpoint) {
 }
 
 fn open_and_exercise(name: &str, bytes: &[u8]) -> Result<(), Error> {
+    scanned(name, bytes);
     tamed(name, || open(bytes).map(|c| exercise(&c)))
+}
+
+/// The scanner takes what the reader refuses, in the same bounds.
+fn scanned(name: &str, bytes: &[u8]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let report = tamed(name, || torch_pickle::scan(file.path(), &ScanOptions::new())).unwrap();
+    assert!(report.verdict() < torch_pickle::Verdict::Dangerous, "{name}: {report:?}");
 }
 
 #[track_caller]
@@ -97,6 +106,7 @@ fn given_files() {
             opened.map(|c| exercise(&c)).map_err(|e| (e.to_string(), check_error(&e, &path)))
         });
         counts[usize::from(opened.is_err())] += 1;
+        let _ = tamed(&name, || torch_pickle::scan(&path, &ScanOptions::new())).unwrap();
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let loads = ["align1", "big", "bigmemo", "case_dup", "crczero", "expand0", "hugezip_dim0"];
         let loads = [&loads[..], &["nobyteorder", "tuplebomb", "twoprefix"]].concat();
@@ -554,6 +564,7 @@ fn limits() {
 /// All that can come of one small file: nothing may panic.
 fn survive(bytes: &[u8], file: &std::path::Path) -> bool {
     std::fs::write(file, bytes).unwrap();
+    let _ = torch_pickle::scan(file, &ScanOptions::new()).unwrap();
     match Checkpoint::open(file) {
         Ok(checkpoint) => {
             exercise(&checkpoint);

@@ -32,6 +32,12 @@ pub(crate) const NUMPACK: Environment = Environment {
     size: "about 60 MB",
 };
 
+pub(crate) const SCANNERS: Environment = Environment {
+    name: "scanners",
+    requirements: "xtask/peers/requirements-scanners.txt",
+    size: "about 90 MB",
+};
+
 impl Environment {
     /// Its folder. Another list of requirements or another Python gets another folder.
     pub(crate) fn folder(&self) -> Result<PathBuf> {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::environment::{self, NUMPACK, TEST, TORCH, repository, run};
+use crate::environment::{self, NUMPACK, SCANNERS, TEST, TORCH, repository, run};
 
 /// Whether a missing thing is an error instead of a skip.
 fn is_ci() -> bool {
@@ -19,7 +19,8 @@ fn cargo() -> Command {
 
 /// Fetches what the tests need, or lists it.
 pub(crate) fn setup(dry_run: bool) -> Result<()> {
-    for (environment, needed_by) in [(TEST, "test"), (TORCH, "peers"), (NUMPACK, "peers")] {
+    let all = [(TEST, "test"), (TORCH, "peers"), (NUMPACK, "peers"), (SCANNERS, "peers")];
+    for (environment, needed_by) in all {
         let state = if environment.is_ready()? { "there" } else { "to be fetched" };
         println!(
             "{} for `cargo xtask {needed_by}`: {}, {state}, in {}",
@@ -70,7 +71,8 @@ fn python_tests() -> Result<()> {
     Ok(())
 }
 
-/// Both directions against the real torch, and our stores read by the public numpack.
+/// Both directions against the real torch, our stores read by the public numpack, and files scanned
+/// by the public scanners.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     let stores = std::env::temp_dir().join(format!("numpack-peers-{}", std::process::id()));
@@ -92,6 +94,10 @@ fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
         .args(["-B", "xtask/peers/public_numpack.py", "--numpack"])
         .arg(binary())
         .arg(stores)
+        .current_dir(repository()))?;
+    run(Command::new(SCANNERS.python()?)
+        .args(["-B", "xtask/peers/public_scanners.py", "--numpack"])
+        .arg(binary())
         .current_dir(repository()))
 }
 

@@ -24,6 +24,7 @@ fn main() -> Result<()> {
     for (target, seeds) in [
         ("archive", archives(&scratch)?),
         ("pickle", pickles(&scratch)?),
+        ("scan", scanned(&scratch)?),
         ("metadata", stores(&scratch)?),
         ("bitmap", bitmaps()),
         ("redo", records()),
@@ -52,6 +53,8 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         "side" => SideInfo::decode(bytes).map(|_| ())?,
         // Read by their targets, around what they make up.
         "bitmap" | "redo" | "segments" => {}
+        // Any file can be scanned.
+        "scan" => {}
         "package" => Package::open(scratch.write("seed.npkg", bytes))?.verify()?,
         _ => {
             let store = scratch.path("read.npk");
@@ -211,6 +214,31 @@ fn archives(scratch: &Scratch) -> Result<Seeds> {
         ("no_checksums", stored(Zip::new(), b"little", Method::Stored)),
         ("big_endian", stored(Zip::new(), b"big", Method::Stored)),
         ("deflated", stored(Zip::new(), b"little", Method::Deflated)),
+    ])
+}
+
+/// Pickles that say what they do, hide it, or do nothing; alone and in archives.
+fn scanned(scratch: &Scratch) -> Result<Seeds> {
+    let plain = b"cos\nsystem\n(S'true'\ntR.";
+    let memo = b"\x80\x04\x8c\x06system\x940\x8c\x02os\x94h\x00\x93\x8c\x04true\x85R.";
+    let inner = [b"\x80\x04cpickle\nloads\nC\x19".as_slice(), plain, b"\x85R."].concat();
+    let archive = Zip::new()
+        .add("m/data.pkl", Method::Deflated, b"\x80\x02}.")
+        .add("m/x.pkl", Method::Stored, plain)
+        .add("m/version", Method::Stored, b"3\n")
+        .finish();
+    let array = [
+        b"\x93NUMPY\x01\0\x36\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n".as_slice(),
+        plain,
+    ]
+    .concat();
+    Ok(vec![
+        ("written", written(scratch, &module(2))?),
+        ("protocol_0", plain.to_vec()),
+        ("memo", memo.to_vec()),
+        ("inner", inner),
+        ("archive", archive),
+        ("array", array),
     ])
 }
 

@@ -27,6 +27,8 @@ use crate::record::Record;
 use crate::source::Source;
 use crate::{Options, Tree};
 
+pub(crate) use sniff::folder;
+
 /// What a checkpoint is stored in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

@@ -45,7 +45,7 @@ pub(super) fn unknown(source: &Source, head: &[u8]) -> Error {
 }
 
 /// The error for a folder.
-pub(super) fn folder(path: &Path) -> Error {
+pub(crate) fn folder(path: &Path) -> Error {
     let (what, advice) = if path.join("metadata.npkm").exists() {
         ("a numpack store", "read it as a numpack store")
     } else {

@@ -30,7 +30,7 @@ pub(super) fn string(bytes: Vec<u8>) -> Node {
 }
 
 /// The contents of a quoted literal as Python's `repr` writes it.
-pub(super) fn quoted(line: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn quoted(line: &[u8]) -> Option<Vec<u8>> {
     let line = line.trim_ascii();
     let quote = *line.first().filter(|&&q| q == b'"' || q == b'\'')?;
     let inner = line[1..].strip_suffix(&[quote])?;
@@ -78,7 +78,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
 }
 
 /// Decodes `raw-unicode-escape`: Latin-1, and \u and \U escapes.
-pub(super) fn raw_unicode_escape(line: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn raw_unicode_escape(line: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(line.len());
     let mut i = 0;
     while i < line.len() {
