@@ -129,6 +129,47 @@ pub fn write_transposed(path: &Path, side: u64) -> Result<()> {
     Ok(())
 }
 
+/// The name of the small tensor that [`write_sparse`] writes.
+pub const SMALL: &str = "small";
+/// Elements of it.
+const SMALL_LEN: u64 = 1024;
+
+/// Writes a checkpoint of a tensor of so many bytes that take no room on the disk, and behind it a
+/// small one, of which the length is returned.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_sparse(path: &Path, bytes: u64) -> Result<usize> {
+    let mut tree = Tree::new();
+    let mut items = Vec::new();
+    for (name, numel) in [("large", bytes / 4), (SMALL, SMALL_LEN)] {
+        let storage = add_storage(&mut tree, numel);
+        let tensor = tree.add_tensor(Tensor::contiguous(storage, DType::Float32, &[numel]));
+        items.push((tree.add(Node::Str(name.into())), tree.add(Node::Tensor(tensor))));
+    }
+    let root = tree.add(Node::Dict(Dict { items, ..Dict::default() }));
+    tree.set_root(root);
+    torch_pickle::write(path, &tree, &WriteOptions::new(), &mut Hole(Noise::new()))?;
+    Ok(usize::try_from(SMALL_LEN * 4)?)
+}
+
+/// Leaves a hole for the first storage; nobody compares its checksum.
+struct Hole(Noise);
+
+impl StorageData for Hole {
+    fn write_storage(
+        &mut self,
+        id: StorageId,
+        sink: &mut StorageSink<'_, '_>,
+    ) -> torch_pickle::Result<()> {
+        if id.0 > 0 {
+            return self.0.write_storage(id, sink);
+        }
+        let len = sink.remaining();
+        sink.splice(len, |file, at| file.set_len(at + len).map(|()| 0))
+    }
+}
+
 fn add_storage(tree: &mut Tree, numel: u64) -> StorageId {
     tree.add_storage(Storage {
         key: tree.storages().len().to_string().into(),

@@ -31,6 +31,17 @@ pub fn pytorch_reader(path: &Path) -> Result<usize> {
     Ok(list.len())
 }
 
+/// Lists a `.pt` file with candle-core, and says how many tensors it found.
+///
+/// # Errors
+/// Those of candle-core.
+pub fn candle(path: &Path) -> Result<usize> {
+    let found = candle_core::pickle::read_pth_tensor_info(path, false, None)?;
+    let list: Vec<_> =
+        found.into_iter().map(|t| (t.name, t.dtype, t.layout.shape().dims().to_vec())).collect();
+    Ok(list.len())
+}
+
 /// Lists a `.safetensors` file as the crate's documentation does: mapped, then its header read.
 ///
 /// # Errors

@@ -172,8 +172,8 @@ impl Checkpoint {
 
     /// The archive's directory, where the checkpoint is a single zip archive.
     pub fn archive(&self) -> Option<&Archive> {
-        match &self.inner.inputs[..] {
-            [input] => input.archive.as_ref(),
+        match (self.inner.container, &self.inner.inputs[..]) {
+            (Container::Zip | Container::TorchScript, [input]) => input.archive.as_ref(),
             _ => None,
         }
     }

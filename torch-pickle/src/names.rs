@@ -65,16 +65,16 @@ fn push_repr(tree: &Tree, id: NodeId, out: &mut String) {
             Node::Int(n) => push_display(out, n),
             Node::BigInt(bytes) => push_big(bytes, out),
             Node::Float(f) => push_float(*f, out),
-            Node::Str(text) => push_quoted(text.chars(), out),
+            Node::Str(text) => push_quoted(text.chars().map(u32::from), is_printable, out),
             Node::SurrogateStr(bytes) => {
                 // A character has four bytes at the most.
-                let shown = &bytes[..bytes.len().min(4 * LONGEST)];
-                push_quoted(String::from_utf8_lossy(shown).chars(), out);
+                let points = code_points(&bytes[..bytes.len().min(4 * LONGEST)]);
+                push_quoted(points.into_iter(), is_printable, out);
             }
             Node::Bytes(bytes) => {
                 out.push('b');
-                let escaped = bytes.iter().take(LONGEST).map(|&b| char::from(b));
-                push_quoted(escaped, out);
+                let bytes = bytes.iter().take(LONGEST).map(|&b| u32::from(b));
+                push_quoted(bytes, |c| c.is_ascii() && !c.is_control(), out);
             }
             Node::Tuple(items) => {
                 todo.push(Todo::Text(if items.len() == 1 { ",)" } else { ")" }));
@@ -104,25 +104,58 @@ fn push_display(out: &mut String, value: &dyn std::fmt::Display) {
     let _ = write!(out, "{value}");
 }
 
-fn push_quoted(text: impl Iterator<Item = char> + Clone, out: &mut String) {
+fn push_quoted(
+    text: impl Iterator<Item = u32> + Clone,
+    is_shown: impl Fn(char) -> bool,
+    out: &mut String,
+) {
     let text = text.take(LONGEST);
-    let has = |c: char| text.clone().any(|t| t == c);
+    let has = |c: char| text.clone().any(|t| t == u32::from(c));
     let quote = if has('\'') && !has('"') { '"' } else { '\'' };
     out.push(quote);
-    for c in text.clone() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c == quote => out.extend(['\\', c]),
-            c if c.is_control() || ('\u{80}'..='\u{ff}').contains(&c) => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
+    for n in text.clone() {
+        match char::from_u32(n) {
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(c) if c == quote => out.extend(['\\', c]),
+            Some(c) if is_shown(c) => out.push(c),
+            _ => {
+                let _ = match n {
+                    0..0x100 => write!(out, "\\x{n:02x}"),
+                    0x100..0x1_0000 => write!(out, "\\u{n:04x}"),
+                    _ => write!(out, "\\U{n:08x}"),
+                };
             }
-            c => out.push(c),
         }
     }
     out.push(quote);
+}
+
+/// The code points of UTF-8 in which lone surrogates stand too, as three bytes each.
+fn code_points(bytes: &[u8]) -> Vec<u32> {
+    let mut points = Vec::new();
+    for &byte in bytes {
+        match (byte, points.last_mut()) {
+            (0x80..0xC0, Some(last)) => *last = *last << 6 | u32::from(byte & 0x3F),
+            (0xF0.., _) => points.push(u32::from(byte & 0x07)),
+            (0xE0.., _) => points.push(u32::from(byte & 0x0F)),
+            (0xC0.., _) => points.push(u32::from(byte & 0x1F)),
+            _ => points.push(byte.into()),
+        }
+    }
+    points
+}
+
+/// Whether Python's `repr()` shows a character as it is.
+fn is_printable(c: char) -> bool {
+    // Rust's own table, which takes a character that joins the one before it for printable only
+    // where there is one.
+    let mut bytes = [b'a', 0, 0, 0, 0];
+    let len = 1 + c.encode_utf8(&mut bytes[1..]).len();
+    let text = std::str::from_utf8(&bytes[..len]).unwrap_or_default();
+    c == ' ' || c == '\'' || c == '"' || text.escape_debug().eq(text.chars())
 }
 
 /// A float as Python writes it: the shortest digits that give it back, with an exponent below 1e-4

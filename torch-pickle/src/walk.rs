@@ -271,6 +271,14 @@ impl<'t> TensorNames<'t> {
         names
     }
 
+    /// Each tensor below `root` under each of its names from there; `None` where there are more
+    /// than `max_names`, or they take more than 128 bytes each.
+    pub fn all_names(&mut self, root: NodeId, max_names: usize) -> Option<Vec<(String, NodeId)>> {
+        let bytes = max_names.saturating_mul(BYTES_PER_NAME).max(LEAST_BYTES);
+        let mut walk = self.walk(false, max_names, bytes);
+        walk.run(root).ok().map(|()| walk.names)
+    }
+
     fn walk(&mut self, once: bool, max_names: usize, max_bytes: usize) -> Walk<'_, 't> {
         self.known.walks += 1;
         Walk {

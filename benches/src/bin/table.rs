@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use numpack_benches::rows::{changes, convert, gather, memory, open, store, zip};
+use numpack_benches::rows::{changes, convert, gather, memory, open, read, store, zip};
 use numpack_benches::table::Table;
 use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
 
@@ -46,6 +46,8 @@ enum Group {
     Open,
     /// Opening and listing the checkpoint of tiny tensors
     Many,
+    /// Reading tensors of a checkpoint, and the memory that listing one takes
+    Read,
     /// Conversions of tiny tensors, both ways
     Tiny,
     /// Our archive writer beside the zip crate's
@@ -63,6 +65,9 @@ fn main() -> Result<()> {
     if let [_, child, input, output] = &words[..] {
         if child == memory::CHILD {
             return memory::child(Path::new(input), Path::new(output));
+        }
+        if child == read::CHILD {
+            return read::child(Path::new(input));
         }
         if child == changes::CHILD {
             return changes::child(Path::new(input), &output.to_string_lossy());
@@ -84,11 +89,12 @@ fn main() -> Result<()> {
         Group::ToTorch,
         Group::Memory,
         Group::Open,
+        Group::Read,
         Group::Zip,
         Group::Store,
         Group::Changes,
     ]);
-    let tiny = wants(&[Group::Many, Group::Tiny, Group::Zip]);
+    let tiny = wants(&[Group::Many, Group::Read, Group::Tiny, Group::Zip]);
     // Stores of tiny tensors: the input, two to compare, and one output; on the disk also the
     // emptied files of the others, those of the large store among them.
     let store = if tiny { settings.tensors as u64 } else { 0 };
@@ -122,6 +128,12 @@ fn main() -> Result<()> {
     }
     if wants(&[Group::Many]) {
         open::many(&disk, s, &mut table)?;
+    }
+    if wants(&[Group::Read]) {
+        read::one(&disk, s, &mut table)?;
+        read::warm(&tmpfs, s, &mut table)?;
+        read::warm(&disk, s, &mut table)?;
+        read::list_memory(&tmpfs, s, &mut table)?;
     }
     if wants(&[Group::Tiny]) {
         convert::tiny(&tmpfs, s, &mut table)?;

@@ -5,5 +5,6 @@ pub mod convert;
 pub mod gather;
 pub mod memory;
 pub mod open;
+pub mod read;
 pub mod store;
 pub mod zip;

@@ -21,7 +21,15 @@ const MORE: usize = 5;
 pub fn large(place: &Place, s: &Settings, table: &mut Table) -> Result<()> {
     let path = data::large(place, s)?;
     let what = format!("open and list {} tensors, {} MiB", data::LARGE_TENSORS, s.size >> 20);
-    open(place, &path, data::LARGE_TENSORS, &what, s.pairs * MORE, Duration::from_millis(1), table)
+    open(
+        place,
+        &path,
+        data::LARGE_TENSORS,
+        &what,
+        s.pairs * MORE,
+        Duration::from_micros(500),
+        table,
+    )
 }
 
 /// The checkpoint of tiny tensors.
@@ -31,7 +39,7 @@ pub fn large(place: &Place, s: &Settings, table: &mut Table) -> Result<()> {
 pub fn many(place: &Place, s: &Settings, table: &mut Table) -> Result<()> {
     let path = data::tiny(place, s)?;
     let what = format!("open and list {} tensors", s.tensors);
-    open(place, &path, s.tensors, &what, s.pairs, Duration::from_millis(100), table)
+    open(place, &path, s.tensors, &what, s.pairs, Duration::from_millis(60), table)
 }
 
 fn open(
@@ -57,6 +65,10 @@ fn open(
             table.push(Row::alone(what, median(&repeat(n, ours)?), reason, bound));
         }
     }
+
+    let theirs = || time(|| exactly(tensors, peers::candle(path)?));
+    let pairs = Pairs::measure(n, ours, theirs)?;
+    table.push(Row::pairs(what, "candle-core", &pairs, bound));
 
     let equal = place.join("equal.safetensors");
     peers::write_safetensors(path, &equal)?;

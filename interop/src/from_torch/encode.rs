@@ -165,14 +165,16 @@ impl<'a> Encoder<'a> {
         if self.is_left_out(id) {
             return Ok(());
         }
-        let names = unique_names(self.paths.first_names(id));
-        self.names_given += names.len();
-        if self.names_given > MAX_NAMES {
+        // Under each of its names, as in a state dict: tied weights have several.
+        let left = MAX_NAMES - self.names_given;
+        let Some(names) = self.paths.all_names(id, left) else {
             return Err(format!(
                 "objects of unknown classes name their tensors more than {MAX_NAMES} times; \
                  select a part by its key"
             ));
-        }
+        };
+        let names = unique_names(names);
+        self.names_given += names.len();
         let mut pairs = Vec::with_capacity(names.len());
         for (name, node) in names {
             pairs.push((self.items.len() as NodeRef, node));

@@ -40,6 +40,27 @@ const KNOWN: &[(&str, &[&str])] = &[
 /// Functions by which NumPy's arrays, scalars and types are rebuilt.
 const NUMPY: &[&str] = &["_reconstruct", "_frombuffer", "scalar", "dtype", "ndarray"];
 
+/// The classes of NumPy's scalars, which name an element type.
+const NUMPY_TYPES: &[&str] = &[
+    "bool",
+    "bool_",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+    "str_",
+    "bytes_",
+];
+
 /// What becomes of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
@@ -79,6 +100,7 @@ fn is_known(global: &Global) -> bool {
     let (module, name) = (&*global.module, &*global.name);
     let numpy = module == "numpy" || module.starts_with("numpy.");
     (numpy && NUMPY.contains(&name))
+        || (module == "numpy" && NUMPY_TYPES.contains(&name))
         || KNOWN.iter().any(|(m, names)| *m == module && names.contains(&name))
         || (module == "builtins"
             && [

@@ -103,7 +103,11 @@ impl<'t> Index<'t> {
     fn class(&self, id: NodeId) -> &'t str {
         let Node::Object(object) = self.tree.node(id) else { return "" };
         match self.tree.node(object.callable) {
-            Node::Global(global) if global.module.starts_with("torch.distributed.checkpoint") => {
+            Node::Global(global)
+                // The second is what torch 1.13 calls it.
+                if global.module.starts_with("torch.distributed.checkpoint")
+                    || global.module.starts_with("torch.distributed._shard.checkpoint") =>
+            {
                 &global.name
             }
             _ => "",
@@ -234,7 +238,7 @@ impl Builder<'_> {
         stored: &Items<'_>,
     ) -> Result<NodeId> {
         let shape = index.size_of(id, "size")?;
-        let (dtype, requires_grad) = self.properties(index, name, id)?;
+        let dtype = self.element_type(index, name, id)?;
         let Some(Node::List(chunks)) = index.attribute(id, "chunks").map(|c| index.tree.node(c))
         else {
             return index.fail(format!("the chunks of {name:?} were expected to be a list"));
@@ -265,30 +269,45 @@ impl Builder<'_> {
             numel,
         };
         let storage = tree.add_storage(storage);
-        let tensor = Tensor { requires_grad, ..Tensor::contiguous(storage, dtype, &shape) };
-        let tensor = tree.add_tensor(tensor);
+        let tensor = tree.add_tensor(Tensor::contiguous(storage, dtype, &shape));
         self.all.places.push(Place::pieces(pieces));
         Ok(tree.add(Node::Tensor(tensor)))
     }
 
-    /// The type of a tensor, and whether it wants gradients.
-    fn properties(&self, index: &Index<'_>, name: &str, id: NodeId) -> Result<(DType, bool)> {
+    /// The type of a tensor. Its other properties torch does not bring back either.
+    fn element_type(&self, index: &Index<'_>, name: &str, id: NodeId) -> Result<DType> {
         let properties = index.attribute(id, "properties").map(|p| index.tree.node(p));
         let state = match properties {
             Some(Node::Object(object)) => object.state.map(|s| index.tree.node(s)),
             _ => None,
         };
-        let Some(Node::Tuple(state)) = state else {
-            return index.fail(format!("the properties of {name:?} are missing"));
+        let first = match state {
+            Some(Node::Tuple(state)) => state.first().copied(),
+            // Torch 1.13 has no state of its own for it.
+            Some(Node::Dict(_)) => properties_of(index, id),
+            _ => None,
         };
-        let dtype = match state.first().map(|&d| index.tree.node(d)) {
+        let dtype = match first.map(|d| index.tree.node(d)) {
             Some(Node::Global(g)) if &*g.module == "torch" => DType::from_name(&g.name),
             _ => None,
         };
-        let grad = state.get(2).is_some_and(|&g| *index.tree.node(g) == Node::Bool(true));
         match dtype {
-            Some(dtype) if dtype.values_per_item() == 1 => Ok((dtype, grad)),
-            _ => index.fail(format!("the element type of {name:?} is not known")),
+            // What a quantised tensor is scaled by is nowhere in the folder.
+            Some(dtype) if dtype.values_per_item() == 1 && !dtype.name().starts_with('q') => {
+                Ok(dtype)
+            }
+            Some(dtype) => {
+                let what = format!("{name:?} is {dtype}, which such a folder does not describe");
+                let part = Part::Pickle("metadata".into());
+                Err(Error::unsupported(
+                    index.path,
+                    part,
+                    None,
+                    what,
+                    "torch does not load it either",
+                ))
+            }
+            None => index.fail(format!("the element type of {name:?} is not known")),
         }
     }
 
@@ -350,6 +369,11 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// The element type among the properties of a tensor, as torch 1.13 has them.
+fn properties_of(index: &Index<'_>, id: NodeId) -> Option<NodeId> {
+    index.attribute(index.attribute(id, "properties")?, "dtype")
 }
 
 /// A step on the way to a value.

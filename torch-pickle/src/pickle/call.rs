@@ -24,6 +24,10 @@ pub(super) enum Known {
     Parameter,
     ParameterWithState,
     FromType,
+    /// `torch.jit._pickle`: a list, or a value with the name of its type.
+    Script,
+    /// `copyreg._reconstructor`: what protocols 0 and 1 have in place of NEWOBJ.
+    Reconstructor,
 }
 
 impl Known {
@@ -45,6 +49,12 @@ impl Known {
             ("torch._utils", "_rebuild_parameter") => Known::Parameter,
             ("torch._utils", "_rebuild_parameter_with_state") => Known::ParameterWithState,
             ("torch._tensor", "_rebuild_from_type_v2") => Known::FromType,
+            (
+                "torch.jit._pickle",
+                "build_intlist" | "build_tensorlist" | "build_doublelist" | "build_boollist"
+                | "restore_type_tag",
+            ) => Known::Script,
+            ("copyreg", "_reconstructor") => Known::Reconstructor,
             _ => return None,
         })
     }
@@ -72,6 +82,8 @@ impl Machine<'_> {
             Some(known) if known.makes_tensor() => Some(self.rebuild_tensor(known, args)?),
             Some(Known::Parameter | Known::ParameterWithState) => self.rebuild_parameter(args)?,
             Some(Known::FromType) => self.rebuild_from_type(args)?,
+            Some(Known::Script) => self.first_of(args),
+            Some(Known::Reconstructor) => self.reconstruct(args)?,
             Some(known) => self.builtin(known, args)?,
             None => None,
         };
@@ -82,6 +94,39 @@ impl Machine<'_> {
                 self.alloc(Node::Object(Box::new(object)))
             }
         }
+    }
+
+    /// The first of the arguments, which stands for the whole.
+    fn first_of(&mut self, args: NodeId) -> Option<NodeId> {
+        let Node::Tuple(items) = self.tree.node(args) else { return None };
+        let first = *items.first()?;
+        self.pin(first);
+        Some(first)
+    }
+
+    /// `_reconstructor(cls, base, state)`: `base.__new__(cls, state)`, and `None` for a base other
+    /// than `object`, `list` and `dict`.
+    fn reconstruct(&mut self, args: NodeId) -> Result<Option<NodeId>, Fault> {
+        let Node::Tuple(items) = self.tree.node(args) else { return Ok(None) };
+        let [class, base, state] = items[..] else { return Ok(None) };
+        let base = match self.tree.node(base) {
+            Node::Global(global) if &*global.module == "builtins" => global.name.clone(),
+            _ => return Ok(None),
+        };
+        let mut object = new_object(Construct::New, class, class);
+        match (&*base, self.tree.node(state)) {
+            ("object", Node::None) => {}
+            ("list", Node::List(items)) => object.appended.clone_from(items),
+            ("dict", Node::Dict(dict)) if !dict.ordered => object.items.clone_from(&dict.items),
+            _ => return Ok(None),
+        }
+        let parts = object.appended.iter().copied();
+        let parts = parts.chain(object.items.iter().flat_map(|&(k, v)| [k, v]));
+        let parts: Vec<NodeId> = parts.chain([class]).collect();
+        self.charge(parts.len() as u64)?;
+        parts.into_iter().for_each(|id| self.pin(id));
+        object.args = self.empty_tuple()?;
+        self.alloc(Node::Object(Box::new(object))).map(Some)
     }
 
     /// `cls.__new__(cls, *args)`.
