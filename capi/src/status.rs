@@ -53,7 +53,8 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::Io { .. } | Error::Torch(T::Io { .. }) | Error::NumPack(N::Io { .. }) => NUMPACK_IO,
         Error::Torch(T::Unsupported { .. })
         | Error::NumPack(N::Unsupported { .. })
-        | Error::Unsupported { .. } => NUMPACK_UNSUPPORTED,
+        | Error::Unsupported { .. }
+        | Error::Shared { .. } => NUMPACK_UNSUPPORTED,
         Error::Torch(T::Parameter { .. })
         | Error::NumPack(N::Parameter { .. })
         | Error::Name { .. }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::bail;
-use numpack_interop::{Npy, append_npy};
+use numpack_interop::{Format, Npy, Tensors, append_npy};
 
 use crate::args::{AppendArgs, ProgressMode};
 use crate::progress::Bar;
@@ -20,7 +20,8 @@ pub(crate) fn run(args: &AppendArgs, out: &mut dyn Write) -> anyhow::Result<Answ
     let (names, files): (Vec<String>, Vec<&str>) =
         pairs.iter().map(|[array, file]| (array.clone(), &file[..])).unzip();
     let arrays = store::array_names(&args.store.store, &names)?;
-    let files = files.into_iter().map(open).collect::<numpack_interop::Result<Vec<_>>>()?;
+    let files = names.iter().zip(files).map(|(name, file)| open(name, file));
+    let files = files.collect::<numpack_interop::Result<Vec<_>>>()?;
 
     let mut writer = store::open(&args.store)?;
     // From here on Ctrl-C gives up the whole change; before, it may end the wait at once.
@@ -38,6 +39,19 @@ pub(crate) fn run(args: &AppendArgs, out: &mut dyn Write) -> anyhow::Result<Answ
     Ok(Answer::Yes)
 }
 
-fn open(file: &str) -> numpack_interop::Result<Npy> {
-    if file == "-" { Npy::from_reader("standard input", io::stdin()) } else { Npy::open(file) }
+/// The rows in a file. Of one that holds several tensors it is the one that is called as the
+/// array is, unless there is only one.
+fn open(array: &str, file: &str) -> numpack_interop::Result<Npy> {
+    if file == "-" {
+        return Npy::from_reader("standard input", io::stdin());
+    }
+    if !matches!(Format::of_file(file)?, Format::Npz | Format::SafeTensors) {
+        return Npy::open(file);
+    }
+    let tensors = Tensors::open(file)?;
+    let name = match &tensors.list()?[..] {
+        [only] => only.name.clone(),
+        _ => array.to_owned(),
+    };
+    Npy::from_tensors(tensors, &name)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Convert a checkpoint to a store, or a store to a checkpoint
+    /// Convert tensors from one kind of file to another
     Convert(ConvertArgs),
     /// List the tensors of a file
     Ls(LsArgs),
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Floats are the shortest decimals that read back as the same number; float16, bfloat16 and
     /// float8 are shown as the float32 that they equal. Complex numbers are a+bj.
     Cat(CatArgs),
-    /// Add rows from .npy files to arrays of a store
+    /// Add rows from .npy, .npz and .safetensors files to arrays of a store
     ///
     /// All arrays get their rows in one commit, or none does. Element type and all dimensions but
     /// the first must be those of the array.
@@ -71,24 +71,26 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct PathArgs {
-    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
+    /// A checkpoint (.pt), a store (.npk), a package (.npkg), or a .safetensors, .npy or .npz
+    /// file, told apart by content
     pub(crate) path: PathBuf,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct ConvertArgs {
-    /// The file to read: a checkpoint (.pt, .pth, .bin, .ckpt), a store (.npk) or a package
-    /// (.npkg), told apart by content
+    /// The file to read: a checkpoint (.pt, .pth, .bin, .ckpt), a store (.npk), a package (.npkg),
+    /// or a .safetensors, .npy or .npz file, told apart by content
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// The file to write: .npk makes a store; .pt, .pth, .bin and .ckpt make a checkpoint
+    /// The file to write: .npk makes a store; .pt, .pth, .bin and .ckpt make a checkpoint;
+    /// .safetensors, .npy and .npz make what they say
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// Convert only what stands at this key of the checkpoint: the key as it is, or a dotted path
+    /// Convert only what stands at this key of the object: the key as it is, or a dotted path
     /// (model.encoder.weight)
     #[arg(long, value_name = "K")]
     pub(crate) key: Option<String>,
-    /// Export only these arrays of the store, as a flat dict in this order
+    /// Export only these arrays or tensors, as a flat dict in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) names: Option<Vec<String>>,
     /// Replace an existing store or file (never any other folder)
@@ -103,6 +105,10 @@ pub(crate) struct ConvertArgs {
     /// Give each view an array of its own instead of keeping the storage they share
     #[arg(long)]
     pub(crate) compact_views: bool,
+    /// Write tensors that share memory once for each name into a .safetensors or .npz file, which
+    /// cannot say that they do
+    #[arg(long)]
+    pub(crate) copy_shared: bool,
     /// Carry over objects of unknown classes too; torch loads them only with weights_only=False
     #[arg(long)]
     pub(crate) keep_objects: bool,
@@ -134,7 +140,8 @@ pub(crate) enum Crc {
 
 #[derive(clap::Args)]
 pub(crate) struct LsArgs {
-    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
+    /// A checkpoint (.pt), a store (.npk), a package (.npkg), or a .safetensors, .npy or .npz
+    /// file, told apart by content
     pub(crate) path: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -167,7 +174,8 @@ pub(crate) struct ScanArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct CatArgs {
-    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
+    /// A checkpoint (.pt), a store (.npk), a package (.npkg), or a .safetensors, .npy or .npz
+    /// file, told apart by content
     pub(crate) path: PathBuf,
     /// The tensor, by the name that ls shows; '' where it is the whole object
     pub(crate) array: String,
@@ -193,8 +201,8 @@ pub(crate) struct StoreArgs {
 pub(crate) struct AppendArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
-    /// An array, and the .npy file with its new rows (- reads the standard input); more pairs may
-    /// follow
+    /// An array, and the .npy file with its new rows (- reads one from the standard input), or the
+    /// .npz or .safetensors file that has them under the same name; more pairs may follow
     #[arg(required = true, num_args = 2.., value_names = ["ARRAY", "FILE"])]
     pub(crate) pairs: Vec<String>,
 }

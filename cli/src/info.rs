@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use numpack_interop::scanned::Class;
-use numpack_interop::{Format, ScanOptions, ScanReport, Tensors};
+use numpack_interop::{Container, Format, ScanOptions, ScanReport, Tensors};
 
 use crate::args::PathArgs;
 use crate::{Answer, scan, text, warn};
@@ -31,7 +31,15 @@ pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer
         line(label, format!("{n} × {}", text::plain(&class)))?;
         label = "";
     }
-    if file.format() == Format::Torch {
+    let mut label = "metadata";
+    for (key, value) in s.metadata {
+        line(label, text::plain(&format!("{key} = {value}")))?;
+        label = "";
+    }
+    // Of a folder or an index each file is to be scanned by itself.
+    let several = [Container::Shards, Container::Distributed];
+    let is_one_file = file.checkpoint().is_some_and(|c| !several.contains(&c.container()));
+    if file.format() == Format::Torch && is_one_file {
         let report = numpack_interop::scan(&args.path, &ScanOptions::new())?;
         let mut label = "globals";
         for class in [Class::Dangerous, Class::Unknown, Class::Refused, Class::Known] {

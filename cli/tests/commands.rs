@@ -31,6 +31,38 @@ fn the_main_job_as_the_readme_has_it() {
 }
 
 #[test]
+fn the_neighbours_go_in_and_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let a = example().to_str().unwrap().to_owned();
+    let (st, npk) = (path("m.safetensors"), path("m.npk"));
+    let out = expect(2, &["convert", "--key", "model", &a, &st]);
+    assert!(text(&out.stderr).contains("--copy-shared writes each"), "{}", text(&out.stderr));
+    expect(0, &["convert", "--key", "model", "--copy-shared", &a, &st]);
+    assert!(text(&expect(0, &["info", &st]).stdout).contains("format = pt"));
+    expect(0, &["verify", &st]);
+    expect(0, &["convert", &st, &npk]);
+    for (from, to) in [("m.npk", "m.npz"), ("m.npz", "m.pt"), ("m.pt", "again.safetensors")] {
+        expect(0, &["convert", &path(from), &path(to)]);
+        expect(0, &["diff", &npk, &path(to)]);
+        let listing = expect(0, &["ls", "--json", &path(to)]).stdout;
+        let listing: serde_json::Value = serde_json::from_slice(&listing).unwrap();
+        assert_eq!(listing["format"], to.rsplit('.').next().unwrap());
+    }
+    assert_eq!(std::fs::read(path("again.safetensors")).unwrap(), std::fs::read(&st).unwrap());
+    let again = expect(2, &["convert", &npk, &st]);
+    assert!(text(&again.stderr).contains("--overwrite"), "{}", text(&again.stderr));
+    let (row, bias) = (path("row.npy"), "hidden.bias");
+    expect(0, &["convert", "--names", bias, &npk, &row]);
+    expect(0, &["append", &npk, bias, &row, "norm.bias", &path("m.npz")]);
+    let shown = |path: &str, name: &str| text(&expect(0, &["cat", path, name]).stdout);
+    let twice = |name: &str| shown(&st, name).repeat(2);
+    assert_eq!(shown(&npk, bias), twice(bias));
+    assert_eq!(shown(&npk, "norm.bias"), twice("norm.bias"));
+    assert!(text(&expect(2, &["rename", &st, bias, "x"]).stderr).contains("it is no store"));
+}
+
+#[test]
 fn ls_prints_the_schema() {
     let a = example();
     let out = expect(0, &["ls", "--json", "--sha256", a.to_str().unwrap()]);

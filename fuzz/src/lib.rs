@@ -15,3 +15,8 @@ pub use package::with_checksum;
 pub use scratch::Scratch;
 pub use store_input::{StoreInput, complete};
 pub use zip::{Method, Zip, checkpoint};
+
+/// What the first byte of an input says it is.
+pub fn neighbour_suffix(kind: u8) -> &'static str {
+    ["npy", "npz", "safetensors"][usize::from(kind % 3)]
+}

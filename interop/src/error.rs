@@ -50,6 +50,22 @@ pub enum Error {
         /// What it is, and what is read.
         message: String,
     },
+    /// Two tensors show the same bytes, and the format to be written cannot say so.
+    #[error(
+        "{}: tensors {first:?} and {second:?} share memory, which {format} files cannot say; have \
+         shared ones copied, or choose the names to write",
+        path.display()
+    )]
+    Shared {
+        /// The file that is read.
+        path: PathBuf,
+        /// One of them.
+        first: String,
+        /// Another.
+        second: String,
+        /// The suffix of the format.
+        format: &'static str,
+    },
     /// An option or argument that cannot be.
     #[error("{0}")]
     Parameter(String),
@@ -78,6 +94,17 @@ impl From<numpack_format::Error> for Error {
 }
 
 impl Error {
+    /// A file that is not what it claims to be.
+    pub(crate) fn damaged(path: &Path, problem: impl Into<String>) -> Error {
+        Error::Torch(torch_pickle::Error::Format {
+            file: path.to_owned(),
+            part: torch_pickle::Part::File,
+            offset: None,
+            problem: problem.into(),
+            advice: "copy it again, or save it anew",
+        })
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Error {
         if is_cancelled(&source) {
             return Error::Cancelled;

@@ -1,15 +1,20 @@
 //! Tensors between a PyTorch `.pt` file and a NumPack store: streaming, without loss, and without
-//! PyTorch or Python. Rows out of either, and from `.npy` files into a store.
+//! PyTorch or Python. The same from and to the neighbours of `.pt`: `.safetensors`, `.npy` and
+//! `.npz` files. Rows out of any of them, and from `.npy` files into a store.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`dtype`] | the exchange element type and the tables to both formats |
 //! | `from_torch` | `.pt` → store: [`from_torch_file`] |
 //! | `to_torch` | store → `.pt`: [`to_torch_file`] |
+//! | `neighbours` | `.safetensors`, `.npy` and `.npz` files, read as checkpoints |
+//! | `export` | any file → one of these: [`export_file`] |
+//! | `supply` | the bytes of tensors, from any file to whatever takes them |
 //! | `stored` | arrays on the disk: a store's, or a package's as it is |
 //! | `store_tree` | a store seen as the object it came from |
 //! | `tensors` | each kind of file, listed and read by the same calls: [`Tensors`] |
 //! | `save` | tensors in memory → `.pt`: [`save_torch`] |
+//! | `pull` | a tensor as something to be read |
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
 //! | `append` | rows of `.npy` files added to a store: [`append_npy`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
@@ -42,15 +47,19 @@ mod copy;
 mod diff;
 pub mod dtype;
 mod error;
+mod export;
 mod from_torch;
 mod keys;
+mod neighbours;
 mod npy;
 mod progress;
+mod pull;
 mod rows;
 mod save;
 mod store_tree;
 mod stored;
 mod summary;
+mod supply;
 mod tensors;
 mod text;
 mod to_torch;
@@ -58,6 +67,7 @@ mod to_torch;
 pub use append::append_npy;
 pub use diff::{Difference, diff};
 pub use error::{Error, Result};
+pub use export::{Export, export_file};
 pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
 pub use npy::Npy;
 pub use numpack_format::Rows;
@@ -66,7 +76,7 @@ pub use save::{Borrowed, save_torch};
 pub use summary::{Summary, Verified, verify};
 pub use tensors::{Format, TensorInfo, Tensors};
 pub use to_torch::{ToTorch, to_torch_file};
-pub use torch_pickle::{CrcPolicy, ScanOptions, ScanReport, scan};
+pub use torch_pickle::{Container, CrcPolicy, ScanOptions, ScanReport, scan};
 
 /// What [`scan`] says of a file.
 pub mod scanned {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use numpack_format::{DType, Rows};
 
 use crate::dtype::{is_native, stored_form};
+use crate::pull::Pull;
 use crate::rows::put;
 use crate::{Error, Result, TensorInfo, Tensors};
 
@@ -56,21 +57,29 @@ impl Tensors {
         if let Some(first) = shape.first_mut() {
             *first = count;
         }
-        put(out, &header(stored_form(dtype).0, &shape))?;
+        put(out, &header(stored_form(dtype).0, &shape, false))?;
         self.write_rows(tensor, rows, &mut |bytes| out.write_all(bytes))
     }
 }
 
-/// The header of an array in C order, little-endian.
-fn header(dtype: DType, shape: &[u64]) -> Vec<u8> {
+/// NumPy leaves room for the first dimension to grow to this many digits, so that rows can be added
+/// in place.
+const GROWTH_DIGITS: usize = 21;
+
+/// The header of a little-endian array, byte for byte as NumPy 2 writes it.
+pub(crate) fn header(dtype: DType, shape: &[u64], fortran_order: bool) -> Vec<u8> {
     let dims: Vec<String> = shape.iter().map(u64::to_string).collect();
     // Python's tuple of one has a comma.
     let comma = if dims.len() == 1 { "," } else { "" };
     let mut text = format!(
-        "{{'descr': '{}', 'fortran_order': False, 'shape': ({}{comma}), }}",
+        "{{'descr': '{}', 'fortran_order': {}, 'shape': ({}{comma}), }}",
         descr(dtype),
+        if fortran_order { "True" } else { "False" },
         dims.join(", ")
     );
+    let grows = if fortran_order { dims.last() } else { dims.first() };
+    let room = grows.map_or(0, |digits| GROWTH_DIGITS.saturating_sub(digits.len()));
+    text.push_str(&" ".repeat(room));
     let start = MAGIC.len() + 4;
     let padded = (start + text.len() + 1).next_multiple_of(64);
     text.push_str(&" ".repeat(padded - start - text.len() - 1));
@@ -129,8 +138,39 @@ impl Npy {
     /// As [`open`](Npy::open).
     pub fn from_reader(name: impl Into<PathBuf>, mut reader: impl Read + 'static) -> Result<Npy> {
         let path = name.into();
-        let header = Header::read(&mut reader, &path)?;
+        let (header, _) = Header::read(&mut reader, &path)?;
         Ok(Npy { path, header, reader: Box::new(reader) })
+    }
+
+    /// A tensor of any file with tensors, as if it were a `.npy` file: in C order, little-endian.
+    ///
+    /// # Errors
+    /// When there is none of that name, or `.npy` has no such element type.
+    ///
+    /// ```no_run
+    /// use numpack_interop::{Npy, Tensors};
+    /// let rows = Npy::from_tensors(Tensors::open("rows.npz")?, "ids")?;
+    /// println!("{:?}", rows.shape());
+    /// # Ok::<(), numpack_interop::Error>(())
+    /// ```
+    pub fn from_tensors(file: Tensors, name: &str) -> Result<Npy> {
+        let tensor = file.find(name)?;
+        let dtype = file.tree().tensor(tensor.id).dtype;
+        let path = file.path().to_owned();
+        if !is_native(dtype) {
+            let message = format!(
+                "tensor {name:?} is of {dtype}, which .npy files do not have; its rows cannot be \
+                 taken"
+            );
+            return Err(Error::Name { path, message });
+        }
+        let header = Header {
+            dtype: stored_form(dtype).0,
+            big_endian: false,
+            fortran_order: false,
+            shape: tensor.shape.to_vec(),
+        };
+        Ok(Npy { path, header, reader: Box::new(Pull::new(file, tensor)) })
     }
 
     /// Where it came from.
@@ -181,40 +221,60 @@ fn refuse(path: &Path, message: impl Into<String>) -> Error {
     Error::Unsupported { path: path.to_owned(), message: message.into() }
 }
 
+/// What is wrong with a header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Problem {
+    /// It is not what it should be.
+    Damaged(String),
+    /// It may be sound, and is of something that is not read.
+    Foreign(String),
+}
+
+impl Problem {
+    fn at(self, path: &Path) -> Error {
+        match self {
+            Problem::Damaged(problem) => Error::damaged(path, problem),
+            Problem::Foreign(message) => refuse(path, message),
+        }
+    }
+}
+
 impl Header {
-    fn read(reader: &mut dyn Read, path: &Path) -> Result<Header> {
+    /// Reads a header, and says how long it is: where the elements start.
+    pub(crate) fn read(reader: &mut dyn Read, path: &Path) -> Result<(Header, u64)> {
         let start = take(reader, path, 8)?;
         if !start.starts_with(MAGIC) {
             return Err(refuse(path, "not a .npy file; numpy.save writes one"));
         }
         let (major, minor) = (start[6], start[7]);
-        let len = match (major, minor) {
-            (1, 0) => take(reader, path, 2)?.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)),
-            (2 | 3, 0) => {
-                take(reader, path, 4)?.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
-            }
+        let count = match (major, minor) {
+            (1, 0) => 2,
+            (2 | 3, 0) => 4,
             _ => {
                 let message = format!("version {major}.{minor} of .npy is not known; save it anew");
                 return Err(refuse(path, message));
             }
         };
+        let len = take(reader, path, count)?;
+        let len = len.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
         if len > MAX_HEADER {
             let message = format!("the header has {len} bytes, at most {MAX_HEADER} are read");
             return Err(refuse(path, message));
         }
         let text = take(reader, path, len)?;
-        Header::parse(&text).map_err(|problem| refuse(path, problem))
+        let header = Header::parse(&text).map_err(|problem| problem.at(path))?;
+        Ok((header, 8 + count + len))
     }
 
     /// The size of the elements, if it fits 64 bits.
-    fn nbytes(&self) -> Option<u64> {
+    pub(crate) fn nbytes(&self) -> Option<u64> {
         if self.shape.contains(&0) {
             return Some(0);
         }
         self.shape.iter().try_fold(self.dtype.size() as u64, |n, &d| n.checked_mul(d))
     }
 
-    fn parse(text: &[u8]) -> Result<Header, String> {
+    fn parse(text: &[u8]) -> Result<Header, Problem> {
         let mut p = Parser { text, at: 0 };
         let (mut kind, mut order, mut shape) = (None, None, None);
         p.expect(b'{')?;
@@ -245,9 +305,22 @@ impl Header {
         }
         let header = Header { dtype, big_endian, fortran_order, shape };
         if header.nbytes().is_none() {
-            return Err(format!("shape {:?} of {dtype} exceeds 64 bits", header.shape));
+            let problem = format!("shape {:?} of {dtype} exceeds 64 bits", header.shape);
+            return Err(Problem::Damaged(problem));
         }
         Ok(header)
+    }
+}
+
+/// What a type that is not taken is, where that is known.
+fn kind_of(kind: &str) -> &'static str {
+    match kind.bytes().next() {
+        Some(b'U') => " (text)",
+        Some(b'S' | b'a') => " (bytes of text)",
+        Some(b'M') => " (a date)",
+        Some(b'm') => " (a time span)",
+        Some(b'V') => " (raw bytes, as numpy saves the types of other packages, such as bfloat16)",
+        _ => "",
     }
 }
 
@@ -256,7 +329,7 @@ fn take(reader: &mut dyn Read, path: &Path, len: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.take(len).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
     if (bytes.len() as u64) < len {
-        return Err(refuse(path, "not a .npy file: it ends within the header"));
+        return Err(Error::damaged(path, "not a .npy file: it ends within the header"));
     }
     Ok(bytes)
 }
@@ -284,7 +357,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), String> {
+    fn expect(&mut self, byte: u8) -> Result<(), Problem> {
         if self.accept(byte) {
             Ok(())
         } else {
@@ -292,12 +365,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn damaged(&self, expected: &str) -> String {
-        format!("the header is damaged: expected {expected} at byte {} of its text", self.at)
+    fn damaged(&self, expected: &str) -> Problem {
+        let at = self.at;
+        Problem::Damaged(format!(
+            "the header is damaged: expected {expected} at byte {at} of its text"
+        ))
     }
 
     /// A string without escapes.
-    fn string(&mut self) -> Result<&'a [u8], String> {
+    fn string(&mut self) -> Result<&'a [u8], Problem> {
         let quote = match self.peek() {
             Some(quote @ (b'\'' | b'"')) => quote,
             _ => return Err(self.damaged("a string")),
@@ -313,7 +389,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn boolean(&mut self) -> Result<bool, String> {
+    fn boolean(&mut self) -> Result<bool, Problem> {
         self.space();
         for (word, value) in [(&b"True"[..], true), (b"False", false)] {
             if self.text[self.at..].starts_with(word) {
@@ -324,13 +400,14 @@ impl<'a> Parser<'a> {
         Err(self.damaged("True or False"))
     }
 
-    fn shape(&mut self) -> Result<Vec<u64>, String> {
+    fn shape(&mut self) -> Result<Vec<u64>, Problem> {
         self.expect(b'(')?;
         let mut shape = Vec::new();
         while !self.accept(b')') {
             shape.push(self.number()?);
             if shape.len() > MAX_DIMS {
-                return Err(format!("more than {MAX_DIMS} dimensions are not read"));
+                let message = format!("more than {MAX_DIMS} dimensions are not read");
+                return Err(Problem::Foreign(message));
             }
             if !self.accept(b',') {
                 // (3) is a number, not a tuple.
@@ -344,7 +421,7 @@ impl<'a> Parser<'a> {
         Ok(shape)
     }
 
-    fn number(&mut self) -> Result<u64, String> {
+    fn number(&mut self) -> Result<u64, Problem> {
         self.space();
         let digits = self.text[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
         let text = std::str::from_utf8(&self.text[self.at..self.at + digits]).unwrap_or("");
@@ -358,24 +435,28 @@ impl<'a> Parser<'a> {
     }
 
     /// An element type, and whether it is big-endian.
-    fn descr(&mut self) -> Result<(DType, bool), String> {
+    fn descr(&mut self) -> Result<(DType, bool), Problem> {
         if self.peek() == Some(b'[') {
-            return Err("structured arrays are not taken; save each field by itself".to_owned());
+            let message = "structured arrays are not taken; save each field by itself";
+            return Err(Problem::Foreign(message.to_owned()));
         }
         let text = String::from_utf8_lossy(self.string()?).into_owned();
         let (order, kind) = text.split_at_checked(1).unwrap_or_default();
         if kind.starts_with('O') {
-            return Err("arrays of Python objects are not taken; save numbers".to_owned());
+            let message = "arrays of Python objects are not taken: they are pickles, which can run \
+                           anything when Python loads them, and numpack scan says what; save numbers";
+            return Err(Problem::Foreign(message.to_owned()));
         }
         let found = DType::ALL.into_iter().find(|d| descr(*d)[1..] == *kind);
         match (found, order) {
             (Some(dtype), ">") => Ok((dtype, dtype.size() > 1)),
             (Some(dtype), "<" | "=") => Ok((dtype, false)),
             (Some(dtype), "|") if dtype.size() == 1 => Ok((dtype, false)),
-            _ => Err(format!(
-                "element type {text:?} is not taken; convert it to a number of up to 8 bytes, or \
-                 a complex one of up to 16, with astype"
-            )),
+            _ => Err(Problem::Foreign(format!(
+                "element type {text:?} is not taken{}; convert it to a number of up to 8 bytes, or \
+                 a complex one of up to 16, with astype",
+                kind_of(kind)
+            ))),
         }
     }
 }
@@ -385,7 +466,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str) -> Result<Header, String> {
+    fn parse(text: &str) -> Result<Header, Problem> {
         Header::parse(text.as_bytes())
     }
 
@@ -421,11 +502,14 @@ mod tests {
     fn what_is_written_is_read() {
         for dtype in DType::ALL {
             for shape in [&[][..], &[5], &[0, 7], &[u64::from(u32::MAX), 2, 3]] {
-                let bytes = super::header(dtype, shape);
-                assert_eq!(bytes.len() % 64, 0);
-                let npy = Npy::from_reader("x", std::io::Cursor::new(bytes)).unwrap();
-                assert_eq!((npy.dtype(), npy.shape()), (dtype, shape));
-                assert!(!npy.header.big_endian && !npy.header.fortran_order);
+                for fortran_order in [false, true] {
+                    let bytes = super::header(dtype, shape, fortran_order);
+                    assert_eq!(bytes.len() % 64, 0);
+                    let npy = Npy::from_reader("x", std::io::Cursor::new(bytes)).unwrap();
+                    assert_eq!((npy.dtype(), npy.shape()), (dtype, shape));
+                    assert!(!npy.header.big_endian);
+                    assert_eq!(npy.header.fortran_order, fortran_order);
+                }
             }
         }
     }

@@ -28,13 +28,6 @@ impl Stored {
         })
     }
 
-    pub(crate) fn format(&self) -> Format {
-        match self {
-            Stored::Store(_) => Format::NumPack,
-            Stored::Package(_) => Format::Package,
-        }
-    }
-
     pub(crate) fn path(&self) -> &Path {
         match self {
             Stored::Store(store) => store.path(),

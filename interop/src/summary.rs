@@ -1,14 +1,14 @@
 //! What a file is and holds, and whether it is sound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use numpack_format::{Package, Store};
-use torch_pickle::{ByteOrder, Checkpoint, Node};
+use torch_pickle::{ByteOrder, Checkpoint, Node, StorageId};
 
 use crate::store_tree::StoreTree;
 use crate::stored::Stored;
-use crate::tensors::Format;
+use crate::tensors::{CHUNK, Format};
 use crate::{Error, Result, Tensors};
 
 /// What a file holds, counted.
@@ -31,6 +31,8 @@ pub struct Summary {
     pub dtypes: BTreeMap<&'static str, (usize, u64)>,
     /// Objects that are no plain containers or values, by class.
     pub objects: BTreeMap<String, usize>,
+    /// What is said of the file as a whole: see [`Tensors::metadata`].
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Tensors {
@@ -49,6 +51,7 @@ impl Tensors {
                 .fold(0, |n, s| n.saturating_add(s.nbytes().unwrap_or(0))),
             dtypes: BTreeMap::new(),
             objects: BTreeMap::new(),
+            metadata: self.metadata().clone(),
         };
         for (_, node) in tree.first_names() {
             let Node::Tensor(id) = tree.node(node) else { continue };
@@ -79,6 +82,7 @@ impl Tensors {
             return format!("numpack package{side}, version {}{compressed}", info.version);
         }
         match self.checkpoint() {
+            Some(checkpoint) if self.format().is_neighbour() => self.neighbour(checkpoint),
             Some(checkpoint) => {
                 let order = match checkpoint.byte_order() {
                     ByteOrder::Big => ", big-endian",
@@ -92,6 +96,26 @@ impl Tensors {
             }
             None => String::new(),
         }
+    }
+
+    /// What a neighbour of `.pt` is called.
+    fn neighbour(&self, checkpoint: &Checkpoint) -> String {
+        let records = (0..self.tree().storages().len() as u32)
+            .filter_map(|i| checkpoint.storage_record(StorageId(i)).ok().flatten());
+        let (mut big, mut compressed, mut files) = (false, false, BTreeSet::new());
+        for (i, record) in records.enumerate() {
+            big |= record.order == ByteOrder::Big;
+            compressed |= record.compressed;
+            files.extend(checkpoint.storage_file(StorageId(i as u32)).map(|(_, path)| path));
+        }
+        let what = match self.format() {
+            Format::Npy => "numpy array".to_owned(),
+            Format::Npz => "numpy archive".to_owned(),
+            _ if files.len() > 1 => format!("safetensors, {} files", files.len()),
+            _ => "safetensors".to_owned(),
+        };
+        let compressed = if compressed { ", compressed" } else { "" };
+        format!("{what}{compressed}{}", if big { ", big-endian" } else { "" })
     }
 
     fn kind(&self, node: &Node) -> String {
@@ -124,8 +148,8 @@ pub struct Verified {
     pub notices: Vec<String>,
 }
 
-/// Checks all that can be checked of a checkpoint, a store or a package: structure, every local
-/// header and checksum of an archive, every file of a store and its side information, the content
+/// Checks all that can be checked of a checkpoint, its neighbours, a store or a package:
+/// structure, every local header and checksum of an archive, every file of a store and its side information, the content
 /// and checksum of a package.
 ///
 /// # Errors
@@ -140,7 +164,9 @@ pub struct Verified {
 pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
     let path = path.as_ref();
     let mut found = Verified::default();
-    match Format::of_file(path)? {
+    let format = Format::of_file(path)?;
+    match format {
+        Format::SafeTensors | Format::Npy | Format::Npz => check_neighbour(path, &mut found)?,
         Format::Torch => match Checkpoint::open(path) {
             Ok(checkpoint) => {
                 found.notices = checkpoint.warnings();
@@ -172,6 +198,32 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verified> {
         },
     }
     Ok(found)
+}
+
+/// Opening has compared all lengths and headers; what is left are checksums and what is deflated.
+fn check_neighbour(path: &Path, found: &mut Verified) -> Result<()> {
+    let file = match Tensors::open(path) {
+        Ok(file) => file,
+        Err(Error::Torch(e @ torch_pickle::Error::Format { .. })) => {
+            found.faults.push(e.to_string());
+            return Ok(());
+        }
+        Err(e) => return Err(e),
+    };
+    found.notices = file.warnings();
+    let Some(checkpoint) = file.checkpoint() else { return Ok(()) };
+    for i in 0..file.tree().storages().len() as u32 {
+        let record = checkpoint.storage_record(StorageId(i))?;
+        if !record.is_some_and(|record| record.compressed || record.crc.is_some()) {
+            continue;
+        }
+        match checkpoint.stream_storage(StorageId(i), CHUNK, &mut |_| Ok(())) {
+            Ok(()) => {}
+            Err(e @ torch_pickle::Error::Format { .. }) => found.faults.push(e.to_string()),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Checks the object that the side information tells of: what could not be exported is not sound.

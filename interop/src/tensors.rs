@@ -1,6 +1,6 @@
-//! A checkpoint, a store or a package, listed and read by the same calls.
+//! A checkpoint, one of its neighbours, a store or a package, listed and read by the same calls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
 use torch_pickle::{
-    Checkpoint, CrcPolicy, Dims, Node, NodeId, Options, StorageId, Tensor, TensorClass, TensorId,
-    Tree,
+    Checkpoint, CrcPolicy, Dims, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree,
+    ZipFile,
 };
 
+use crate::neighbours::{self, Metadata};
 use crate::store_tree::{StoreTree, logical};
 use crate::stored::Stored;
 use crate::{Error, Result};
@@ -31,11 +32,24 @@ pub enum Format {
     NumPack,
     /// A `.npkg` package: a store in one file.
     Package,
+    /// A `.safetensors` file, or the index of several.
+    SafeTensors,
+    /// A `.npy` file: one array of NumPy's.
+    Npy,
+    /// A `.npz` archive of such files.
+    Npz,
 }
+
+/// How much of a file is looked at to say what it is: the first record of a zip archive, up to
+/// its name.
+const HEAD: u64 = 1024;
 
 impl Format {
     /// The kind of an existing file, by its content: a folder is a store, or a
-    /// distributed checkpoint if it has a `.metadata`; a file that begins with `NPKG` is a package; anything else is for the checkpoint's reader to recognise or to name.
+    /// distributed checkpoint if it has a `.metadata`; a file that begins with `NPKG` is a
+    /// package; a zip archive of `.npy` files without a pickle is an `.npz` file. Anything else
+    /// is what its suffix says, if that is one of the neighbours of `.pt`, or for the
+    /// checkpoint's reader to recognise or to name.
     ///
     /// # Errors
     /// When there is nothing at `path`, or a folder of another kind.
@@ -43,10 +57,10 @@ impl Format {
         let path = path.as_ref();
         let metadata = path.metadata().map_err(|e| Error::io(path, "open", e))?;
         if metadata.is_file() {
-            let mut magic = Vec::new();
-            let read = File::open(path).and_then(|f| f.take(4).read_to_end(&mut magic));
+            let mut head = Vec::new();
+            let read = File::open(path).and_then(|f| f.take(HEAD).read_to_end(&mut head));
             read.map_err(|e| Error::io(path, "read", e))?;
-            return Ok(if magic == *b"NPKG" { Format::Package } else { Format::Torch });
+            return Ok(Format::of_head(path, &head));
         }
         if !metadata.is_dir() {
             return Ok(Format::Torch);
@@ -58,9 +72,71 @@ impl Format {
         Ok(Format::NumPack)
     }
 
-    /// `pt`, `npk` or `npkg`.
+    fn of_head(path: &Path, head: &[u8]) -> Format {
+        if head.starts_with(b"NPKG") {
+            return Format::Package;
+        }
+        if head.starts_with(b"\x93NUMPY") {
+            return Format::Npy;
+        }
+        if head.starts_with(b"PK\x05\x06") {
+            // Torch writes no empty archive.
+            return Format::Npz;
+        }
+        if head.starts_with(b"PK\x03\x04") {
+            return if is_npz(path, head) { Format::Npz } else { Format::Torch };
+        }
+        let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
+        if name.ends_with(neighbours::INDEX) {
+            return Format::SafeTensors;
+        }
+        // The length of a header, which is far below 4 GiB, and the header.
+        if head.get(4..8) == Some(&[0; 4]) && head.get(8) == Some(&b'{') {
+            return Format::SafeTensors;
+        }
+        let first = head.first().copied().unwrap_or(0);
+        let pickle = first == 0x80 && head.get(1).is_some_and(|v| (1..=5).contains(v));
+        match neighbours::suffix(path).as_str() {
+            _ if pickle => Format::Torch,
+            "safetensors" => Format::SafeTensors,
+            "npy" => Format::Npy,
+            "npz" => Format::Npz,
+            _ => Format::Torch,
+        }
+    }
+
+    /// What the suffix of an output asks for: `.npk` a store, `.npkg` a package, `.safetensors`,
+    /// `.npy` and `.npz` what they say, and `.pt`, `.pth`, `.bin` and `.ckpt` a checkpoint; `None`
+    /// for any other.
+    ///
+    /// ```
+    /// use numpack_interop::Format;
+    /// assert_eq!(Format::of_suffix("weights/model.PTH"), Some(Format::Torch));
+    /// assert_eq!(Format::of_suffix("model"), None);
+    /// ```
+    pub fn of_suffix(path: impl AsRef<Path>) -> Option<Format> {
+        Some(match neighbours::suffix(path.as_ref()).as_str() {
+            "pt" | "pth" | "bin" | "ckpt" => Format::Torch,
+            "npk" => Format::NumPack,
+            "npkg" => Format::Package,
+            "safetensors" => Format::SafeTensors,
+            "npy" => Format::Npy,
+            "npz" => Format::Npz,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is one of the neighbours of `.pt`.
+    pub(crate) fn is_neighbour(self) -> bool {
+        matches!(self, Format::SafeTensors | Format::Npy | Format::Npz)
+    }
+
+    /// `pt`, `npk`, `npkg`, `safetensors`, `npy` or `npz`.
     pub fn name(self) -> &'static str {
         match self {
+            Format::SafeTensors => "safetensors",
+            Format::Npy => "npy",
+            Format::Npz => "npz",
             Format::Torch => "pt",
             Format::NumPack => "npk",
             Format::Package => "npkg",
@@ -99,7 +175,11 @@ pub struct TensorInfo {
 /// A file with tensors in it, open for reading.
 pub struct Tensors {
     path: PathBuf,
+    format: Format,
     pub(crate) source: Source,
+    metadata: Metadata,
+    /// What looked odd before the source was there to say it.
+    warnings: Vec<String>,
 }
 
 pub(crate) enum Source {
@@ -108,7 +188,8 @@ pub(crate) enum Source {
 }
 
 impl Tensors {
-    /// Opens a checkpoint, a store or a package, told apart by content.
+    /// Opens a checkpoint, a `.safetensors`, `.npy` or `.npz` file, a store or a package, told
+    /// apart by content.
     ///
     /// # Errors
     /// When it is none of them, or cannot be read.
@@ -122,12 +203,19 @@ impl Tensors {
     /// As [`open`](Tensors::open).
     pub fn open_with(path: impl AsRef<Path>, crc: CrcPolicy) -> Result<Tensors> {
         let path = path.as_ref();
-        let options = Options::new().crc(crc);
-        let source = match Format::of_file(path)? {
-            Format::Torch => Source::Torch(Box::new(Checkpoint::open_with(path, &options)?)),
-            stored => Source::Stored(Box::new(StoreTree::new(Stored::open(path, stored)?)?)),
+        let format = Format::of_file(path)?;
+        let (mut metadata, mut warnings) = (Metadata::new(), Vec::new());
+        let source = match format {
+            Format::NumPack | Format::Package => {
+                Source::Stored(Box::new(StoreTree::new(Stored::open(path, format)?)?))
+            }
+            _ => {
+                let opened = neighbours::open(path, format, crc)?;
+                (metadata, warnings) = (opened.metadata, opened.warnings);
+                Source::Torch(Box::new(opened.checkpoint))
+            }
         };
-        Ok(Tensors { path: path.to_owned(), source })
+        Ok(Tensors { path: path.to_owned(), format, source, metadata, warnings })
     }
 
     /// The path it was opened by.
@@ -137,13 +225,16 @@ impl Tensors {
 
     /// What kind of file it is.
     pub fn format(&self) -> Format {
-        match &self.source {
-            Source::Torch(_) => Format::Torch,
-            Source::Stored(source) => source.store.format(),
-        }
+        self.format
     }
 
-    /// The checkpoint, where it is one.
+    /// What is said of the file as a whole besides its tensors: the `__metadata__` of a
+    /// `.safetensors` file.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The checkpoint, where it is one, or what one of its neighbours looks like as one.
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match &self.source {
             Source::Torch(checkpoint) => Some(checkpoint),
@@ -184,7 +275,9 @@ impl Tensors {
     /// What looked odd when it was opened.
     pub fn warnings(&self) -> Vec<String> {
         match &self.source {
-            Source::Torch(checkpoint) => checkpoint.warnings(),
+            Source::Torch(checkpoint) => {
+                self.warnings.iter().cloned().chain(checkpoint.warnings()).collect()
+            }
             Source::Stored(source) => source.warnings.clone(),
         }
     }
@@ -238,7 +331,7 @@ impl Tensors {
     /// When there is neither, or the tensor is only a part of an array; the message says which.
     pub fn array_name(&self, name: &str) -> Result<String> {
         let Source::Stored(source) = &self.source else {
-            let message = "it is a checkpoint, which has no arrays; convert it to a store first";
+            let message = "it is no store, and has no arrays; convert it to one first";
             return Err(Error::Name { path: self.path.clone(), message: message.to_owned() });
         };
         let tensor = match self.find(name) {
@@ -377,6 +470,20 @@ impl Tensors {
             None => Ok(done?),
         }
     }
+}
+
+/// Whether a zip archive is one of `.npy` files. Torch has a pickle in each of its own, and
+/// nearly always as the first record.
+fn is_npz(path: &Path, head: &[u8]) -> bool {
+    let name_len = head.get(26..28).map_or(0, |b| usize::from(b[0]) + (usize::from(b[1]) << 8));
+    let first = head.get(30..30 + name_len).unwrap_or(&[]);
+    if first.ends_with(b"/data.pkl") {
+        return false;
+    }
+    // What cannot be read is the checkpoint's reader's to name, but for what is called .npz.
+    let Ok(Some(zip)) = ZipFile::open(path) else { return neighbours::suffix(path) == "npz" };
+    let has = |suffix: &str| zip.entries().any(|e| e.name.ends_with(suffix));
+    has(".npy") && !has("/data.pkl") || zip.entries().next().is_none()
 }
 
 /// Whether a tensor is all of its array, in the array's own type and shape.

@@ -1,16 +1,21 @@
-//! A store, or a package, becomes a `.pt` file.
+//! A store, a package, or a neighbour of `.pt` becomes a `.pt` file.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use torch_pickle::{Dict, Node, StorageData, StorageId, StorageSink, Tree, WriteOptions};
+use torch_pickle::{
+    Checkpoint, Dict, Node, StorageData, StorageId, StorageSink, Tree, WriteOptions,
+};
 
 use crate::copy;
 use crate::progress::Meter;
 use crate::store_tree::StoreTree;
 use crate::stored::{Content, Stored};
+use crate::supply::Supply;
 use crate::tensors::{Format, find_tensor, unique_names};
-use crate::{DEFAULT_CHUNK_SIZE, Error, Existing, Progress, Report, Result, buffer_size};
+use crate::{
+    DEFAULT_CHUNK_SIZE, Error, Existing, Progress, Report, Result, Tensors, buffer_size, neighbours,
+};
 
 /// Up to this size an array passes through a buffer; above it the kernel copies.
 const SMALL: u64 = 1 << 20;
@@ -73,9 +78,14 @@ impl ToTorch {
         self.alignment = bytes;
         self
     }
+
+    fn writing(&self) -> WriteOptions {
+        WriteOptions::new().alignment(self.alignment).overwrite(self.existing == Existing::Replace)
+    }
 }
 
-/// Converts a store, or a package as it is, to a `.pt` file, streaming.
+/// Converts a store, a package as it is, or a `.safetensors`, `.npy` or `.npz` file to a `.pt`
+/// file, streaming.
 ///
 /// A store that came from a checkpoint gives an equal object back, which torch loads with
 /// `weights_only=True` if it could the first; any other gives a dict of its arrays, which it can.
@@ -99,7 +109,11 @@ pub fn to_torch_file(
 ) -> Result<Report> {
     let (input, output) = (input.as_ref(), output.as_ref());
     let output = &check_output(input, output, options.existing)?;
-    let mut source = StoreTree::new(Stored::open(input, Format::of_file(input)?)?)?;
+    let format = Format::of_file(input)?;
+    if format.is_neighbour() {
+        return from_neighbour((input, output), format, options, progress);
+    }
+    let mut source = StoreTree::new(Stored::open(input, format)?)?;
     if let Some(names) = &options.array_names {
         select(&mut source.tree, names).map_err(|e| Error::name(input, e))?;
     }
@@ -113,10 +127,7 @@ pub fn to_torch_file(
         buffer: vec![0; buffer_size(options.chunk_size)],
         failure: None,
     };
-    let writing = WriteOptions::new()
-        .alignment(options.alignment)
-        .overwrite(options.existing == Existing::Replace);
-    let result = torch_pickle::write(output, &source.tree, &writing, &mut data);
+    let result = torch_pickle::write(output, &source.tree, &options.writing(), &mut data);
     match (result, data.failure) {
         (Ok(()), _) => Ok(Report { tensors: written.len(), bytes, warnings: source.warnings }),
         // The writer only knows that its supplier failed; this is why.
@@ -125,8 +136,76 @@ pub fn to_torch_file(
     }
 }
 
+/// A neighbour of `.pt`, whose storages are ranges of its file.
+fn from_neighbour(
+    (input, output): (&Path, &Path),
+    format: Format,
+    options: &ToTorch,
+    progress: &mut dyn Progress,
+) -> Result<Report> {
+    let source = Tensors::open(input)?;
+    let Some(checkpoint) = source.checkpoint() else {
+        let message = format!("it is no {} file any more", format.name());
+        return Err(Error::Unsupported { path: input.to_owned(), message });
+    };
+    let selected;
+    let mut tree = source.tree();
+    if let Some(names) = &options.array_names {
+        let mut part = tree.clone();
+        select(&mut part, names).map_err(|e| Error::name(input, e))?;
+        selected = part;
+        tree = &selected;
+    }
+    let written = tree.reachable_storages();
+    let bytes = written.iter().filter_map(|&id| tree.storage(id).nbytes()).sum();
+    let supply = Supply {
+        from: &source,
+        meter: Meter::new(progress, bytes),
+        chunk: buffer_size(options.chunk_size),
+        to: output,
+    };
+    let mut ranges = Ranges { checkpoint, supply, failure: None };
+    let result = torch_pickle::write(output, tree, &options.writing(), &mut ranges);
+    match (result, ranges.failure) {
+        (Ok(()), _) => {
+            let mut warnings = source.warnings();
+            warnings.extend(neighbours::lost(input, source.metadata()));
+            Ok(Report { tensors: written.len(), bytes, warnings })
+        }
+        (Err(_), Some(failure)) => Err(failure),
+        (Err(e), None) => Err(e.into()),
+    }
+}
+
+/// Supplies ranges of a file as storages.
+struct Ranges<'a, 'p> {
+    checkpoint: &'a Checkpoint,
+    supply: Supply<'a, 'p>,
+    failure: Option<Error>,
+}
+
+impl StorageData for Ranges<'_, '_> {
+    fn write_storage(
+        &mut self,
+        id: StorageId,
+        sink: &mut StorageSink<'_, '_>,
+    ) -> torch_pickle::Result<()> {
+        let copied = self.supply.storage(self.checkpoint, id, sink);
+        copied.map_err(|e| {
+            self.failure = Some(e);
+            stopped(self.checkpoint.path())
+        })
+    }
+}
+
+/// What the writer is told; the failure itself is kept beside it.
+fn stopped(path: &Path) -> torch_pickle::Error {
+    let source = std::io::Error::other("its bytes could not be supplied");
+    torch_pickle::Error::Io { file: path.to_owned(), action: "read", offset: None, source }
+}
+
 /// The file to write: the output, or what it links to.
-fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathBuf> {
+pub(crate) fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathBuf> {
     let exists = |what| Err(Error::Exists { path: output.to_owned(), what });
     let folder = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -153,7 +232,7 @@ fn check_output(input: &Path, output: &Path, existing: Existing) -> Result<PathB
 }
 
 /// Makes the object a flat dict of these tensors.
-fn select(tree: &mut Tree, names: &[String]) -> torch_pickle::Result<()> {
+pub(crate) fn select(tree: &mut Tree, names: &[String]) -> torch_pickle::Result<()> {
     let listed = unique_names(tree.first_names()).into_iter().collect();
     let mut items = Vec::with_capacity(names.len());
     for name in names {
@@ -185,9 +264,7 @@ impl StorageData for Data<'_, '_> {
     ) -> torch_pickle::Result<()> {
         self.copy(id, sink).map_err(|e| {
             self.failure = Some(e);
-            let stopped = std::io::Error::other("its bytes could not be supplied");
-            let file = self.source.store.path().to_owned();
-            torch_pickle::Error::Io { file, action: "read", offset: None, source: stopped }
+            stopped(self.source.store.path())
         })
     }
 }

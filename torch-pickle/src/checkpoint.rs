@@ -129,7 +129,23 @@ impl Checkpoint {
         records: Vec<Record>,
         options: &Options,
     ) -> Result<Checkpoint> {
-        let opened = container::parts(path, file, tree, records)?;
+        let records = records.into_iter().map(|record| (0, record)).collect();
+        Checkpoint::from_files(path, vec![(path.to_owned(), file)], tree, records, options)
+    }
+
+    /// The same of several files: each record goes with the number of the file that it lies in.
+    /// `path` is what the whole of them is called.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_files(
+        path: &Path,
+        files: Vec<(PathBuf, File)>,
+        tree: Tree,
+        records: Vec<(u32, Record)>,
+        options: &Options,
+    ) -> Result<Checkpoint> {
+        let opened = container::parts(path, files, tree, &records)?;
         Ok(Checkpoint::new(path.to_owned(), opened, *options))
     }
 

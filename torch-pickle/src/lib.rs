@@ -125,4 +125,6 @@ pub use special::{Kind, NdArray, NumpyDtype, NumpyScalar, Sparse};
 pub use tree::*;
 pub use view::{ReadAt, stream_view};
 pub use walk::{TensorNames, all_differ};
-pub use write::{StorageData, StorageSink, WriteOptions, check, write};
+pub use write::{
+    AtomicFile, StorageData, StorageSink, WriteOptions, ZipEntryWriter, ZipWriter, check, write,
+};

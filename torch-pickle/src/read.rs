@@ -110,6 +110,20 @@ impl Checkpoint {
         self.stream_as(id, self.tree().tensor(id), chunk, sink)
     }
 
+    /// The same with the dimensions in reverse order: a tensor in Fortran order gives its bytes as
+    /// they are stored.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub fn stream_reversed(
+        &self,
+        id: TensorId,
+        chunk: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.stream_as(id, &self.tree().tensor(id).reversed(), chunk, sink)
+    }
+
     /// The same for some of its rows: `count` of them, every `step`-th from `first` on.
     ///
     /// # Errors

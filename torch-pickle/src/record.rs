@@ -26,12 +26,16 @@ pub struct Record {
     pub compressed: bool,
     /// The order of the bytes of each number in it.
     pub order: ByteOrder,
+    /// Bytes that a compressed record inflates to before its contents begin, which count neither
+    /// in `len` nor in `crc`: a header in front of the elements. It should be short, as it is
+    /// inflated whenever the record is read.
+    pub skip: u32,
 }
 
 impl Record {
     /// Bytes that are neither compressed nor have a checksum.
     pub fn plain(offset: u64, len: u64, order: ByteOrder) -> Record {
-        Record { offset, stored_len: len, len, crc: None, compressed: false, order }
+        Record { offset, stored_len: len, len, crc: None, compressed: false, order, skip: 0 }
     }
 
     /// Bytes as they are: neither compressed nor big-endian.
@@ -75,7 +79,25 @@ impl<'a> Contents<'a> {
         } else {
             None
         };
-        Ok(Contents { source, name, record: *record, at: 0, inflate })
+        let mut contents = Contents { source, name, record: *record, at: 0, inflate };
+        contents.pass_header()?;
+        Ok(contents)
+    }
+
+    /// Inflates what stands in front of the contents.
+    fn pass_header(&mut self) -> Result<()> {
+        if !self.record.compressed {
+            return Ok(());
+        }
+        let mut scratch = [0u8; 512];
+        let mut left = self.record.skip as usize;
+        while left > 0 {
+            let n = left.min(scratch.len());
+            self.fill(&mut scratch[..n])?;
+            left -= n;
+        }
+        self.at = 0;
+        Ok(())
     }
 
     fn fail(&self, problem: impl Into<String>) -> Error {

@@ -221,6 +221,21 @@ impl Tensor {
         }
     }
 
+    /// The same elements with the dimensions in reverse order: its transpose.
+    ///
+    /// ```
+    /// use torch_pickle::{DType, StorageId, Tensor};
+    /// let turned = Tensor::contiguous(StorageId(0), DType::Int64, &[2, 3]).reversed();
+    /// assert_eq!((&turned.shape[..], &turned.stride[..]), (&[3, 2][..], &[1, 3][..]));
+    /// ```
+    #[must_use]
+    pub fn reversed(&self) -> Tensor {
+        let mut turned = self.clone();
+        turned.shape.reverse();
+        turned.stride.reverse();
+        turned
+    }
+
     /// The tensor that shows `count` of its rows, every `step`-th from `first` on; `None` where it
     /// has not so many. Rows are the first dimension.
     ///

@@ -14,8 +14,8 @@ usage: cargo xtask COMMAND
 commands:
   setup [--dry-run]   fetch what the tests need into the cache; --dry-run lists it
   test                run every test that needs no other library: Rust, C, Python
-  peers [ARG…]        check against the real torch, the public numpack and scanners, fetching them
-                      first; arguments go to xtask/peers/peers.py
+  peers [ARG…]        check against the real torch, numpy, safetensors, the public numpack and
+                      scanners, fetching them first; arguments go to xtask/peers/peers.py
   bench [ARG…]        print the benchmark table; arguments go to the benchmark
   header              write include/numpack.h from the sources
   lint                formatting and clippy, warnings as errors

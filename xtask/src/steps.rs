@@ -71,8 +71,8 @@ fn python_tests() -> Result<()> {
     Ok(())
 }
 
-/// Both directions against the real torch, our stores read by the public numpack, and files scanned
-/// by the public scanners.
+/// Both directions against the real torch, the neighbours of `.pt` against numpy and safetensors,
+/// our stores read by the public numpack, and files scanned by the public scanners.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     let stores = std::env::temp_dir().join(format!("numpack-peers-{}", std::process::id()));
@@ -89,6 +89,10 @@ fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
         .arg("--keep")
         .arg(stores)
         .args(args)
+        .current_dir(repository()))?;
+    run(Command::new(TORCH.python()?)
+        .args(["-B", "xtask/peers/neighbours.py", "--numpack"])
+        .arg(binary())
         .current_dir(repository()))?;
     run(Command::new(NUMPACK.python()?)
         .args(["-B", "xtask/peers/public_numpack.py", "--numpack"])

@@ -11,7 +11,10 @@ use std::path::Path;
 
 use numpack_format::side::{ArrayNote, Float, Hex, Node as SideNode, Object, View};
 use numpack_format::{Compression, PackOptions, Package, SideInfo, Store, Writer, pack, side};
-use numpack_fuzz::{Method, Scratch, StoreInput, Zip, checkpoint, with_checksum};
+use numpack_fuzz::{
+    Method, Scratch, StoreInput, Zip, checkpoint, neighbour_suffix, with_checksum,
+};
+use numpack_interop::{Export, NoProgress, Tensors, export_file};
 use torch_pickle::{
     Checkpoint, Construct, DType, Dict, Global, Node, NodeId, Storage, StorageType, Tensor,
     TensorClass, Tree, WriteOptions,
@@ -31,6 +34,7 @@ fn main() -> Result<()> {
         ("segments", segment_lists()),
         ("side", sides()?),
         ("package", packages(&scratch)?),
+        ("neighbours", neighbours(&scratch)?),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
         fs::create_dir_all(&folder)?;
@@ -55,6 +59,10 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         "bitmap" | "redo" | "segments" => {}
         // Any file can be scanned.
         "scan" => {}
+        "neighbours" => {
+            let name = format!("seed.{}", neighbour_suffix(bytes[0]));
+            Tensors::open(scratch.write(&name, &bytes[1..])).map(|_| ())?;
+        }
         "package" => Package::open(scratch.write("seed.npkg", bytes))?.verify()?,
         _ => {
             let store = scratch.path("read.npk");
@@ -412,6 +420,42 @@ fn packages(scratch: &Scratch) -> Result<Seeds> {
         ("version_1", version_1),
         ("zstd", zstd.collect::<std::result::Result<_, _>>()?),
     ])
+}
+
+/// What is written of one checkpoint, and what only others write: deflated records, another byte
+/// order.
+fn neighbours(scratch: &Scratch) -> Result<Seeds> {
+    let mut tree = Tree::new();
+    let mut items = Vec::new();
+    for (name, dtype, shape) in [("a.b", DType::Float32, &[2, 3][..]), ("c", DType::Int64, &[])] {
+        let numel = shape.iter().product();
+        let key = items.len().to_string().into();
+        let (dtype, location) = (dtype, "cpu".into());
+        let storage = Storage { key, dtype: StorageType::Typed(dtype), location, numel };
+        let storage = tree.add_storage(storage);
+        let tensor = tree.add_tensor(Tensor::contiguous(storage, dtype, shape));
+        let key = tree.add(Node::Str(name.into()));
+        items.push((key, tree.add(Node::Tensor(tensor))));
+    }
+    let root = tree.add(Node::Dict(Dict { items, ..Dict::default() }));
+    tree.set_root(root);
+    let pt = scratch.write("neighbours.pt", &written(scratch, &tree)?);
+    let mut seeds = Seeds::new();
+    for (kind, name) in [(0u8, "npy"), (1, "npz"), (2, "safetensors")] {
+        let out = scratch.path(&format!("seed.{name}"));
+        let options = if kind == 0 { Export::new().key("a.b") } else { Export::new() };
+        export_file(&pt, &out, &options, &mut NoProgress)?;
+        seeds.push((name, [&[kind][..], &fs::read(out)?].concat()));
+    }
+    let text = "{'descr': '>c8', 'fortran_order': True, 'shape': (2, 1), }\n";
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    npy.extend(u16::try_from(text.len())?.to_le_bytes());
+    npy.extend(text.as_bytes());
+    npy.extend(0..16);
+    let zip = Zip::new().add("x.npy", Method::Deflated, &npy).finish();
+    seeds.push(("deflated", [&[1][..], &zip].concat()));
+    seeds.push(("big_endian", [&[0][..], &npy].concat()));
+    Ok(seeds)
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -17,7 +17,9 @@ use std::path::Path;
 use numpack_format::Writer;
 use torch_pickle::{Checkpoint, CrcPolicy, NodeId};
 
+use crate::neighbours::{self, Opened};
 use crate::progress::Meter;
+use crate::tensors::Format;
 use crate::{DEFAULT_CHUNK_SIZE, Error, Progress, Result};
 
 /// What happens to an output that is there already.
@@ -120,7 +122,7 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// Converts a `.pt` file to a store, streaming.
+/// Converts a `.pt` file, or a `.safetensors`, `.npy` or `.npz` one, to a store, streaming.
 ///
 /// A dictionary's tensors are named by their dotted paths (`model.encoder.weight`), a bare tensor
 /// by the file's stem. Everything else of the object goes into the store's side information, so
@@ -145,8 +147,10 @@ pub fn from_torch_file(
     progress: &mut dyn Progress,
 ) -> Result<Report> {
     let (input, output) = (input.as_ref(), output.as_ref());
-    let reading = torch_pickle::Options::default().crc(options.crc);
-    let checkpoint = Checkpoint::open_with(input, &reading)?;
+    // What is no file, or a store, is for the checkpoint's reader to name.
+    let format = Format::of_file(input).unwrap_or(Format::Torch);
+    let Opened { checkpoint, metadata, warnings: odd } =
+        neighbours::open(input, format, options.crc)?;
     let (root, root_name) = select(&checkpoint, options.key.as_deref())?;
     let choices = encode::Choices {
         keep_objects: options.keep_objects,
@@ -156,6 +160,7 @@ pub fn from_torch_file(
     let mut encoded = encode::encode(checkpoint.tree(), root, choices)
         .map_err(|message| Error::Unsupported { path: input.to_owned(), message })?;
     let mut warnings = std::mem::take(&mut encoded.warnings);
+    warnings.extend(odd.into_iter().chain(neighbours::lost(input, &metadata)));
 
     let mut writer = open_output(output, options.existing)?;
     let store = writer.store();

@@ -1,6 +1,8 @@
 //! Checkpoints made for the tests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this module")]
 
+pub mod random;
+
 use std::path::{Path, PathBuf};
 
 use torch_pickle::{

@@ -1,5 +1,6 @@
 //! Any zip archive, for formats that are built on it: its records, and how each begins.
 
+use std::fs::File;
 use std::path::Path;
 
 use super::{Archive, Entry, Naming};
@@ -36,6 +37,11 @@ impl ZipFile {
         let source = Source::open(path.as_ref())?;
         let archive = Archive::open(&source, Naming::Free)?;
         Ok(archive.map(|archive| ZipFile { source, archive }))
+    }
+
+    /// The open file, for callers that read its records by other means.
+    pub fn file(&self) -> &File {
+        &self.source.file
     }
 
     /// The records, in the order of the central directory.

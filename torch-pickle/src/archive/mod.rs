@@ -378,6 +378,7 @@ impl Archive {
             crc: self.has_crc.then_some(entry.crc),
             compressed: entry.compressed,
             order: self.byte_order,
+            skip: 0,
         }
     }
 

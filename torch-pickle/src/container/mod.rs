@@ -17,7 +17,7 @@ mod tar;
 mod zip;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::{Archive, Naming};
@@ -110,16 +110,32 @@ pub(crate) fn open_archive(source: Source, options: &Options) -> Result<Opened> 
     }
 }
 
-/// An object whose storages lie in one file.
-pub(crate) fn parts(path: &Path, file: File, tree: Tree, records: Vec<Record>) -> Result<Opened> {
+/// An object whose storages lie in files that are open: for each storage the number of its file,
+/// and where in it.
+pub(crate) fn parts(
+    path: &Path,
+    files: Vec<(PathBuf, File)>,
+    tree: Tree,
+    records: &[(u32, Record)],
+) -> Result<Opened> {
     let fail = |part, at, problem: String| Err(Error::format(path, part, at, problem));
-    let len = file.metadata().map_err(|e| Error::io(path, "open", None, e))?.len();
+    let mut inputs = Vec::with_capacity(files.len());
+    for (path, file) in files {
+        let len = file.metadata().map_err(|e| Error::io(&path, "open", None, e))?.len();
+        let source = Source { path, file: Arc::new(file), base: 0, len };
+        inputs.push(Input { source, archive: None });
+    }
     if records.len() != tree.storages().len() || tree.root().is_none() {
         let (records, storages) = (records.len(), tree.storages().len());
         let problem = format!("{records} records were given for {storages} storages of an object");
         return fail(Part::Object, None, problem);
     }
-    for (record, storage) in records.iter().zip(tree.storages()) {
+    for ((file, record), storage) in records.iter().zip(tree.storages()) {
+        let Some(input) = inputs.get(*file as usize) else {
+            return fail(Part::Object, None, format!("there is no file number {file}"));
+        };
+        let (path, len) = (&input.source.path, input.source.len);
+        let fail = |part, at, problem: String| Err(Error::format(path, part, at, problem));
         let part = Part::Record(storage.key.clone());
         if storage.nbytes() != Some(record.len) {
             let (len, numel, dtype) = (record.len, storage.numel, storage.dtype);
@@ -144,9 +160,9 @@ pub(crate) fn parts(path: &Path, file: File, tree: Tree, records: Vec<Record>) -
         }
     }
     let places = records.iter().zip(tree.storages());
-    let places = places.map(|(record, storage)| Place::range(0, &storage.key, *record)).collect();
-    let source = Source { path: path.to_owned(), file: Arc::new(file), base: 0, len };
-    let inputs = vec![Input { source, archive: None }];
+    let places = places
+        .map(|((file, record), storage)| Place::range(*file, &storage.key, *record))
+        .collect();
     let container = Container::Parts;
     Ok(Opened { container, tree, inputs, places, constants: None, warnings: Vec::new() })
 }

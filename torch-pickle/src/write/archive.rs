@@ -28,8 +28,22 @@ const VERSION: u16 = 20;
 const VERSION_ZIP64: u16 = 45;
 const BUFFER: usize = 1 << 20;
 
-/// An archive that is being written into a file from its start.
-pub(super) struct ArchiveWriter {
+/// A zip archive that is being written into a file from its start, for formats that are built on
+/// it, such as `.npz`: stored records, aligned, each with its checksum.
+///
+/// ```
+/// use torch_pickle::{ZipFile, ZipWriter};
+/// let file = tempfile::NamedTempFile::new()?;
+/// let mut zip = ZipWriter::new(file.reopen()?);
+/// zip.add("greeting.txt", 64, b"hello")?;
+/// zip.finish()?;
+/// let zip = ZipFile::open(file.path())?.expect("it is a zip archive");
+/// assert_eq!(zip.record(0)?.offset, 64);
+/// assert_eq!(zip.start_of(0, 5)?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ZipWriter {
     file: File,
     /// Bytes not yet in the file; they belong at `flushed`.
     buffer: Vec<u8>,
@@ -44,9 +58,10 @@ struct Entry {
     len: u64,
 }
 
-impl ArchiveWriter {
-    pub(super) fn new(file: File) -> ArchiveWriter {
-        ArchiveWriter {
+impl ZipWriter {
+    /// Begins an archive at the start of a file.
+    pub fn new(file: File) -> ZipWriter {
+        ZipWriter {
             file,
             buffer: Vec::with_capacity(BUFFER),
             flushed: 0,
@@ -55,21 +70,37 @@ impl ArchiveWriter {
         }
     }
 
-    /// Adds an entry whose bytes are at hand.
-    pub(super) fn add(&mut self, name: &str, alignment: u64, data: &[u8]) -> io::Result<()> {
+    /// Adds an entry whose bytes are at hand; they start at a multiple of `alignment`, a power of
+    /// two up to 32768.
+    ///
+    /// # Errors
+    /// As [`add_with`](Self::add_with).
+    pub fn add(&mut self, name: &str, alignment: u64, data: &[u8]) -> io::Result<()> {
         self.add_with(name, alignment, data.len() as u64, |sink| sink.write(data))
     }
 
     /// Adds an entry of `len` bytes, which `fill` writes.
-    pub(super) fn add_with<E: From<io::Error>>(
+    ///
+    /// # Errors
+    /// When the file cannot be written, the name has more than 65535 bytes, or `fill` fails or
+    /// writes less.
+    pub fn add_with<E: From<io::Error>>(
         &mut self,
         name: &str,
         alignment: u64,
         len: u64,
-        fill: impl FnOnce(&mut EntryWriter<'_>) -> Result<(), E>,
+        fill: impl FnOnce(&mut ZipEntryWriter<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        if name.len() > usize::from(u16::MAX) || !alignment.is_power_of_two() || alignment > 32768 {
+            let problem = format!(
+                "a record with a name of {} bytes, aligned to {alignment}, cannot be written",
+                name.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem).into());
+        }
         let entry = self.begin(name, alignment, len);
-        let mut sink = EntryWriter { archive: self, remaining: len, crc: crc32fast::Hasher::new() };
+        let mut sink =
+            ZipEntryWriter { archive: self, remaining: len, crc: crc32fast::Hasher::new() };
         fill(&mut sink)?;
         let (remaining, crc) = (sink.remaining, sink.crc);
         if remaining != 0 {
@@ -184,7 +215,10 @@ impl ArchiveWriter {
     }
 
     /// Writes the central directory and the end records.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
         let start = self.position();
         let len = self.central.len() as u64;
         let end = start + len;
@@ -222,14 +256,16 @@ impl ArchiveWriter {
 }
 
 /// Takes the data of one entry.
-pub(super) struct EntryWriter<'a> {
-    archive: &'a mut ArchiveWriter,
+#[derive(Debug)]
+pub struct ZipEntryWriter<'a> {
+    archive: &'a mut ZipWriter,
     remaining: u64,
     crc: crc32fast::Hasher,
 }
 
-impl EntryWriter<'_> {
-    pub(super) fn remaining(&self) -> u64 {
+impl ZipEntryWriter<'_> {
+    /// How many bytes are still to come.
+    pub fn remaining(&self) -> u64 {
         self.remaining
     }
 
@@ -243,7 +279,11 @@ impl EntryWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, data: &[u8]) -> io::Result<()> {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When they are more than remain, or the file cannot be written.
+    pub fn write(&mut self, data: &[u8]) -> io::Result<()> {
         self.take(data.len() as u64)?;
         self.crc.update(data);
         let archive = &mut *self.archive;
@@ -261,7 +301,10 @@ impl EntryWriter<'_> {
 
     /// Lets `fill` write the next `len` bytes at a position of the file, and takes the CRC-32 it
     /// returns.
-    pub(super) fn splice(
+    ///
+    /// # Errors
+    /// When they are more than remain, or `fill` fails.
+    pub fn splice(
         &mut self,
         len: u64,
         fill: impl FnOnce(&File, u64) -> io::Result<u32>,

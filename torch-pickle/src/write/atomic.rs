@@ -16,15 +16,33 @@ const MARK: &str = ".torch-pickle-";
 /// Leaves room in 255 bytes for the mark and the random part.
 const MAX_STEM: usize = 200;
 
-/// A file on its way to `target`.
-pub(super) struct AtomicFile {
+/// A file on its way to its place, where it appears whole or not at all: dropped before it is
+/// committed, it leaves nothing.
+///
+/// ```
+/// use std::io::Write;
+/// use torch_pickle::AtomicFile;
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("out");
+/// let out = AtomicFile::create(&path)?;
+/// out.file().write_all(b"hello")?;
+/// assert!(!path.exists());
+/// out.commit(false)?;
+/// assert_eq!(std::fs::read(&path)?, b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AtomicFile {
     temporary: NamedTempFile,
     target: PathBuf,
 }
 
 impl AtomicFile {
     /// Starts a file beside `target`, after clearing what dead runs left there.
-    pub(super) fn create(target: &Path) -> io::Result<AtomicFile> {
+    ///
+    /// # Errors
+    /// When `target` names no file, or its folder cannot be written to.
+    pub fn create(target: &Path) -> io::Result<AtomicFile> {
         let name = target
             .file_name()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
@@ -45,13 +63,17 @@ impl AtomicFile {
         Ok(AtomicFile { temporary, target: target.to_owned() })
     }
 
-    pub(super) fn file(&self) -> &File {
+    /// The file to write to, under a name of its own for now.
+    pub fn file(&self) -> &File {
         self.temporary.as_file()
     }
 
     /// Makes it durable and visible. With `replace` false an existing target is an
     /// `AlreadyExists` error and stays.
-    pub(super) fn commit(self, replace: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// That one, or when it cannot be synced or renamed.
+    pub fn commit(self, replace: bool) -> io::Result<()> {
         self.temporary.as_file().sync_all()?;
         let persisted = if replace {
             self.temporary.persist(&self.target)

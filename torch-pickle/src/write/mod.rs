@@ -15,6 +15,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+pub use archive::{ZipEntryWriter, ZipWriter};
+pub use atomic::AtomicFile;
+
 use crate::{Error, Result, StorageId, Tree};
 
 /// How a file is written.
@@ -76,7 +79,7 @@ impl<B: AsRef<[u8]>> StorageData for &[B] {
 
 /// Takes the bytes of one storage.
 pub struct StorageSink<'s, 'a> {
-    entry: &'s mut archive::EntryWriter<'a>,
+    entry: &'s mut archive::ZipEntryWriter<'a>,
     path: &'s Path,
 }
 
@@ -177,8 +180,8 @@ pub fn write(
     let plan = check::Plan::of(tree)?;
     let pickle = pickle::pickle(tree, &plan)?;
 
-    let target = atomic::AtomicFile::create(path).map_err(io)?;
-    let mut archive = archive::ArchiveWriter::new(target.file().try_clone().map_err(io)?);
+    let target = AtomicFile::create(path).map_err(io)?;
+    let mut archive = ZipWriter::new(target.file().try_clone().map_err(io)?);
     archive.add("archive/data.pkl", 1, &pickle).map_err(io)?;
     drop(pickle);
     archive.add("archive/byteorder", 1, b"little").map_err(io)?;
