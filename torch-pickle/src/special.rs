@@ -109,7 +109,9 @@ impl Tree {
     fn called<'t>(&'t self, object: &'t Object, global: &Global) -> Option<Kind<'t>> {
         let args = self.sequence(object.args).unwrap_or_default();
         match (&*global.module, &*global.name) {
-            ("torch._utils", "_rebuild_sparse_tensor") => self.sparse(args).map(Kind::Sparse),
+            ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => {
+                self.sparse(args).map(Kind::Sparse)
+            }
             ("torch._utils", "_rebuild_nested_tensor") => Some(Kind::Nested),
             ("torch._utils", "_rebuild_meta_tensor_no_storage") => Some(Kind::Meta),
             ("torch._utils", "_rebuild_wrapper_subclass") => {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import torch
 
+from command import Failure, Numpack
 from compare import holders, overlaps, raw_bytes, storage_identity, walk
 from npk_reader import SIDE_INFORMATION, StoreError, read_store
 
@@ -41,39 +40,6 @@ UPSTREAM = [
     "complex128",
 ]
 AS_STORED |= {getattr(torch, name): name for name in UPSTREAM}
-
-
-class Failure(Exception):
-    """A check that did not hold."""
-
-
-class Numpack:
-    """The command under test."""
-
-    TIMEOUT = 120
-
-    def __init__(self, binary: Path) -> None:
-        self.binary = binary.resolve()
-
-    def run(self, *arguments: Any, status: int = 0) -> str:
-        """Runs the command and returns its output; any other exit status is a failure."""
-        command = [str(self.binary), *map(str, arguments)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=self.TIMEOUT, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise Failure(f"{arguments[0]} took more than {self.TIMEOUT} s") from error
-        if done.returncode != status:
-            said = (done.stderr or done.stdout).decode(errors="backslashreplace").strip()
-            raise Failure(f"{arguments[0]} left with {done.returncode}, expected {status}: {said[-1500:]}")
-        return done.stdout.decode()
-
-    def json(self, *arguments: Any) -> Any:
-        """Runs the command and reads its output as JSON."""
-        output = self.run(*arguments)
-        try:
-            return json.loads(output)
-        except ValueError as error:
-            raise Failure(f"{arguments[0]} printed what is not json: {error}") from error
 
 
 def load(path: Path, weights_only: bool | None = None, mmap: bool = False) -> tuple[Any, bool]:

@@ -2,20 +2,26 @@
 
 Three things are allowed to differ, because a conversion is allowed to change them:
 conj and neg may be resolved, a lone view without overlaps may become contiguous,
-and a lone view may get a storage of its own size.
+and a lone view may get a storage of its own size. A view is lone where no other
+part of its storage is shown, however many names it has.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-EXACT = (type(None), bool, int, str, bytes, bytearray, type(...), slice, range)
-CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, type)
+EXACT = (type(None), bool, int, str, bytes, bytearray, type(...), type(NotImplemented), slice, range)
+CONSTANTS = (
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.qscheme, type),
+    *(types.FunctionType, types.BuiltinFunctionType),
+)
 STORAGES = (torch.storage.TypedStorage, torch.UntypedStorage)
 COMPRESSED_PARTS = {
     torch.sparse_csr: ("crow_indices", "col_indices", "values"),
@@ -25,11 +31,12 @@ COMPRESSED_PARTS = {
 }
 
 
-def differences(reference: Any, found: Any) -> list[str]:
+def differences(reference: Any, found: Any, sharing: bool = True) -> list[str]:
     """What distinguishes ``found`` from ``reference``; empty if nothing does."""
     comparison = Comparison()
     comparison.values("root", reference, found)
-    comparison.sharing()
+    if sharing:
+        comparison.sharing()
     return comparison.problems
 
 
@@ -40,14 +47,22 @@ def holders(value: Any) -> list[Any]:
     return [reference for _, reference, _ in comparison._holders]
 
 
+def untyped(owner: Any) -> Any:
+    """The untyped storage behind a tensor or a storage, by the name it has in this torch."""
+    if isinstance(owner, torch.Tensor):
+        owner = owner.untyped_storage() if hasattr(owner, "untyped_storage") else owner.storage()
+    if isinstance(owner, torch.storage.TypedStorage):
+        return owner._untyped_storage if hasattr(owner, "_untyped_storage") else owner._storage
+    return owner
+
+
 def raw_bytes(tensor: torch.Tensor) -> bytes:
     """The logical elements of a strided tensor in C order, read straight from its storage."""
     if tensor.is_conj() or tensor.is_neg():
         tensor = tensor.detach().resolve_conj().resolve_neg()
     if tensor.numel() == 0:
         return b""
-    storage = tensor.untyped_storage()
-    flat = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+    flat = torch.empty(0, dtype=torch.uint8).set_(untyped(tensor)).numpy()
     size = tensor.element_size()
     items = np.lib.stride_tricks.as_strided(
         flat[tensor.storage_offset() * size :],
@@ -82,11 +97,7 @@ def bits(value: float) -> bytes:
 
 def storage_identity(owner: Any) -> int:
     """A number that two tensors or storages have in common exactly if they share memory."""
-    if isinstance(owner, torch.Tensor):
-        owner = owner.untyped_storage()
-    elif isinstance(owner, torch.storage.TypedStorage):
-        owner = owner._untyped_storage
-    return owner._cdata
+    return untyped(owner)._cdata
 
 
 def parts(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -175,11 +186,29 @@ class Comparison:
                 for index, (left, right) in enumerate(zip(reference, found, strict=True)):
                     self.values(f"{path}[{index}]", left, right)
         else:
-            raise TypeError(f"{path}: no rule to compare {type(reference).__name__}")
+            self.recipes(path, reference, found)
+            return
         if (attributes := getattr(reference, "__dict__", None)) is not None and not isinstance(
             reference, STORAGES
         ):
             self.values(f"{path}.__dict__", dict(attributes), dict(found.__dict__))
+
+    def recipes(self, path: str, reference: Any, found: Any) -> None:
+        """Compares objects of any other class by what pickle would write of them."""
+        if reference is found:
+            return
+        left, right = reference.__reduce_ex__(2), found.__reduce_ex__(2)
+        if isinstance(left, str) or isinstance(right, str):
+            self.same(path, "name", left, right)
+            return
+        names = ("callable", "arguments", "state", "items", "pairs")
+        for name, one, other in itertools.zip_longest(names, left, right):
+            if name == "callable":
+                self.same(path, name, one, other)
+            elif name in ("items", "pairs"):
+                self.values(f"{path}.{name}", list(one or ()), list(other or ()))
+            else:
+                self.values(f"{path}.{name}", one, other)
 
     def dicts(self, path: str, reference: dict[Any, Any], found: dict[Any, Any]) -> None:
         """Compares keys with their types and order, then values."""
@@ -209,7 +238,7 @@ class Comparison:
         """Compares storages that stand in an object without a tensor."""
         if isinstance(reference, torch.storage.TypedStorage):
             self.same(path, "dtype", reference.dtype, found.dtype)
-            reference, found = reference._untyped_storage, found._untyped_storage
+            reference, found = untyped(reference), untyped(found)
         self.same(path, "bytes", bytes(reference.tolist()), bytes(found.tolist()))
         self._holders.append((path, reference, found))
 
@@ -274,7 +303,7 @@ class Comparison:
     def places(self, group: list[tuple[str, Any, Any]]) -> None:
         """Compares offsets and strides of the tensors of one storage."""
         tensors = [entry for entry in group if isinstance(entry[1], torch.Tensor)]
-        if len(group) == 1:
+        if len(group) == len(tensors) and len({placing(reference) for _, reference, _ in tensors}) == 1:
             for path, reference, found in tensors:
                 if overlaps(reference) or overlaps(found):
                     self.same(path, "strides", steps(reference), steps(found))
@@ -287,6 +316,11 @@ class Comparison:
             self.same(path, "strides", steps(reference), steps(found))
 
 
+def placing(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Where in its storage a tensor's elements lie."""
+    return tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+
+
 def is_resolved_on_writing(owner: Any) -> bool:
     """Whether a tensor's elements are not what its storage holds."""
     return isinstance(owner, torch.Tensor) and (owner.is_conj() or owner.is_neg())
@@ -294,7 +328,7 @@ def is_resolved_on_writing(owner: Any) -> bool:
 
 def storage_bytes(owner: Any) -> int:
     """The size of the storage behind a tensor, or of a storage."""
-    return (owner.untyped_storage() if isinstance(owner, torch.Tensor) else owner).nbytes()
+    return untyped(owner).nbytes()
 
 
 def walk(value: Any) -> Iterator[tuple[tuple[Any, ...], torch.Tensor, bool]]:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-KINDS = [
-    torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz,
-    torch.float8_e8m0fnu, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int64,
-    torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex32,
-    torch.complex64, torch.complex128,
+NAMES = [
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "uint16",
+    "uint32", "uint64", "int8", "int64", "bfloat16", "float16", "float32", "float64", "complex32",
+    "complex64", "complex128",
 ]  # fmt: skip
+KINDS = [getattr(torch, name) for name in NAMES if hasattr(torch, name)]
 WORDS = [
     "weight", "bias", "model", "state", "0", "1", "layers", "exp_avg", "a", "b", "a.b", "x/y", "..", "",
     "é", "名", "W", "w", "\n", "\ud800", "k" * 260, "%2F", "~1", "a b", "data",
@@ -159,9 +159,12 @@ class Generator:
             )
         if kind < 0.13 and shape:
             return torch.rand(shape).round().to_sparse()
-        dtype = self.random.choice(KINDS)
-        count = math.prod(shape)
-        data = bytearray(self.random.randbytes(count * dtype.itemsize))
+        return self.of_kind(self.random.choice(KINDS), shape)
+
+    def of_kind(self, dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
+        """A tensor of random bytes."""
+        size = torch.empty(0, dtype=dtype).element_size()
+        data = bytearray(self.random.randbytes(math.prod(shape) * size))
         flat = (
             torch.frombuffer(data, dtype=torch.uint8).clone() if data else torch.empty(0, dtype=torch.uint8)
         )

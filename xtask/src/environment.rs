@@ -26,6 +26,12 @@ pub(crate) const TORCH: Environment = Environment {
     requirements: "xtask/peers/requirements-torch.txt",
     size: "about 5 GB installed",
 };
+/// The oldest torch that the promise names.
+pub(crate) const OLD_TORCH: Environment = Environment {
+    name: "torch-1.13",
+    requirements: "xtask/peers/requirements-torch-1.13.txt",
+    size: "about 3 GB installed",
+};
 pub(crate) const NUMPACK: Environment = Environment {
     name: "numpack",
     requirements: "xtask/peers/requirements-numpack.txt",

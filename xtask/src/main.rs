@@ -15,7 +15,11 @@ commands:
   setup [--dry-run]   fetch what the tests need into the cache; --dry-run lists it
   test                run every test that needs no other library: Rust, C, Python
   peers [ARG…]        check against the real torch, numpy, safetensors, the public numpack and
-                      scanners, fetching them first; arguments go to xtask/peers/peers.py
+                      scanners, fetching them first; arguments go to xtask/peers/peers.py,
+                      and leave out the files in every container
+  peers containers [ARG…]
+                      only the files in every container, by the oldest and the newest torch;
+                      arguments (--count N, --seed N) go to xtask/peers/check_containers.py
   bench [ARG…]        print the benchmark table; arguments go to the benchmark
   header              write include/numpack.h from the sources
   lint                formatting and clippy, warnings as errors

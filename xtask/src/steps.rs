@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::environment::{self, NUMPACK, SCANNERS, TEST, TORCH, repository, run};
+use crate::environment::{self, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run};
 
 /// Whether a missing thing is an error instead of a skip.
 fn is_ci() -> bool {
@@ -19,7 +19,13 @@ fn cargo() -> Command {
 
 /// Fetches what the tests need, or lists it.
 pub(crate) fn setup(dry_run: bool) -> Result<()> {
-    let all = [(TEST, "test"), (TORCH, "peers"), (NUMPACK, "peers"), (SCANNERS, "peers")];
+    let all = [
+        (TEST, "test"),
+        (TORCH, "peers"),
+        (OLD_TORCH, "peers"),
+        (NUMPACK, "peers"),
+        (SCANNERS, "peers"),
+    ];
     for (environment, needed_by) in all {
         let state = if environment.is_ready()? { "there" } else { "to be fetched" };
         println!(
@@ -72,14 +78,32 @@ fn python_tests() -> Result<()> {
 }
 
 /// Both directions against the real torch, the neighbours of `.pt` against numpy and safetensors,
-/// our stores read by the public numpack, and files scanned by the public scanners.
+/// our stores read by the public numpack, files scanned by the public scanners, and files in every
+/// container by the oldest and the newest torch.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
+    if let Some((first, rest)) = args.split_first()
+        && first == "containers"
+    {
+        return containers(rest);
+    }
     let stores = std::env::temp_dir().join(format!("numpack-peers-{}", std::process::id()));
     std::fs::create_dir_all(&stores)?;
     let result = with_stores(args, &stores);
     std::fs::remove_dir_all(&stores)?;
-    result
+    result?;
+    // Who asks for certain cases wants those.
+    if args.is_empty() { containers(&[]) } else { Ok(()) }
+}
+
+fn containers(args: &[String]) -> Result<()> {
+    run(Command::new(TORCH.python()?)
+        .args(["-B", "xtask/peers/check_containers.py", "--numpack"])
+        .arg(binary())
+        .arg("--old-python")
+        .arg(OLD_TORCH.python()?)
+        .args(args)
+        .current_dir(repository()))
 }
 
 fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {

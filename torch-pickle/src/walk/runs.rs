@@ -51,6 +51,9 @@ pub(super) enum Run {
     Present(NodeId),
     /// Of these, those that a set does not name.
     Saved(NodeId, NodeId),
+    /// Of the attributes of a TorchScript module those that are in its state dict: tensors and
+    /// modules, but not what is in lists and dicts.
+    Script(NodeId),
     /// What was appended to an object.
     Appended(NodeId),
     /// What was set on an object by keys.
@@ -123,6 +126,12 @@ impl<'t> Runs<'t> {
             out.extend(module.modules.map(Run::Present));
             return;
         }
+        if let Some(state) = object.state.filter(|_| is_script(tree, object))
+            && let Node::Dict(_) = tree.node(state)
+        {
+            out.push(Run::Script(state));
+            return;
+        }
         if let Node::Tuple(_) = tree.node(object.args) {
             out.push(Run::Items(object.args));
         }
@@ -187,9 +196,11 @@ impl<'t> Runs<'t> {
             Run::One(..) => 1,
             Run::Items(id) => items(self.tree.node(id)).len(),
             Run::Appended(id) => appended(self.tree.node(id)).len(),
-            Run::Values(id) | Run::Present(id) | Run::Saved(id, _) | Run::Set(id) => {
-                pairs(self.tree.node(id)).len()
-            }
+            Run::Values(id)
+            | Run::Present(id)
+            | Run::Saved(id, _)
+            | Run::Script(id)
+            | Run::Set(id) => pairs(self.tree.node(id)).len(),
         }
     }
 
@@ -199,7 +210,11 @@ impl<'t> Runs<'t> {
             Run::One(name, id) => (Label::Name(name), id),
             Run::Items(id) => (Label::Index(i), items(self.tree.node(id))[i]),
             Run::Appended(id) => (Label::Index(i), appended(self.tree.node(id))[i]),
-            Run::Values(id) | Run::Present(id) | Run::Saved(id, _) | Run::Set(id) => {
+            Run::Values(id)
+            | Run::Present(id)
+            | Run::Saved(id, _)
+            | Run::Script(id)
+            | Run::Set(id) => {
                 let (key, value) = pairs(self.tree.node(id))[i];
                 (Label::Key(key), value)
             }
@@ -209,6 +224,9 @@ impl<'t> Runs<'t> {
     /// Whether a path goes to this child.
     pub(super) fn shows(&self, run: Run, (label, child): Child) -> bool {
         let hidden = match run {
+            Run::Script(_) => {
+                return matches!(self.tree.node(child), Node::Tensor(_) | Node::Object(_));
+            }
             Run::Present(_) => None,
             Run::Saved(_, hidden) => self.hidden.get(&hidden),
             _ => return true,
@@ -234,11 +252,23 @@ impl<'t> Runs<'t> {
 
 /// Whether it is worth to look closer, and cheap.
 fn may_be_sparse(tree: &Tree, object: &Object) -> bool {
-    let named = |id| matches!(tree.node(id), Node::Global(g) if g.is("torch._utils", "_rebuild_sparse_tensor"));
+    let named = |id| match tree.node(id) {
+        // The second is what torch 1.13 has for compressed rows.
+        Node::Global(g) => {
+            g.is("torch._utils", "_rebuild_sparse_tensor")
+                || g.is("torch._utils", "_rebuild_sparse_csr_tensor")
+        }
+        _ => false,
+    };
     let state = object.state.map(|state| tree.node(state));
     object.construct == Construct::Call
         && named(object.callable)
         && !matches!(state, Some(Node::Dict(dict)) if dict.items.len() > SMALL_STATE)
+}
+
+/// Whether an object is of a class of TorchScript.
+fn is_script(tree: &Tree, object: &Object) -> bool {
+    matches!(tree.node(object.callable), Node::Global(g) if g.module.starts_with("__torch__"))
 }
 
 fn read_module<'t>(tree: &'t Tree, object: &Object, state: &Dict) -> Option<Module<'t>> {
@@ -336,7 +366,11 @@ pub(super) fn leading_to_tensors(shape: &mut Runs<'_>) -> Vec<bool> {
         let mut holds_one = false;
         for &run in &runs {
             let holder = match run {
-                Run::Items(holder) | Run::Values(holder) | Run::Present(holder) => holder,
+                // A list among the attributes of a script may make it lead there in vain.
+                Run::Items(holder)
+                | Run::Values(holder)
+                | Run::Present(holder)
+                | Run::Script(holder) => holder,
                 // How often a dict is gone through with names hidden is limited.
                 Run::Saved(..) | Run::Appended(_) | Run::Set(_) | Run::One(..) => id,
             };
