@@ -1,17 +1,22 @@
-//! What the fuzz targets share: a scratch folder in memory, a zip container around a pickle, the
-//! files of a store cut from one input, and a store that is sound but for one file.
+//! What the fuzz targets share: a scratch folder in memory, a zip container around a pickle,
+//! containers of older versions of torch, what holds of any checkpoint, the files of a store cut
+//! from one input, and a store that is sound but for one file.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod fixed;
+mod grammar;
 mod package;
+mod reads;
 mod scratch;
 mod store_input;
 mod zip;
 
 pub use fixed::{Fixed, read_all};
+pub use grammar::{legacy, tar};
 pub use package::with_checksum;
+pub use reads::read_each;
 pub use scratch::Scratch;
 pub use store_input::{StoreInput, complete};
 pub use zip::{Method, Zip, checkpoint};

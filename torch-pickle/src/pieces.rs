@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
 use crate::{Checkpoint, Dims, Node, Options, Tensor, TensorId};
@@ -30,11 +32,17 @@ pub(crate) struct Pieces {
     options: Options,
     /// Sorted by the position of their first element.
     pieces: Vec<Piece>,
+    /// For each the position of its first element, and where it and all before it end: what lies
+    /// elsewhere is not looked at.
+    spans: Vec<(u64, u64)>,
     len: u64,
 }
 
 /// Pairs of pieces that are compared at most: a file could name very many.
 const MAX_PAIRS: u64 = 20_000_000;
+/// Runs shorter than this are fetched together, as many as fit into a batch.
+const SHORT: usize = 64 * 1024;
+const BATCH: usize = 4 * 1024 * 1024;
 
 impl Pieces {
     /// The pieces must cover the tensor, each element once.
@@ -72,7 +80,14 @@ impl Pieces {
         if covered != count {
             return fail(format!("its pieces have {covered} of its {count} elements"));
         }
-        Ok(Pieces { name: name.into(), path, shape, dtype, options, pieces, len })
+        let mut reach = 0;
+        let spans = pieces.iter().map(|piece| {
+            let runs = Runs::new(&shape, piece);
+            reach = reach.max(runs.start(runs.count - 1) + runs.len);
+            (runs.start(0), reach)
+        });
+        let spans = spans.collect();
+        Ok(Pieces { name: name.into(), path, shape, dtype, options, pieces, spans, len })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -104,65 +119,67 @@ impl Pieces {
     pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
         let size = self.dtype.size() as u64;
         let (from, to) = (at / size, (at + out.len() as u64) / size);
-        for piece in &self.pieces {
-            self.read_piece(piece, from, to, out)?;
+        let first = self.spans.partition_point(|&(_, reach)| reach <= from);
+        let last = self.spans.partition_point(|&(start, _)| start < to);
+        let mut scratch = Vec::new();
+        for piece in self.pieces.get(first..last).unwrap_or_default() {
+            self.read_piece(piece, from, to, out, &mut scratch)?;
         }
         Ok(())
     }
 
     /// Copies what a piece has of the elements `from..to` of the whole tensor to `out`.
-    fn read_piece(&self, piece: &Piece, from: u64, to: u64, out: &mut [u8]) -> Result<()> {
-        let dims = self.shape.len();
-        // The dimensions behind `inner` are whole, so that a run goes on from one row to the next.
-        let whole = |d: usize| piece.sizes[d] == self.shape[d];
-        let inner = (0..dims).rev().find(|&d| !whole(d)).unwrap_or(0);
-        let run: u64 = piece.sizes[inner.min(dims)..].iter().product();
-        let tail: u64 = self.shape[(inner + 1).min(dims)..].iter().product();
-        let steps = steps(&self.shape);
-        let first: u64 = piece.offsets.iter().zip(&steps).map(|(o, s)| o * s).sum();
-        let last: u64 =
-            first + piece.sizes.iter().zip(&steps).map(|(n, s)| (n - 1) * s).sum::<u64>();
-        if last < from || first >= to {
-            return Ok(());
-        }
-        let outer = &piece.sizes[..inner];
-        let rows: u64 = outer.iter().product();
-        let mut index = vec![0u64; inner];
-        let mut row = 0;
-        // Whole slabs of the first dimension that lie before are stepped over.
-        if inner > 0 && from > first {
-            let slab = (from - first) / steps[0];
-            let slab = slab.saturating_sub(1).min(outer[0] - 1);
-            index[0] = slab;
-            row = slab * outer[1..].iter().product::<u64>();
-        }
-        debug_assert_eq!(run % tail.max(1), 0);
-        while row < rows {
-            let start = first + index.iter().zip(&steps).map(|(i, s)| i * s).sum::<u64>();
-            if start >= to && index.iter().skip(1).all(|&i| i == 0) {
-                return Ok(());
+    fn read_piece(
+        &self,
+        piece: &Piece,
+        from: u64,
+        to: u64,
+        out: &mut [u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<()> {
+        let size = self.dtype.size();
+        let runs = Runs::new(&self.shape, piece);
+        let len = runs.len;
+        // In both the whole and the piece the runs stand in the same order.
+        let mut run = runs.first_behind(from);
+        while run < runs.count && runs.start(run) < to {
+            // The part of the run that is wanted, from its first element on.
+            let wanted = |run: u64| {
+                let start = runs.start(run);
+                let (a, b) = (start.max(from), (start + len).min(to));
+                (a < b).then(|| (a - start, (a - from) as usize * size, (b - a) as usize * size))
+            };
+            let Some((skip, place, bytes)) = wanted(run) else { return Ok(()) };
+            if bytes >= SHORT {
+                let out = &mut out[place..place + bytes];
+                self.read_elements(piece, run * len + skip, out)?;
+                run += 1;
+                continue;
             }
-            let (a, b) = (start.max(from), (start + run).min(to));
-            if a < b {
-                let size = self.dtype.size();
-                let place = (a - from) as usize * size;
-                let n = (b - a) as usize * size;
-                self.read_run(piece, row * run + (a - start), &mut out[place..place + n])?;
+            // Short runs are fetched together, and put where they belong.
+            let most = ((BATCH / size) as u64 / len).max(1);
+            let (first, mut have) = (run, 0);
+            while run - first < most
+                && run < runs.count
+                && let Some((_, _, bytes)) = wanted(run)
+            {
+                have += bytes;
+                run += 1;
             }
-            row += 1;
-            for d in (0..inner).rev() {
-                index[d] += 1;
-                if index[d] < outer[d] {
-                    break;
-                }
-                index[d] = 0;
+            scratch.resize(have, 0);
+            self.read_elements(piece, first * len + skip, scratch)?;
+            let mut rest = &scratch[..];
+            for (_, place, bytes) in (first..run).filter_map(wanted) {
+                let (part, after) = rest.split_at(bytes);
+                out[place..place + bytes].copy_from_slice(part);
+                rest = after;
             }
         }
         Ok(())
     }
 
     /// Reads elements of a piece, counted in C order.
-    fn read_run(&self, piece: &Piece, from: u64, out: &mut [u8]) -> Result<()> {
+    fn read_elements(&self, piece: &Piece, from: u64, out: &mut [u8]) -> Result<()> {
         let (checkpoint, id) = self.open(piece)?;
         checkpoint.read_elements(*id, from, out)
     }
@@ -187,6 +204,25 @@ impl Pieces {
         };
         match found {
             Some((id, tensor)) if tensor.shape == piece.sizes && tensor.dtype == self.dtype => {
+                // A few bytes would otherwise stand for a tensor without end.
+                let have = tree.storage(tensor.storage).nbytes();
+                if tensor.nbytes() > have {
+                    return fail(format!(
+                        "its piece of shape {:?} has fewer bytes than that takes: {}",
+                        piece.sizes,
+                        have.unwrap_or(u64::MAX)
+                    ));
+                }
+                // Each part of it would be had by way of all that is before.
+                if checkpoint.data(tensor.storage)?.is_compressed() {
+                    return Err(Error::unsupported(
+                        &piece.source.path,
+                        Part::Tensor(self.name.clone()),
+                        piece.source.base,
+                        "a piece of a tensor that is compressed",
+                        "save the checkpoint again with torch",
+                    ));
+                }
                 Ok(piece.opened.get_or_init(|| (checkpoint, id)))
             }
             Some((_, tensor)) => fail(format!(
@@ -237,11 +273,54 @@ fn overlap(pieces: &[Piece]) -> Result<Option<(Dims, Dims)>> {
     Ok(None)
 }
 
-/// The step of each dimension of a tensor in C order.
-fn steps(shape: &[u64]) -> Vec<u64> {
-    let mut steps = vec![1u64; shape.len()];
-    for d in (1..shape.len()).rev() {
-        steps[d - 1] = steps[d] * shape[d];
+/// The elements of a piece that stand one after another in the whole tensor too.
+struct Runs<'a> {
+    /// Elements of a run.
+    len: u64,
+    count: u64,
+    /// The position of the first one.
+    first: u64,
+    /// The dimensions that the runs count up, and their steps in the whole.
+    outer: &'a [u64],
+    steps: SmallVec<[u64; 4]>,
+}
+
+impl<'a> Runs<'a> {
+    /// The piece must lie in the shape, and have elements.
+    fn new(shape: &[u64], piece: &'a Piece) -> Runs<'a> {
+        let mut steps: SmallVec<[u64; 4]> = SmallVec::from_elem(1, shape.len());
+        for d in (1..shape.len()).rev() {
+            steps[d - 1] = steps[d] * shape[d];
+        }
+        let first = piece.offsets.iter().zip(&steps).map(|(o, s)| o * s).sum();
+        // The dimensions behind `inner` are whole, so that a run goes on from one row to the next.
+        let is_whole = |d: &usize| piece.sizes[*d] == shape[*d];
+        let inner = (0..shape.len()).rev().find(|d| !is_whole(d)).unwrap_or(0);
+        let (outer, run) = piece.sizes.split_at(inner);
+        let (len, count) = (run.iter().product(), outer.iter().product());
+        Runs { len, count, first, outer, steps }
     }
-    steps
+
+    /// Where a run starts in the whole.
+    fn start(&self, mut run: u64) -> u64 {
+        let mut at = self.first;
+        for (n, step) in self.outer.iter().zip(&self.steps).rev() {
+            at += run % n * step;
+            run /= n;
+        }
+        at
+    }
+
+    /// The first run that goes beyond a position.
+    fn first_behind(&self, at: u64) -> u64 {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.start(middle) + self.len <= at {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
+    }
 }

@@ -148,22 +148,10 @@ impl Checkpoint {
     pub(crate) fn read_elements(&self, id: TensorId, from: u64, out: &mut [u8]) -> Result<()> {
         let tensor = self.tree().tensor(id);
         let size = tensor.dtype.size();
-        let row = match tensor.shape.last() {
-            Some(&row) if !tensor.is_contiguous() => row,
-            _ => u64::MAX,
-        };
         let (mut at, mut done) = (from, 0);
         while done < out.len() {
-            // A run within a row steps evenly.
-            let n = (row - at % row).min(((out.len() - done) / size) as u64);
-            let (offset, step) = match row {
-                u64::MAX => (at, 1),
-                _ => (tensor.element_at(at), tensor.stride.last().copied().unwrap_or(1)),
-            };
-            let (shape, stride) = ([n].into(), [step].into());
-            let mut run = Tensor { shape, stride, ..tensor.clone() };
-            run.offset += offset;
-            self.stream_as(id, &run, CHUNK.end, &mut |bytes| {
+            let (part, n) = elements(tensor, at, ((out.len() - done) / size) as u64);
+            self.stream_as(id, &part, CHUNK.end, &mut |bytes| {
                 out[done..done + bytes.len()].copy_from_slice(bytes);
                 done += bytes.len();
                 Ok(())
@@ -374,6 +362,30 @@ impl Checkpoint {
             _ => format!("number {}", id.0),
         }
     }
+}
+
+/// The part of a tensor with the elements from `from` on, counted in C order, and how many they
+/// are: `most`, or as many as one box has. There must be that many, and at least one.
+fn elements(tensor: &Tensor, from: u64, most: u64) -> (Tensor, u64) {
+    let mut part = tensor.clone();
+    if tensor.is_contiguous() {
+        (part.shape, part.stride) = ([most].into(), [1].into());
+        part.offset += from;
+        return (part, most);
+    }
+    // The outermost dimension of which whole rows start here; within a row, the last one.
+    let (mut d, mut inner, mut index) = (tensor.shape.len() - 1, 1, from);
+    while d > 0 && index % tensor.shape[d] == 0 && inner * tensor.shape[d] <= most {
+        index /= tensor.shape[d];
+        inner *= tensor.shape[d];
+        d -= 1;
+    }
+    let len = tensor.shape[d];
+    let count = (len - index % len).min(most / inner);
+    part.shape = std::iter::once(count).chain(tensor.shape[d + 1..].iter().copied()).collect();
+    part.stride = tensor.stride[d..].into();
+    part.offset += tensor.element_at(from);
+    (part, count * inner)
 }
 
 fn check_len(have: usize, need: u64) -> Result<()> {

@@ -2,74 +2,16 @@
 //! memory and little time.
 
 mod common;
+#[path = "common/tame.rs"]
+mod tame;
 
-use std::sync::Mutex;
-use std::time::Duration;
-
-use common::heap::{self, Counting};
+use common::heap::Counting;
 use common::*;
+use tame::*;
 use torch_pickle::{Checkpoint, CrcPolicy, Error, Limits, Node, Options, ScanOptions, TensorId};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Peaks can be told apart only one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-const MOST_MEMORY: usize = 256 << 20;
-const MOST_TIME: Duration = Duration::from_secs(1);
-
-/// What this thread has computed for so far. Unlike the time on the wall it does not depend on
-/// what else the machine is doing.
-fn cpu_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-}
-
-/// Runs in a stack of 1 MiB; time and peak memory must stay small.
-fn tamed<R: Send>(name: &str, body: impl FnOnce() -> R + Send) -> R {
-    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
-    let before = heap::start();
-    let body = move || (body(), cpu_time());
-    let (result, took) = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(1 << 20);
-        thread.spawn_scoped(scope, body).unwrap().join().unwrap_or_else(|_| panic!("{name}"))
-    });
-    let peak = heap::peak_since(before);
-    assert!(took < MOST_TIME, "{name}: {took:?}");
-    assert!(peak < MOST_MEMORY, "{name}: {peak} bytes");
-    result
-}
-
-/// Does everything that can be done with a checkpoint.
-fn exercise(checkpoint: &Checkpoint) {
-    let tree = checkpoint.tree();
-    let _ = tree.named_tensors(100_000);
-    let _ = tree.first_names();
-    let _ = tree.find("a.b.0.1");
-    assert!(tree.same_as(&tree.clone()));
-    for i in 0..tree.nodes().len() as u32 {
-        let _ = tree.kind_of(torch_pickle::NodeId(i));
-    }
-    for (i, tensor) in tree.tensors().iter().enumerate() {
-        let id = TensorId(i as u32);
-        let mut seen = 0u64;
-        let streamed = checkpoint.stream(id, 1 << 16, &mut |piece| {
-            seen += piece.len() as u64;
-            if seen > 16 << 20 {
-                return Err(Error::Cancelled { file: checkpoint.path().into() });
-            }
-            Ok(())
-        });
-        if let Some(n) = tensor.nbytes().filter(|&n| n <= 16 << 20) {
-            let mut out = vec![0; n as usize];
-            let read = checkpoint.read_into(id, &mut out);
-            assert_eq!(read.is_ok(), streamed.is_ok());
-        }
-    }
-    let _ = checkpoint.verify();
-    let _ = checkpoint.warnings();
-}
 
 fn open_and_exercise(name: &str, bytes: &[u8]) -> Result<(), Error> {
     scanned(name, bytes);
@@ -559,22 +501,6 @@ fn limits() {
     assert!(matches!(e, Error::Limit { limit: "max_nodes", allowed: 1000, .. }), "{e}");
     let e = limited(Limits { max_pickle_bytes: 1000, ..Limits::default() });
     assert!(matches!(e, Error::Limit { limit: "max_pickle_bytes", .. }), "{e}");
-}
-
-/// All that can come of one small file: nothing may panic.
-fn survive(bytes: &[u8], file: &std::path::Path) -> bool {
-    std::fs::write(file, bytes).unwrap();
-    let _ = torch_pickle::scan(file, &ScanOptions::new()).unwrap();
-    match Checkpoint::open(file) {
-        Ok(checkpoint) => {
-            exercise(&checkpoint);
-            true
-        }
-        Err(e) => {
-            check_error(&e, file);
-            false
-        }
-    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ fn main() -> Result<()> {
         ("archive", archives(&scratch)?),
         ("pickle", pickles(&scratch)?),
         ("scan", scanned(&scratch)?),
+        ("legacy", both(&LEGACY, numpack_fuzz::legacy)),
+        ("tar", both(&TAR, numpack_fuzz::tar)),
         ("metadata", stores(&scratch)?),
         ("bitmap", bitmaps()),
         ("redo", records()),
@@ -54,6 +56,9 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
     match target {
         "archive" => open(bytes)?,
         "pickle" => open(&checkpoint(bytes))?,
+        "legacy" | "tar" if bytes[0] % 2 == 1 => open(&bytes[1..])?,
+        "legacy" => open(&numpack_fuzz::legacy(&bytes[1..]))?,
+        "tar" => open(&numpack_fuzz::tar(&bytes[1..]))?,
         "side" => SideInfo::decode(bytes).map(|_| ())?,
         // Read by their targets, around what they make up.
         "bitmap" | "redo" | "segments" => {}
@@ -271,6 +276,31 @@ fn pickles(scratch: &Scratch) -> Result<Seeds> {
         ("quantised", quantised.to_vec()),
         ("attributes", attributes.to_vec()),
     ])
+}
+
+/// Three storages, of which one is a part of another, and a tensor of each.
+const LEGACY: [&[u8]; 6] = [
+    &[2, 6, 4, 2, 3, 0, 1, 2, 3, 4],
+    &[0, 0, 0, 0, 2, 2, 3, 0, 0, 0],    // all of storage 0
+    &[0, 0, 0, 2, 5, 2, 4, 1, 4, 0, 0], // part 5 of it
+    &[0x80, 1, 0, 1, 1, 2, 2, 1],       // each second element of storage 1, twice
+    &[3, 2, 0, 0],                      // storage 2 itself
+    &[0],
+];
+const TAR: [&[u8]; 6] = [
+    &[2, 2, 0, 0, 0, 6, 1, 0, 4],       // storages 0 and 1
+    &[1, 0, 0, 1, 4],                   // part 4 of storage 0
+    &[2, 0, 0, 0, 2, 2, 3, 0, 0, 0, 0], // tensor 16, of storage 0
+    &[4, 0, 1, 4, 0, 0, 0],             // tensor 17, of part 4
+    &[5, 3, 0, 3, 1, 2, 0, 3, 129, 1],  // what the object mentions
+    &[0],
+];
+
+/// What a file is put together from, and the file.
+fn both(parts: &[&[u8]], make: fn(&[u8]) -> Vec<u8>) -> Seeds {
+    let input = parts.concat();
+    let file = make(&input);
+    vec![("parts", [&[0], &input[..]].concat()), ("file", [&[1], &file[..]].concat())]
 }
 
 fn stores(scratch: &Scratch) -> Result<Seeds> {

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use super::{Container, Opened};
 use crate::error::{Error, Part, Result};
-use crate::pickle::{self, Dialect, Stream};
+use crate::pickle::{self, Dialect, Loaded, Stream};
 use crate::place::{Input, Place};
 use crate::record::Record;
 use crate::source::Source;
@@ -56,7 +56,7 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
     let loaded = pickle::load_as(&bytes, limits, path, "object", Dialect::Legacy)?;
     drop(bytes);
     let keys = small(&mut stream, "storage keys", options)?;
-    let found = read_storages(&mut stream, &loaded.tree, &keys)?;
+    let found = read_storages(&mut stream, &loaded, &keys)?;
     let mut warnings = Vec::new();
     if stream.left() > 0 {
         warnings.push(format!(
@@ -72,7 +72,7 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
         let (whole, from) = loaded.views.get(&id).copied().unwrap_or((id, 0));
         let Some(&offset) = found.get(&whole) else {
             let key = &loaded.tree.storage(whole).key;
-            let problem = format!("storage {key} is not among the storages of the file");
+            let problem = format!("storage {key:?} is not among the storages of the file");
             return Err(Error::format(path, Part::Pickle("storage keys".into()), None, problem));
         };
         let len = storage.nbytes().unwrap_or(0);
@@ -88,10 +88,10 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
 /// Where the bytes of each storage start.
 fn read_storages(
     stream: &mut Stream<'_>,
-    tree: &Tree,
+    loaded: &Loaded,
     keys: &Tree,
 ) -> Result<HashMap<StorageId, u64>> {
-    let path = stream.path();
+    let (path, tree) = (stream.path(), &loaded.tree);
     let fail = |problem: String| {
         Err(Error::format(path, Part::Pickle("storage keys".into()), None, problem))
     };
@@ -107,8 +107,12 @@ fn read_storages(
         };
         let Some(&id) = known.get(&**key) else {
             // How long its elements are nobody says.
-            return fail(format!("storage {key} is listed, and no tensor shows it"));
+            return fail(format!("storage {key:?} is listed, and no tensor shows it"));
         };
+        // Its elements would stand in the file twice, and readers differ in which they take.
+        if loaded.views.contains_key(&id) {
+            return fail(format!("storage {key:?} is listed, and is a part of another"));
+        }
         let storage = tree.storage(id);
         let at = stream.at();
         let numel = stream.count("the number of elements of a storage")?;
@@ -125,7 +129,7 @@ fn read_storages(
         let len = storage.nbytes().unwrap_or(u64::MAX);
         stream.skip(len, &format!("storage {key}"))?;
         if found.insert(id, first).is_some() {
-            return fail(format!("storage {key} is listed twice"));
+            return fail(format!("storage {key:?} is listed twice"));
         }
     }
     Ok(found)

@@ -29,6 +29,9 @@ use crate::{Options, Tree};
 
 pub(crate) use sniff::folder;
 
+/// Longest name of a file, in bytes, that a system has.
+const MAX_NAME: usize = 1024;
+
 /// What a checkpoint is stored in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -84,21 +87,40 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened> {
         };
     }
     let source = Source::open(path)?;
-    match Archive::open(&source, Naming::InOneFolder)? {
-        Some(archive) => zip::open(source, archive, options),
-        None => {
-            let head = sniff::head(&source)?;
-            if legacy::is_one(&head) {
-                return legacy::open(source, options);
-            }
-            if tar::is_one(&head) {
-                return tar::open(source, options);
-            }
-            if shards::is_one(path, &head) {
-                return shards::open(source, options);
-            }
-            Err(sniff::unknown(&source, &head))
-        }
+    match open_file(source.clone(), options)? {
+        Ok(opened) => Ok(opened),
+        Err(head) if shards::is_one(path, &head) => shards::open(source, options),
+        Err(head) => Err(sniff::unknown(&source, &head)),
+    }
+}
+
+/// Opens a file that is a checkpoint by itself; gives its first bytes where it is none.
+fn open_file(source: Source, options: &Options) -> Result<std::result::Result<Opened, Vec<u8>>> {
+    if let Some(archive) = Archive::open(&source, Naming::InOneFolder)? {
+        return zip::open(source, archive, options).map(Ok);
+    }
+    let head = sniff::head(&source)?;
+    if legacy::is_one(&head) {
+        return legacy::open(source, options).map(Ok);
+    }
+    if tar::is_one(&head) {
+        return tar::open(source, options).map(Ok);
+    }
+    Ok(Err(head))
+}
+
+/// A file in a folder, by a name found in another file, which says what to read and not where on
+/// this machine: what is no plain file, such as a pipe, is not even opened.
+fn file_in(folder: &Path, name: &str) -> Result<std::result::Result<Source, &'static str>> {
+    let is_name = Path::new(name).file_name().is_some_and(|n| n == name);
+    if !is_name || name.len() > MAX_NAME || name.contains(['/', '\\', '\0']) {
+        return Ok(Err("is no name in the same folder"));
+    }
+    let path = folder.join(name);
+    match path.metadata() {
+        Ok(found) if !found.is_file() => Ok(Err("is no plain file")),
+        Ok(_) => Source::open(&path).map(Ok),
+        Err(e) => Err(Error::io(&path, "open", None, e)),
     }
 }
 

@@ -9,11 +9,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Container, Opened};
+use super::{Container, Opened, sniff};
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
 use crate::{Dict, Node, NodeId, Options, Tree};
 
+/// Longest index that is read: as values it takes many times its length, and one of a hundred
+/// thousand names has not a tenth of this.
+const MAX_INDEX: u64 = 64 << 20;
 /// What an index ends on.
 const SUFFIX: &str = ".index.json";
 
@@ -26,6 +29,10 @@ pub(super) fn is_one(path: &Path, head: &[u8]) -> bool {
 /// The names of an index, in its order, and the file each is in.
 fn weight_map(source: &Source, options: &Options) -> Result<Vec<(String, String)>> {
     let path = &source.path;
+    if source.len > MAX_INDEX {
+        let what = format!("an index of {} bytes, and at most {MAX_INDEX} are read", source.len);
+        return Err(Error::unsupported(path, Part::File, None, what, ""));
+    }
     let most = options.limits.max_pickle_bytes;
     if source.len > most {
         let limit = "max_pickle_bytes";
@@ -45,11 +52,6 @@ fn weight_map(source: &Source, options: &Options) -> Result<Vec<(String, String)
         let Some(file) = file.as_str() else {
             return fail(format!("the file of {name:?} is no string"));
         };
-        // The index says what to read, not where on this machine.
-        let plain = Path::new(file).file_name().is_some_and(|n| n == file);
-        if !plain || file.contains(['/', '\\', '\0']) {
-            return fail(format!("the file {file:?} of {name:?} is no name in the same folder"));
-        }
         names.push((name.clone(), file.to_owned()));
     }
     Ok(names)
@@ -73,10 +75,17 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
     let mut items = Vec::with_capacity(names.len());
     for (name, file) in &names {
         if !shards.contains_key(file.as_str()) {
-            shards.insert(file, add(&mut all, &folder.join(file), options)?);
+            let shard = match super::file_in(folder, file)? {
+                Ok(shard) => shard,
+                Err(problem) => {
+                    let problem = format!("the file {file:?} of {name:?} {problem}");
+                    return Err(Error::format(&path, Part::File, None, problem));
+                }
+            };
+            shards.insert(file, add(&mut all, shard, options)?);
         }
         let Some(&node) = shards.get(file.as_str()).and_then(|nodes| nodes.get(name)) else {
-            let problem = format!("{file} was expected to hold {name:?}");
+            let problem = format!("{file:?} was expected to hold {name:?}");
             return Err(Error::format(&path, Part::File, None, problem));
         };
         let key = all.tree.add(Node::Str(name.as_str().into()));
@@ -87,7 +96,7 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
         let lost = nodes.values().filter(|node| !kept.contains_key(node)).count();
         if lost > 0 {
             all.warnings.push(format!(
-                "{}: {lost} entries of {file} are not in the index, and left out",
+                "{}: {lost} entries of {file:?} are not in the index, and left out",
                 path.display()
             ));
         }
@@ -98,8 +107,17 @@ pub(super) fn open(source: Source, options: &Options) -> Result<Opened> {
 }
 
 /// Adds a file, and gives the entries of its dict.
-fn add(all: &mut Opened, path: &Path, options: &Options) -> Result<HashMap<String, NodeId>> {
-    let shard = super::open(path, options)?;
+fn add(all: &mut Opened, source: Source, options: &Options) -> Result<HashMap<String, NodeId>> {
+    let path = &source.path.clone();
+    // An index that names an index, perhaps itself, would go on without end.
+    let shard = match super::open_file(source.clone(), options)? {
+        Ok(shard) => shard,
+        Err(head) if is_one(path, &head) => {
+            let problem = "an index was named by an index, and a file of tensors was expected";
+            return Err(Error::format(path, Part::File, None, problem));
+        }
+        Err(head) => return Err(sniff::unknown(&source, &head)),
+    };
     let Some(root) = shard.tree.root() else { return Ok(HashMap::new()) };
     let inputs = all.inputs.len() as u32;
     all.inputs.extend(shard.inputs);

@@ -32,6 +32,9 @@ use crate::{
 const BLOCK: u64 = 512;
 /// Members looked at: there are four, and perhaps what somebody has added.
 const MAX_MEMBERS: usize = 64;
+const NAMES: [&str; 4] = ["sys_info", "storages", "tensors", "pickle"];
+/// Longest extended header that is looked into.
+const MAX_EXTENDED: u64 = 64 * 1024;
 /// Most dimensions of a tensor, as numpy's and torch's own limit.
 const MAX_DIMS: u32 = 64;
 
@@ -42,8 +45,7 @@ pub(super) fn is_one(head: &[u8]) -> bool {
 
 /// A header from before ustar has no magic; its checksum tells.
 fn old_header(header: &[u8]) -> bool {
-    const NAMES: [&[u8]; 4] = [b"sys_info\0", b"storages\0", b"tensors\0", b"pickle\0"];
-    NAMES.iter().any(|name| header.starts_with(name)) && checksum_fits(header)
+    NAMES.contains(&&*name(header)) && checksum_fits(header)
 }
 
 fn checksum_fits(header: &[u8]) -> bool {
@@ -60,11 +62,35 @@ fn octal(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 8).ok().filter(|_| !text.starts_with('+'))
 }
 
+/// The name in a header: a folder may stand in a field of its own.
+fn name(header: &[u8]) -> String {
+    let text = |field: &[u8]| {
+        let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+        String::from_utf8_lossy(&field[..end]).into_owned()
+    };
+    let name = text(&header[..100]);
+    let name = match &header[257..262] == b"ustar" && header[345] != 0 {
+        true => format!("{}/{name}", text(&header[345..500])),
+        false => name,
+    };
+    name.strip_prefix("./").map(str::to_owned).unwrap_or(name)
+}
+
+/// Whether an extended header, of lines `length key=value`, changes what the next one says.
+fn renames(source: &Source, from: u64, len: u64) -> Result<bool> {
+    if len > MAX_EXTENDED {
+        return Ok(true);
+    }
+    let text = source.bytes(from, len as usize)?;
+    let has = |key: &[u8]| text.windows(key.len()).any(|w| w == key);
+    Ok(has(b" path=") || has(b" size=") || has(b" linkpath=") || has(b" GNU.sparse"))
+}
+
 /// The ranges of the members by name.
 fn members(source: &Source) -> Result<HashMap<String, (u64, u64)>> {
     let mut found = HashMap::new();
-    let mut at = 0;
-    while at + BLOCK <= source.len && found.len() < MAX_MEMBERS {
+    let (mut at, mut count) = (0, 0);
+    while at + BLOCK <= source.len {
         let header = source.bytes(at, BLOCK as usize)?;
         if header.iter().all(|&b| b == 0) {
             break;
@@ -73,24 +99,37 @@ fn members(source: &Source) -> Result<HashMap<String, (u64, u64)>> {
         if !checksum_fits(&header) {
             return fail("a tar header was expected here, and its checksum is wrong".into());
         }
+        count += 1;
+        if count > MAX_MEMBERS {
+            return fail(format!("more than {MAX_MEMBERS} members, and four were expected"));
+        }
         let Some(len) = octal(&header[124..136]) else {
             return fail("the length of a member is no octal number".into());
         };
-        let end = header[..100].iter().position(|&b| b == 0).unwrap_or(100);
-        let name = String::from_utf8_lossy(&header[..end]).into_owned();
+        let name = name(&header);
         let from = at + BLOCK;
         if len > source.len - from {
             let left = source.len - from;
             return fail(format!(
-                "truncated: member {name} needs {len} bytes, and {left} are left"
+                "truncated: member {name:?} needs {len} bytes, and {left} are left"
             ));
         }
-        // Links, folders and the like hold nothing that is wanted.
-        if matches!(header[156], b'0' | 0) {
-            let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
-            if let Some((other, _)) = found.insert(name.clone(), (from, len)) {
-                return fail(format!("another member {name} is at byte {other}"));
+        match header[156] {
+            b'0' | 0 => {
+                if let Some((other, _)) = found.insert(name.clone(), (from, len)) {
+                    return fail(format!("another member {name:?} is at byte {other}"));
+                }
             }
+            // Python's tarfile writes times with fractions this way.
+            b'x' | b'g' if !renames(source, from, len)? => {}
+            b'x' | b'g' | b'L' => {
+                return fail("the name or length of a member stands in a header of its own".into());
+            }
+            // Links, folders and the like hold nothing that is wanted.
+            _ if NAMES.contains(&&*name) => {
+                return fail(format!("member {name:?} is no plain file"));
+            }
+            _ => {}
         }
         at = from + len.next_multiple_of(BLOCK);
     }
@@ -249,19 +288,19 @@ impl Tables {
             stream.skip(4, "the number of dimensions")?;
             let mut dims = |what| (0..ndim).map(|_| stream.count(what)).collect::<Result<Vec<_>>>();
             let (shape, stride) = (dims("a size")?, dims("a stride")?);
-            let mut offset = stream.count("the offset of a tensor")?;
-            let mut of = storage;
-            if let Some(&(whole, from)) = self.parts.get(&storage) {
-                (of, offset) = (whole, offset.saturating_add(from));
-            }
-            let tensor = Tensor {
+            let offset = stream.count("the offset of a tensor")?;
+            let mut tensor = Tensor {
                 stride: stride.into(),
                 offset,
                 class: TensorClass::Tensor,
-                ..Tensor::contiguous(of, dtype, &shape)
+                ..Tensor::contiguous(storage, dtype, &shape)
             };
-            if let Err(problem) = tensor.check_bounds(self.tree.storage(of)) {
+            if let Err(problem) = tensor.check_bounds(self.tree.storage(storage)) {
                 return fail(problem);
+            }
+            // It was found to lie in the part; it shows the whole.
+            if let Some(&(whole, from)) = self.parts.get(&storage) {
+                (tensor.storage, tensor.offset) = (whole, tensor.offset.saturating_add(from));
             }
             let id = self.tree.add_tensor(tensor);
             let node = self.tree.add(Node::Tensor(id));

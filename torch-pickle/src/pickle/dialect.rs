@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::machine::{Machine, new_object};
+use super::tensors::LONG_KEY;
 use crate::error::Fault;
 use crate::{Construct, Node, NodeId, Storage, StorageId, StorageType, Tree};
 
@@ -103,13 +104,21 @@ impl Machine<'_> {
         else {
             return self.fail("the view of a storage must be a key, an offset and a length");
         };
-        let (key, offset, numel) = (key.clone(), *offset as u64, *numel as u64);
+        let (offset, numel, len) = (*offset as u64, *numel as u64, key.len() as u64);
+        let key = key.clone();
+        self.charge(len.saturating_sub(LONG_KEY))?;
+        if self.views.contains_key(&whole) {
+            let name = &self.tree.storage(whole).key;
+            return self.fail(format!(
+                "storage {key:?} is said to be part of storage {name:?}, which is itself a part"
+            ));
+        }
         let (dtype, location) = {
             let whole = self.tree.storage(whole);
             if offset.checked_add(numel).is_none_or(|end| end > whole.numel) {
                 let (name, have) = (&whole.key, whole.numel);
                 let problem = format!(
-                    "{numel} elements from {offset} on are said to be part of storage {name}, which has {have}"
+                    "{numel} elements from {offset} on are said to be part of storage {name:?}, which has {have}"
                 );
                 return self.fail(problem);
             }
@@ -117,8 +126,10 @@ impl Machine<'_> {
         };
         match self.storage_keys.find(self.tree.storages(), &key) {
             Some(known) => {
-                if self.views.get(&known) != Some(&(whole, offset)) {
-                    return self.fail(format!("storage {key} is mentioned in two ways"));
+                let same = self.views.get(&known) == Some(&(whole, offset))
+                    && self.tree.storage(known).numel == numel;
+                if !same {
+                    return self.fail(format!("storage {key:?} is mentioned in two ways"));
                 }
                 Ok(known)
             }

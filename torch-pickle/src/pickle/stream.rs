@@ -8,8 +8,9 @@ use crate::Limits;
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
 
-/// Bytes looked at first.
-const FIRST: u64 = 16 * 1024;
+/// Bytes looked at first. Most pickles between other things take fewer, and there may be one for
+/// each tensor; for a long one twice as many are looked at each time.
+const FIRST: u64 = 1024;
 
 /// A place in a file.
 pub(crate) struct Stream<'a> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::call::Known;
-use super::dialect::storage_class;
+use super::dialect::{Persistent, storage_class};
 use super::machine::Machine;
 use crate::error::{Fault, FaultKind};
 use crate::{
@@ -12,6 +12,10 @@ use crate::{
 
 /// Arguments of a rebuild function; none has more than this many.
 const MAX_ARGS: usize = 8;
+
+/// A key no longer than this costs nothing to look up; torch's have a dozen digits. One longer may
+/// be mentioned again and again by a few bytes each time.
+pub(super) const LONG_KEY: u64 = 64;
 
 pub(super) struct Args {
     ids: [NodeId; MAX_ARGS],
@@ -43,7 +47,8 @@ impl Machine<'_> {
     /// the stack as it was.
     pub(super) fn storage_of(&mut self, from: usize) -> Result<Option<NodeId>, Fault> {
         let [first, _, _, _, _] = self.stack[from..] else { return Ok(None) };
-        if !self.is_storage(first) {
+        // Where persistent ids are numbers, nothing says where such a storage would lie.
+        if !self.is_storage(first) || matches!(self.persistent, Persistent::Numbered(_)) {
             return Ok(None);
         }
         let args = self.args_of(from);
@@ -105,6 +110,7 @@ impl Machine<'_> {
                 return self.fail(format!("storage {text} has {shown} elements"));
             }
         };
+        let long = (text.len() as u64).saturating_sub(LONG_KEY);
         let known = self.storage_keys.find(self.tree.storages(), text);
         let storage = match known {
             Some(storage) => {
@@ -117,6 +123,7 @@ impl Machine<'_> {
                         type_name(seen.dtype)
                     ));
                 }
+                self.charge(long)?;
                 storage
             }
             None => {
@@ -242,19 +249,16 @@ impl Machine<'_> {
 
     fn tensor(&mut self, known: Known, a: &Args) -> Result<TensorId, Fault> {
         let [storage, offset, size, stride, ..] = a.ids;
-        let Node::Storage(mut storage) = *self.tree.node(storage) else {
+        let Node::Storage(storage) = *self.tree.node(storage) else {
             return self.fail("a tensor is rebuilt from what is no storage");
         };
-        let mut offset = match self.tree.node(offset) {
+        let offset = match self.tree.node(offset) {
             Node::Int(n) if *n >= 0 => *n as u64,
             other => {
                 let shown = number_text(other);
                 return self.fail(format!("a tensor starts at element {shown} of its storage"));
             }
         };
-        if let Some(&(whole, from)) = self.views.get(&storage) {
-            (storage, offset) = (whole, offset.saturating_add(from));
-        }
         let shape = self.dims(size, "size")?;
         let stride = self.dims(stride, "stride")?;
         if shape.len() != stride.len() {
@@ -290,7 +294,7 @@ impl Machine<'_> {
             self.pin(quantizer);
         }
         let hooks = self.hooks(hooks);
-        let tensor = Tensor {
+        let mut tensor = Tensor {
             storage,
             dtype,
             shape,
@@ -306,6 +310,10 @@ impl Machine<'_> {
         };
         if let Err(problem) = tensor.check_bounds(self.tree.storage(storage)) {
             return self.fail(problem);
+        }
+        // It was found to lie in the part; it shows the whole.
+        if let Some(&(whole, from)) = self.views.get(&storage) {
+            (tensor.storage, tensor.offset) = (whole, tensor.offset.saturating_add(from));
         }
         Ok(self.tree.add_tensor(tensor))
     }
