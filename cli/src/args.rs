@@ -22,8 +22,8 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// List the tensors of a file
     Ls(LsArgs),
-    /// Say what a file is and holds
-    Info(PathArgs),
+    /// Say what a file is and holds; print the object in it
+    Info(InfoArgs),
     /// Check every byte that can be checked; exit status 1 if there are faults
     Verify(PathArgs),
     /// Compare two files; exit status 1 if they differ
@@ -74,6 +74,25 @@ pub(crate) struct PathArgs {
     /// A checkpoint (.pt), a store (.npk), a package (.npkg), or a .safetensors, .npy or .npz
     /// file, told apart by content
     pub(crate) path: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct InfoArgs {
+    /// A checkpoint (.pt), a store (.npk) or a package (.npkg), told apart by content
+    pub(crate) path: PathBuf,
+    /// Print the object too: its keys, values and tensors, as an indented tree
+    #[arg(long)]
+    pub(crate) object: bool,
+    /// Print only what stands at this key of the object, or at a dotted path
+    /// (model.encoder.weight), and no summary
+    #[arg(long, value_name = "K")]
+    pub(crate) key: Option<String>,
+    /// Print so many levels of the object, at most 100
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) depth: usize,
+    /// Print so many items of each list, dict and object
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) items: usize,
 }
 
 #[derive(clap::Args)]

@@ -3,17 +3,30 @@
 use std::io::Write;
 
 use numpack_interop::scanned::Class;
-use numpack_interop::{Container, Format, ScanOptions, ScanReport, Tensors};
+use numpack_interop::{Container, Format, PrintOptions, ScanOptions, ScanReport, Tensors};
 
-use crate::args::PathArgs;
+use crate::args::InfoArgs;
 use crate::{Answer, scan, text, warn};
 
 /// Names shown for each class.
 const SHOWN: usize = 8;
 
-pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer> {
+pub(crate) fn run(args: &InfoArgs, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let file = Tensors::open(&args.path)?;
     warn(&file.warnings());
+    let options = PrintOptions::new().depth(args.depth).items(args.items);
+    if let Some(key) = &args.key {
+        writeln!(out, "{}", file.print(key, &options)?)?;
+        return Ok(Answer::Yes);
+    }
+    summary(args, &file, out)?;
+    if args.object {
+        writeln!(out, "\n{}", file.print("", &options)?)?;
+    }
+    Ok(Answer::Yes)
+}
+
+fn summary(args: &InfoArgs, file: &Tensors, out: &mut dyn Write) -> anyhow::Result<()> {
     let s = file.summary();
     let mut line = |label: &str, value: String| writeln!(out, "{label:<10}{value}");
     line("path", text::plain(&args.path.display().to_string()))?;
@@ -50,7 +63,7 @@ pub(crate) fn run(args: &PathArgs, out: &mut dyn Write) -> anyhow::Result<Answer
         }
         line("scan", format!("{}; {}", report.verdict(), scan::weights_only(&report)))?;
     }
-    Ok(Answer::Yes)
+    Ok(())
 }
 
 /// The names of a class, as far as there is room for them.

@@ -76,7 +76,9 @@ pub use save::{Borrowed, save_torch};
 pub use summary::{Summary, Verified, verify};
 pub use tensors::{Format, TensorInfo, Tensors};
 pub use to_torch::{ToTorch, to_torch_file};
-pub use torch_pickle::{Container, CrcPolicy, ScanOptions, ScanReport, scan};
+pub use torch_pickle::{
+    Container, CrcPolicy, PrintOptions, Printed, ScanOptions, ScanReport, scan,
+};
 
 /// What [`scan`] says of a file.
 pub mod scanned {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
 use torch_pickle::{
-    Checkpoint, CrcPolicy, Dims, Node, NodeId, StorageId, Tensor, TensorClass, TensorId, Tree,
-    ZipFile,
+    Checkpoint, CrcPolicy, Dims, Node, NodeId, PrintOptions, Printed, StorageId, Tensor,
+    TensorClass, TensorId, Tree, ZipFile,
 };
 
 use crate::neighbours::{self, Metadata};
@@ -270,6 +270,23 @@ impl Tensors {
             Source::Torch(checkpoint) => checkpoint.tree(),
             Source::Stored(source) => &source.tree,
         }
+    }
+
+    /// The object as text, or what stands at a path in it: see [`Tree::print`].
+    ///
+    /// ```no_run
+    /// use numpack_interop::{PrintOptions, Tensors};
+    /// let file = Tensors::open("model.pt")?;
+    /// println!("{}", file.print("optimizer", &PrintOptions::new().depth(2))?);
+    /// # Ok::<(), numpack_interop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is nothing at the path; the message says what there is.
+    pub fn print(&self, path: &str, options: &PrintOptions) -> Result<Printed<'_>> {
+        let tree = self.tree();
+        let node = tree.find(path).map_err(|e| Error::name(&self.path, e))?;
+        Ok(tree.print(node, options))
     }
 
     /// What looked odd when it was opened.

@@ -69,7 +69,8 @@
 //! | `source`, `record`, `place`, `pieces` | bytes: of a file, of a record (inflated, CRC-32), of a storage, of one in several pieces |
 //! | `pickle` | the machine: opcodes, the calls known by name, persistent ids, tensors, keys |
 //! | `tree`, `adopt`, `dtype` | the object: nodes, tensors, storages, element types |
-//! | `walk`, `names`, `special`, `same` | finding and naming tensors; what objects are; comparing |
+//! | `walk`, `names`, `same` | finding and naming tensors; comparing |
+//! | `objects`, `print` | what objects are; the tree as text |
 //! | `checkpoint`, `read`, `whole`, `view`, `resolve`, `verify`, `map` | an open file: its tensors' bytes |
 //! | `scan` | what a file would do to whoever unpickles it, told without doing it |
 //! | `write` | a tree becomes a file |
@@ -89,17 +90,18 @@ mod error;
 mod io;
 mod map;
 mod names;
+mod objects;
 mod options;
 mod pickle;
 mod pieces;
 mod place;
+mod print;
 mod read;
 mod record;
 mod resolve;
 mod same;
 mod scan;
 mod source;
-mod special;
 mod table;
 mod tree;
 mod verify;
@@ -115,13 +117,18 @@ pub use dims::Dims;
 pub use dtype::DType;
 pub use error::{Error, Part, Result};
 pub use map::Map;
+pub use objects::{
+    Date, DateTime, DefaultDict, Deque, EnumMember, Fraction, Generator, Instance, Kind,
+    NamedTuple, NdArray, NumpyDtype, NumpyScalar, Partial, PurePath, Sparse, Time, TimeDelta,
+    TimeZone,
+};
 pub use options::{CrcPolicy, Limits, Options};
+pub use print::{PrintOptions, Printed};
 pub use record::Record;
 pub use scan::{
     Class, FileKind, Finding, Level, Mention, PickleFound, Place, ScanOptions, ScanReport, Verdict,
     WeightsOnly, scan,
 };
-pub use special::{Kind, NdArray, NumpyDtype, NumpyScalar, Sparse};
 pub use tree::*;
 pub use view::{ReadAt, stream_view};
 pub use walk::{TensorNames, all_differ};

@@ -8,7 +8,7 @@ use crate::{Node, NodeId, Tree};
 /// Longest text of a key that is no plain string; what is beyond is cut.
 const LONGEST: usize = 1024;
 /// Longest integer written in decimal; of a longer one the first bytes are.
-const MAX_DECIMAL_BYTES: usize = 32;
+pub(crate) const MAX_DECIMAL_BYTES: usize = 32;
 const FIRST_BYTES: usize = 16;
 /// How far down a negative integer is looked through for the carry of its first bytes, which only
 /// a power of two has.
@@ -169,20 +169,32 @@ pub(crate) fn push_float(f: f64, out: &mut String) {
         out.push_str(if f > 0.0 { "inf" } else { "-inf" });
         return;
     }
-    let text = format!("{f:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let shortest = format!("{f:e}");
+    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
+    // Where two shortest ones are equally near, Python takes the even one.
+    let decimals = digits.trim_start_matches('-').len().saturating_sub(2);
+    let is_same = |text: &String| text.parse() == Ok(f);
     if (-4..16).contains(&exponent) {
-        let _ = write!(out, "{f:?}");
+        let decimals = i32::try_from(decimals).unwrap_or(0) - exponent;
+        let even = usize::try_from(decimals).ok().filter(|&n| n > 0).map(|n| format!("{f:.n$}"));
+        out.push_str(&even.filter(is_same).unwrap_or_else(|| format!("{f:?}")));
     } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        let _ = write!(out, "{digits}e{sign}{:02}", exponent.unsigned_abs());
+        push_scientific(&Some(format!("{f:.decimals$e}")).filter(is_same).unwrap_or(shortest), out);
     }
+}
+
+/// A float with an exponent, as Python has it: `1e+16`, `1e-05`.
+pub(crate) fn push_scientific(text: &str, out: &mut String) {
+    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let _ = write!(out, "{digits}e{sign}{:02}", exponent.unsigned_abs());
 }
 
 /// An integer beyond 64 bits: decimal, or the first digits in hexadecimal where that would take
 /// long.
-fn push_big(bytes: &[u8], out: &mut String) {
+pub(crate) fn push_big(bytes: &[u8], out: &mut String) {
     let negative = bytes.last().is_some_and(|&b| b & 0x80 != 0);
     let sign = if negative { "-" } else { "" };
     if bytes.len() > MAX_DECIMAL_BYTES {
@@ -231,6 +243,14 @@ mod tests {
             (1.0, "1.0"),
             (-0.0, "-0.0"),
             (0.1, "0.1"),
+            (1_288_838_149_247_975.0 + 0.25, "1288838149247975.2"),
+            (-1_799_560_295_110_669.0 - 0.25, "-1799560295110669.2"),
+            (0.3, "0.3"),
+            (123.0, "123.0"),
+            (5e-324, "5e-324"),
+            (1.7976931348623157e308, "1.7976931348623157e+308"),
+            (2f64.powi(-1074 + 52), "2.2250738585072014e-308"),
+            (9007199254740993.0, "9007199254740992.0"),
             (1e15, "1000000000000000.0"),
             (1e16, "1e+16"),
             (1.5e300, "1.5e+300"),

@@ -136,6 +136,21 @@ pub struct Object {
     pub items: Vec<(NodeId, NodeId)>,
 }
 
+impl Object {
+    /// One that was given nothing but arguments.
+    pub fn new(construct: Construct, callable: NodeId, args: NodeId) -> Object {
+        Object {
+            construct,
+            callable,
+            args,
+            kwargs: None,
+            state: None,
+            appended: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+}
+
 /// What class of tensor Python would see.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

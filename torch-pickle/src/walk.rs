@@ -1,6 +1,6 @@
 //! Finding tensors in an object, and naming them by the way that leads there.
 
-mod runs;
+pub(crate) mod runs;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

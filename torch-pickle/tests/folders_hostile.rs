@@ -306,7 +306,7 @@ fn objects_that_are_read_many_times_or_inflated() {
 #[test]
 fn many_pieces_cost_what_they_are() {
     // A run of one element in each of many rows, read in small parts.
-    let rows = 100_000;
+    let rows = 400_000;
     let sides: Vec<i32> = (0..rows as i32).collect();
     let side = zip(&piece(&[1, rows, 1], &[rows, 1, 1], &sides));
     let f = Folder::default().tensor("w", &[1, rows, 2]);

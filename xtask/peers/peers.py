@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+import objects
 import options
 import selftest
 from cases import CASES, build
@@ -74,6 +75,7 @@ def all_checks(
         yield name, lambda folder, check=check: check(numpack, folder)
     for seed in range(arguments.seed, arguments.seed + arguments.count):
         yield f"random {seed}", lambda folder, seed=seed: check_round_trip(numpack, generate(seed), folder)
+        yield f"object {seed}", lambda folder, seed=seed: objects.check_printed(numpack, seed, folder)
 
 
 def run_checks(arguments: argparse.Namespace, keep: Path | None) -> tuple[int, int]:

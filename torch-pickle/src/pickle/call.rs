@@ -1,9 +1,9 @@
 //! REDUCE, NEWOBJ and BUILD: the callables known by name, and recipes for all others.
 
-use super::machine::{Machine, new_object};
+use super::machine::Machine;
 use super::text;
 use crate::error::Fault;
-use crate::{Construct, Dict, Node, NodeId};
+use crate::{Construct, Dict, Node, NodeId, Object};
 
 /// A callable with a meaning here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +90,7 @@ impl Machine<'_> {
         match made {
             Some(id) => Ok(id),
             None => {
-                let object = new_object(Construct::Call, callable, args);
+                let object = Object::new(Construct::Call, callable, args);
                 self.alloc(Node::Object(Box::new(object)))
             }
         }
@@ -113,7 +113,7 @@ impl Machine<'_> {
             Node::Global(global) if &*global.module == "builtins" => global.name.clone(),
             _ => return Ok(None),
         };
-        let mut object = new_object(Construct::New, class, class);
+        let mut object = Object::new(Construct::New, class, class);
         match (&*base, self.tree.node(state)) {
             ("object", Node::None) => {}
             ("list", Node::List(items)) => object.appended.clone_from(items),
@@ -139,7 +139,7 @@ impl Machine<'_> {
         {
             return Ok(id);
         }
-        let object = new_object(Construct::New, class, args);
+        let object = Object::new(Construct::New, class, args);
         self.alloc(Node::Object(Box::new(object)))
     }
 

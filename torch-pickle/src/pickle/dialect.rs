@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::machine::{Machine, new_object};
+use super::machine::Machine;
 use super::tensors::LONG_KEY;
 use crate::error::Fault;
-use crate::{Construct, Node, NodeId, Storage, StorageId, StorageType, Tree};
+use crate::{Construct, Node, NodeId, Object, Storage, StorageId, StorageType, Tree};
 
 /// Storages that are parts of others: which one, and from which element on.
 pub(crate) type Views = HashMap<StorageId, (StorageId, u64)>;
@@ -76,7 +76,7 @@ impl Machine<'_> {
         }
         if !is("storage") {
             let callable = self.none_node()?;
-            let object = new_object(Construct::PersistentId, callable, id);
+            let object = Object::new(Construct::PersistentId, callable, id);
             return self.alloc(Node::Object(Box::new(object)));
         }
         let most = if legacy { 6 } else { 5 };

@@ -277,7 +277,7 @@ impl Machine<'_> {
                 let kwargs = self.pop()?;
                 let args = self.pop()?;
                 let class = self.pop()?;
-                let mut object = new_object(Construct::NewEx, class, args);
+                let mut object = Object::new(Construct::NewEx, class, args);
                 object.kwargs = Some(kwargs);
                 self.push(Node::Object(Box::new(object)))?;
             }
@@ -606,17 +606,5 @@ fn later_name<'a>(module: &'a [u8], name: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         (b"copy_reg", name) => (b"copyreg", name),
         (b"torch.tensor", name) => (b"torch._tensor", name),
         other => other,
-    }
-}
-
-pub(super) fn new_object(construct: Construct, callable: NodeId, args: NodeId) -> Object {
-    Object {
-        construct,
-        callable,
-        args,
-        kwargs: None,
-        state: None,
-        appended: Vec::new(),
-        items: Vec::new(),
     }
 }

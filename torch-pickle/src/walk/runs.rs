@@ -6,8 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::names::push_key;
-use crate::special::Kind;
-use crate::{Construct, Dict, Node, NodeId, Object, Tree};
+use crate::{Construct, Dict, Kind, Node, NodeId, Object, Tree};
 
 /// How many modules may show one dict of buffers, each with other names hidden; further ones hide
 /// none. Genuine ones share no such dict.
@@ -17,7 +16,7 @@ const SMALL_STATE: usize = 64;
 
 /// One step of a path.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Label {
+pub(crate) enum Label {
     /// A key or the name of an attribute.
     Key(NodeId),
     Index(usize),
@@ -25,7 +24,7 @@ pub(super) enum Label {
 }
 
 impl Label {
-    pub(super) fn push(self, tree: &Tree, out: &mut String) {
+    pub(crate) fn push(self, tree: &Tree, out: &mut String) {
         match self {
             Label::Key(key) => push_key(tree, key, out),
             Label::Index(i) => {
@@ -38,11 +37,11 @@ impl Label {
     }
 }
 
-pub(super) type Child = (Label, NodeId);
+pub(crate) type Child = (Label, NodeId);
 
 /// A run of children, by the node that holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Run {
+pub(crate) enum Run {
     /// The items of a tuple, list or set.
     Items(NodeId),
     /// The values of a dict.
@@ -72,8 +71,8 @@ struct Module<'t> {
     hidden: Option<(NodeId, &'t [NodeId])>,
 }
 
-pub(super) struct Runs<'t> {
-    pub(super) tree: &'t Tree,
+pub(crate) struct Runs<'t> {
+    pub(crate) tree: &'t Tree,
     /// For each state that is a dict, whether it is that of a module.
     modules: HashMap<NodeId, Option<Module<'t>>>,
     hiding: HashMap<NodeId, u32>,
@@ -81,13 +80,13 @@ pub(super) struct Runs<'t> {
 }
 
 impl<'t> Runs<'t> {
-    pub(super) fn of(tree: &'t Tree) -> Runs<'t> {
+    pub(crate) fn of(tree: &'t Tree) -> Runs<'t> {
         let (modules, hiding, hidden) = (HashMap::new(), HashMap::new(), HashMap::new());
         Runs { tree, modules, hiding, hidden }
     }
 
     /// Appends the runs of a node, in order.
-    pub(super) fn push(&mut self, id: NodeId, out: &mut Vec<Run>) {
+    pub(crate) fn push(&mut self, id: NodeId, out: &mut Vec<Run>) {
         let tree = self.tree;
         match tree.node(id) {
             Node::Tuple(_) | Node::List(_) | Node::Set(_) | Node::FrozenSet(_) => {
@@ -191,7 +190,7 @@ impl<'t> Runs<'t> {
     }
 
     /// The length of a run, children that are not shown included.
-    pub(super) fn len(&self, run: Run) -> usize {
+    pub(crate) fn len(&self, run: Run) -> usize {
         match run {
             Run::One(..) => 1,
             Run::Items(id) => items(self.tree.node(id)).len(),
@@ -205,7 +204,7 @@ impl<'t> Runs<'t> {
     }
 
     /// A child of a run; there must be one.
-    pub(super) fn at(&self, run: Run, i: usize) -> Child {
+    pub(crate) fn at(&self, run: Run, i: usize) -> Child {
         match run {
             Run::One(name, id) => (Label::Name(name), id),
             Run::Items(id) => (Label::Index(i), items(self.tree.node(id))[i]),
@@ -222,7 +221,7 @@ impl<'t> Runs<'t> {
     }
 
     /// Whether a path goes to this child.
-    pub(super) fn shows(&self, run: Run, (label, child): Child) -> bool {
+    pub(crate) fn shows(&self, run: Run, (label, child): Child) -> bool {
         let hidden = match run {
             Run::Script(_) => {
                 return matches!(self.tree.node(child), Node::Tensor(_) | Node::Object(_));
@@ -319,7 +318,7 @@ fn text(tree: &Tree, id: NodeId) -> Option<&str> {
     }
 }
 
-pub(super) fn is_leaf(node: &Node) -> bool {
+pub(crate) fn is_leaf(node: &Node) -> bool {
     !matches!(
         node,
         Node::Tuple(_)
