@@ -555,7 +555,8 @@ typedef struct numpack_array numpack_array;
 
 /*
  A file with tensors in it, open for reading: a checkpoint of torch in whatever it is stored, a
- store, or a package. Nothing found in it is executed. Tensors are read when asked for.
+ `.safetensors`, `.npy` or `.npz` file, a store, or a package. Nothing found in it is executed.
+ Tensors are read when asked for.
  */
 typedef struct numpack_checkpoint numpack_checkpoint;
 
@@ -1742,8 +1743,8 @@ int32_t numpack_package_verify(const numpack_package *package);
 /*
  Opens a file, or the folder of a store or of a distributed checkpoint, told apart by content:
  what torch saves (zip archives, legacy streams, tar, TorchScript, the index of a sharded model),
- NumPack stores and packages. The caller owns the handle; `numpack_checkpoint_free` gives it
- back.
+ `.safetensors`, `.npy` and `.npz` files, NumPack stores and packages. The caller owns the handle;
+ `numpack_checkpoint_free` gives it back.
 
  `options` may be NULL. Errors: `NUMPACK_IO`; `NUMPACK_FORMAT` for a damaged file;
  `NUMPACK_UNSUPPORTED` for one of another kind, named in the message; `NUMPACK_LIMIT`.
@@ -1835,7 +1836,7 @@ int32_t numpack_checkpoint_read_rows(const numpack_checkpoint *checkpoint,
 
  Errors: `NUMPACK_UNSUPPORTED` where the bytes in the file are not those that
  `numpack_checkpoint_read` gives (a view that steps, a compressed or big-endian file, a tensor in
- several pieces), or it is no checkpoint of torch: read it instead, and an array of a store by
+ several pieces), or it is a store or a package: read it instead, or map an array of a store by
  `numpack_array_map`.
  */
 int32_t numpack_checkpoint_map(const numpack_checkpoint *checkpoint,

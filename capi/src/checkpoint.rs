@@ -15,7 +15,8 @@ use crate::shell::{self, guard, parameter};
 use crate::structs::{self, Versioned};
 
 /// A file with tensors in it, open for reading: a checkpoint of torch in whatever it is stored, a
-/// store, or a package. Nothing found in it is executed. Tensors are read when asked for.
+/// `.safetensors`, `.npy` or `.npz` file, a store, or a package. Nothing found in it is executed.
+/// Tensors are read when asked for.
 #[allow(non_camel_case_types, reason = "the name C programs type")]
 pub struct numpack_checkpoint {
     pub(crate) tensors: Tensors,
@@ -151,8 +152,8 @@ impl numpack_checkpoint {
 
 /// Opens a file, or the folder of a store or of a distributed checkpoint, told apart by content:
 /// what torch saves (zip archives, legacy streams, tar, TorchScript, the index of a sharded model),
-/// NumPack stores and packages. The caller owns the handle; `numpack_checkpoint_free` gives it
-/// back.
+/// `.safetensors`, `.npy` and `.npz` files, NumPack stores and packages. The caller owns the handle;
+/// `numpack_checkpoint_free` gives it back.
 ///
 /// `options` may be NULL. Errors: `NUMPACK_IO`; `NUMPACK_FORMAT` for a damaged file;
 /// `NUMPACK_UNSUPPORTED` for one of another kind, named in the message; `NUMPACK_LIMIT`.
@@ -374,7 +375,7 @@ pub unsafe extern "C" fn numpack_checkpoint_read_rows(
 ///
 /// Errors: `NUMPACK_UNSUPPORTED` where the bytes in the file are not those that
 /// `numpack_checkpoint_read` gives (a view that steps, a compressed or big-endian file, a tensor in
-/// several pieces), or it is no checkpoint of torch: read it instead, and an array of a store by
+/// several pieces), or it is a store or a package: read it instead, or map an array of a store by
 /// `numpack_array_map`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_checkpoint_map(
@@ -387,9 +388,11 @@ pub unsafe extern "C" fn numpack_checkpoint_map(
         // SAFETY: the caller's promise.
         let checkpoint = unsafe { handle::borrow(checkpoint) }?;
         let id = checkpoint.get(index)?.id;
-        let refused = || Error::Unsupported {
+        let refused = || {
+            Error::Unsupported {
             path: checkpoint.tensors.path().to_owned(),
-            message: "only files of torch are mapped; read the tensor instead".to_owned(),
+            message: "tensors of a store or a package are not mapped here; read the tensor, or map its array".to_owned(),
+        }
         };
         let source = checkpoint.tensors.checkpoint().ok_or_else(refused)?;
         let mut kept = checkpoint.map.lock().unwrap_or_else(PoisonError::into_inner);

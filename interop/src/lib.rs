@@ -1,6 +1,6 @@
 //! Tensors between a PyTorch `.pt` file and a NumPack store: streaming, without loss, and without
 //! PyTorch or Python. The same from and to the neighbours of `.pt`: `.safetensors`, `.npy` and
-//! `.npz` files. Rows out of any of them, and from `.npy` files into a store.
+//! `.npz` files. Rows out of any of them, and out of these three into a store.
 //!
 //! | module | holds |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | `save` | tensors in memory → `.pt`: [`save_torch`] |
 //! | `pull` | a tensor as something to be read |
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
-//! | `append` | rows of `.npy` files added to a store: [`append_npy`] |
+//! | `append` | rows of such files added to a store: [`append_npy`] |
 //! | `summary` | what a file holds, and whether it is sound: [`Tensors::summary`], [`verify`] |
 //! | [`scan`], [`scanned`] | what a file would do to whoever unpickles it |
 //! | `diff` | what two files disagree on: [`diff`] |
