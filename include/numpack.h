@@ -13,10 +13,10 @@
  * - Structs begin with struct_size, set to their sizeof. In options, all else may be zero and then
  *   has its default, and a NULL pointer means all defaults.
  * - Callbacks take `void *user` last, are called on the calling thread, and return: they neither
- *   throw nor jump out.
+ *   throw nor jump out. A numpack_release_fn is called on the thread that frees the last tensor.
  * - Every function may be called from any thread. What is behind a `const` pointer may be used by
  *   several threads at once; what is behind any other, by one. Nothing a caller hands in is kept
- *   after the call.
+ *   after the call, but for memory that a tensor shares.
  * - In a forked child, handles of the parent can be read and freed; changes through them are
  *   NUMPACK_FORKED.
  *
@@ -27,6 +27,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* The structs of DLPack's dlpack.h, which is needed only to look into them. */
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
 
 /* == The version ================================================================================= */
 
@@ -113,6 +117,32 @@
  There is no store at the path: nothing, or something else.
  */
 #define NUMPACK_NOT_A_STORE 14
+
+/*
+ Memory cannot be shared or written as asked: it is read-only, on a device, in another byte order
+ or has strides that stand against it, or its gradient is wanted. The message says what to do.
+ */
+#define NUMPACK_SHARING 15
+
+/*
+ An element type is not possible here. The message says what to do.
+ */
+#define NUMPACK_TYPE 16
+
+/*
+ A tensor's memory is being written by another thread, or used while it is to be written.
+ */
+#define NUMPACK_IN_USE 17
+
+/*
+ There is not so much memory.
+ */
+#define NUMPACK_OUT_OF_MEMORY 18
+
+/*
+ A device refused or failed.
+ */
+#define NUMPACK_DEVICE 19
 
 /* == Conversions: constants ====================================================================== */
 
@@ -488,6 +518,39 @@
  */
 #define NUMPACK_NO_NODE 4294967295
 
+/* == Tensors: constants ========================================================================== */
+
+/*
+ In place of a slice's `start` or `stop`: from or to the end. It is `INT64_MIN`, as
+ `NUMPACK_ROWS_END` is.
+ */
+#define NUMPACK_SLICE_END (-9223372036854775807 - 1)
+
+/*
+ `integer` is 0 or 1.
+ */
+#define NUMPACK_SCALAR_BOOL 0
+
+/*
+ `integer` counts.
+ */
+#define NUMPACK_SCALAR_INT 1
+
+/*
+ `integer` counts, as the `uint64_t` with the same bits.
+ */
+#define NUMPACK_SCALAR_UINT 2
+
+/*
+ `real` counts.
+ */
+#define NUMPACK_SCALAR_FLOAT 3
+
+/*
+ `real` and `imaginary` count.
+ */
+#define NUMPACK_SCALAR_COMPLEX 4
+
 /* == What can be wrong with a store ============================================================== */
 
 /*
@@ -586,6 +649,17 @@ typedef struct numpack_rows_mut numpack_rows_mut;
  changes it.
  */
 typedef struct numpack_store numpack_store;
+
+/*
+ A tensor in memory: elements of one type in some order in a storage, which it may share with
+ other tensors, and with whoever lent the memory. The storage lives as long as any of them.
+
+ Many threads may use one tensor, and many tensors of one storage. Reading goes on side by side;
+ a function that writes while another uses the same storage, or the other way round, returns
+ `NUMPACK_IN_USE`. Access through pointers is the caller's to order: while a function of this
+ library reads the storage nobody writes there, and while one writes nobody uses it.
+ */
+typedef struct numpack_tensor numpack_tensor;
 
 /*
  Changes of a store that become visible and durable together, or not at all. It has the store
@@ -1061,6 +1135,143 @@ typedef struct {
      */
     size_t children;
 } numpack_node;
+
+/*
+ Called once with the caller's pointer when memory that it lent is no longer needed, on the thread
+ that frees the last tensor of it. It must not call back into this library for that memory.
+ */
+typedef void (*numpack_release_fn)(void *user);
+
+/*
+ What is said of a tensor in memory. The caller sets `struct_size`, a call the rest; the pointers
+ are borrowed from the tensor.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_tensor_layout)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_DTYPE_*`.
+     */
+    int32_t dtype;
+    /*
+     How many dimensions. 0: a single element.
+     */
+    uint32_t ndim;
+    /*
+     Not 0: its memory must not be written to.
+     */
+    int32_t read_only;
+    /*
+     `ndim` lengths.
+     */
+    const uint64_t *shape;
+    /*
+     `ndim` steps in elements, also negative or 0.
+     */
+    const int64_t *strides;
+    /*
+     The first element; NULL on a device. Without elements it points to nothing.
+     */
+    void *data;
+    /*
+     How many elements there are.
+     */
+    uint64_t numel;
+    /*
+     The size of the elements in C order in bytes: what `numpack_tensor_read` fills.
+     */
+    uint64_t nbytes;
+    /*
+     How many elements of the storage lie before the first one.
+     */
+    uint64_t offset;
+    /*
+     The size of the storage in bytes.
+     */
+    uint64_t storage_nbytes;
+    /*
+     Not 0: the elements lie one after another in C order.
+     */
+    int32_t contiguous;
+    /*
+     Not 0: operations on it are to be differentiated.
+     */
+    int32_t requires_grad;
+    /*
+     Not 0: it is on a device, and not in the memory of this process.
+     */
+    int32_t on_device;
+    /*
+     0.
+     */
+    int32_t reserved;
+} numpack_tensor_layout;
+
+/*
+ An array as NumPy describes it: `__array_interface__`, version 3.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_array_interface)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: the array may not be written to.
+     */
+    int32_t read_only;
+    /*
+     Where the element with index 0 is: the first item of `data`.
+     */
+    void *data;
+    /*
+     Byte order, kind and size of an element, such as `<f4`, and a NUL.
+     */
+    const char *typestr;
+    /*
+     `ndim` lengths.
+     */
+    const uint64_t *shape;
+    /*
+     `ndim` steps in bytes; NULL for C order without gaps.
+     */
+    const int64_t *strides;
+    /*
+     How many dimensions. 0: a single element.
+     */
+    uint32_t ndim;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+} numpack_array_interface;
+
+/*
+ One element, of whichever type. The functions `numpack_scalar_*` make one.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_scalar)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_SCALAR_*`, which says what of the rest counts.
+     */
+    int32_t kind;
+    /*
+     A truth value or an integer.
+     */
+    int64_t integer;
+    /*
+     A float, or the real part.
+     */
+    double real;
+    /*
+     The imaginary part.
+     */
+    double imaginary;
+} numpack_scalar;
 
 /*
  How `numpack_save_torch` writes. Zero means the default of each.
@@ -1740,6 +1951,8 @@ int32_t numpack_package_read_rows(const numpack_package *package,
  */
 int32_t numpack_package_verify(const numpack_package *package);
 
+/* == Tensors in files ============================================================================ */
+
 /*
  Opens a file, or the folder of a store or of a distributed checkpoint, told apart by content:
  what torch saves (zip archives, legacy streams, tar, TorchScript, the index of a sharded model),
@@ -1871,6 +2084,399 @@ int32_t numpack_checkpoint_get_child(const numpack_checkpoint *checkpoint,
                                      uint32_t *key,
                                      uint32_t *value);
 
+/* == Tensors in memory =========================================================================== */
+
+/*
+ A new tensor in C order whose elements are all zero.
+
+ The caller owns it; `numpack_tensor_free` gives it back, here and wherever a tensor is an output.
+ Errors: `NUMPACK_PARAMETER`; `NUMPACK_TYPE` for a type no tensor in memory has: bool, integers,
+ floats of 8 to 64 bits and complex numbers of them are possible; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_tensor_zeros(int32_t dtype,
+                             uint32_t ndim,
+                             const uint64_t *shape,
+                             numpack_tensor **tensor);
+
+/*
+ A tensor that shares the memory of a view, of any type a tensor in memory can have. `release` may
+ be NULL; where this fails it is not called.
+
+ Strides of the view are multiples of an element, and its memory is aligned to them.
+ `numpack_tensor_from_numpy` is the same for what NumPy describes. Errors: `NUMPACK_PARAMETER`,
+ `NUMPACK_TYPE`.
+ */
+int32_t numpack_tensor_share(const numpack_view *view,
+                             int32_t read_only,
+                             numpack_release_fn release,
+                             void *user,
+                             numpack_tensor **tensor);
+
+/*
+ A tensor of a copy of a view's elements, in C order: of any type a tensor in memory can have,
+ with any strides within its memory. Errors: as `numpack_tensor_zeros`.
+ */
+int32_t numpack_tensor_copy(const numpack_view *view, numpack_tensor **tensor);
+
+/*
+ Shares a tensor handle: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_tensor *numpack_tensor_retain(const numpack_tensor *tensor);
+
+/*
+ Gives a tensor back; its memory stays as long as another tensor shows it. NULL is fine.
+ */
+void numpack_tensor_free(numpack_tensor *tensor);
+
+/*
+ Says what a tensor is. The pointers in `layout` live as long as the tensor.
+ */
+int32_t numpack_tensor_get_layout(const numpack_tensor *tensor, numpack_tensor_layout *layout);
+
+/*
+ Says where two tensors' memory is the same: `same` takes 1 if they show one storage, else 0.
+ */
+int32_t numpack_tensor_shares(const numpack_tensor *tensor,
+                              const numpack_tensor *other,
+                              int32_t *same);
+
+/* == Sharing with NumPy, and with files ========================================================== */
+
+/*
+ A tensor that shares the memory of an array, which must stay until `release` is called with
+ `user`; `release` may be NULL. A write on either side is seen on the other. Element type and
+ order are kept: an array in Fortran order becomes a tensor that is not contiguous. Where this
+ fails, `release` is not called.
+
+ Errors: `NUMPACK_TYPE` for elements that are no numbers. `NUMPACK_SHARING` for an array that is
+ read-only, in the other byte order, misaligned, or has strides that are negative or no multiples
+ of an element: `numpack_tensor_as_tensor` copies those.
+ */
+int32_t numpack_tensor_from_numpy(const numpack_array_interface *array,
+                                  numpack_release_fn release,
+                                  void *user,
+                                  numpack_tensor **tensor);
+
+/*
+ A tensor of an array's elements: it shares the memory where `numpack_tensor_from_numpy` would and
+ `dtype` is the array's own or -1, and copies it else. After a copy `release` is called before
+ this returns; where this fails, it is not called.
+
+ Errors: `NUMPACK_TYPE` for elements that are no numbers; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_tensor_as_tensor(const numpack_array_interface *array,
+                                 int32_t dtype,
+                                 numpack_release_fn release,
+                                 void *user,
+                                 numpack_tensor **tensor);
+
+/*
+ A tensor of a copy of an array's elements, always: of type `dtype`, or the array's own for -1.
+
+ Errors: `NUMPACK_TYPE` for elements that are no numbers, and where a gradient is wished for that
+ the type has not; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_tensor_copy_numpy(const numpack_array_interface *array,
+                                  int32_t dtype,
+                                  int32_t requires_grad,
+                                  numpack_tensor **tensor);
+
+/*
+ Describes a tensor as NumPy does: the array shares its memory. What `array` points to lives as
+ long as the tensor, which the caller keeps (`numpack_tensor_retain`) as long as the array. The
+ caller sets `array->struct_size`.
+
+ Errors: `NUMPACK_SHARING` for a tensor on a device, or one that requires grad; `NUMPACK_TYPE` for
+ a type NumPy lacks.
+ */
+int32_t numpack_tensor_numpy(const numpack_tensor *tensor, numpack_array_interface *array);
+
+/*
+ Describes a tensor's memory as a view, for `numpack_store_save`, `numpack_save_torch` and other
+ functions that take one. What `view` points to lives as long as the tensor. The caller sets
+ `view->struct_size`. Errors: `NUMPACK_SHARING` for a tensor on a device.
+ */
+int32_t numpack_tensor_get_view(const numpack_tensor *tensor, numpack_view *view);
+
+/*
+ Reads tensor `index` of a file into memory of its own: in C order, writable, independent of the
+ file. The caller owns it.
+
+ Errors: as `numpack_checkpoint_read`; `NUMPACK_TYPE` for a type no tensor in memory has, such as
+ quantised ones; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_checkpoint_load(const numpack_checkpoint *checkpoint,
+                                size_t index,
+                                numpack_tensor **tensor);
+
+/*
+ Maps tensor `index` of a file: its memory is the file's, read as it is touched, and read-only;
+ its strides are those in the file. It outlives the checkpoint. Checksums are not compared.
+
+ The caller answers for the file: as long as a tensor of it lives, nobody may change or shorten
+ it. Errors: as `numpack_checkpoint_map` and `numpack_checkpoint_load`; what cannot be mapped can
+ be loaded.
+ */
+int32_t numpack_checkpoint_load_mapped(const numpack_checkpoint *checkpoint,
+                                       size_t index,
+                                       numpack_tensor **tensor);
+
+/* == Views and copies of tensors ================================================================= */
+
+/*
+ One index of a dimension, which goes. Negative dimensions and indices count from the end, here
+ and below. The view owns its share of the memory and outlives the tensor, as all views do.
+
+ Errors: `NUMPACK_PARAMETER` for a dimension or an index that is not there, here and below.
+ */
+int32_t numpack_tensor_select(const numpack_tensor *tensor,
+                              int64_t dim,
+                              int64_t index,
+                              numpack_tensor **view);
+
+/*
+ Every `step`-th index of a dimension from `start` to before `stop`, as Python's slices have it:
+ both are cut to what is there, and may be `NUMPACK_SLICE_END`. `step` is 1 or more.
+ */
+int32_t numpack_tensor_slice(const numpack_tensor *tensor,
+                             int64_t dim,
+                             int64_t start,
+                             int64_t stop,
+                             int64_t step,
+                             numpack_tensor **view);
+
+/*
+ `length` indices of a dimension from `start` on.
+ */
+int32_t numpack_tensor_narrow(const numpack_tensor *tensor,
+                              int64_t dim,
+                              uint64_t start,
+                              uint64_t length,
+                              numpack_tensor **view);
+
+/*
+ Two dimensions change places.
+ */
+int32_t numpack_tensor_transpose(const numpack_tensor *tensor,
+                                 int64_t a,
+                                 int64_t b,
+                                 numpack_tensor **view);
+
+/*
+ The dimensions in another order: `count` of them, each named once.
+ */
+int32_t numpack_tensor_permute(const numpack_tensor *tensor,
+                               uint32_t count,
+                               const int64_t *dims,
+                               numpack_tensor **view);
+
+/*
+ Without the dimension, if its size is 1.
+ */
+int32_t numpack_tensor_squeeze(const numpack_tensor *tensor, int64_t dim, numpack_tensor **view);
+
+/*
+ Without all dimensions of size 1.
+ */
+int32_t numpack_tensor_squeeze_all(const numpack_tensor *tensor, numpack_tensor **view);
+
+/*
+ One more dimension of size 1, which becomes dimension `dim`.
+ */
+int32_t numpack_tensor_unsqueeze(const numpack_tensor *tensor, int64_t dim, numpack_tensor **view);
+
+/*
+ Dimensions of size 1 become these sizes, new ones come in front, and -1 keeps a size: `count`
+ sizes. Elements that are shown more than once cannot be written to.
+ */
+int32_t numpack_tensor_expand(const numpack_tensor *tensor,
+                              uint32_t count,
+                              const int64_t *sizes,
+                              numpack_tensor **view);
+
+/*
+ The same elements in the same order with `count` other sizes, of which one may be -1 and follows
+ from the others. Errors: `NUMPACK_PARAMETER` also where that takes a copy.
+ */
+int32_t numpack_tensor_view(const numpack_tensor *tensor,
+                            uint32_t count,
+                            const int64_t *sizes,
+                            numpack_tensor **view);
+
+/*
+ The same, but copied where that is needed.
+ */
+int32_t numpack_tensor_reshape(const numpack_tensor *tensor,
+                               uint32_t count,
+                               const int64_t *sizes,
+                               numpack_tensor **reshaped);
+
+/*
+ One dimension in place of those from `first` to `last`, copied where that is needed.
+ */
+int32_t numpack_tensor_flatten(const numpack_tensor *tensor,
+                               int64_t first,
+                               int64_t last,
+                               numpack_tensor **flat);
+
+/*
+ The same memory without the wish for a gradient.
+ */
+int32_t numpack_tensor_detach(const numpack_tensor *tensor, numpack_tensor **detached);
+
+/*
+ The same memory with the wish for a gradient, or without it. The tensor handed in stays as it is.
+ Errors: `NUMPACK_TYPE` for integers and truth values.
+ */
+int32_t numpack_tensor_require_grad(const numpack_tensor *tensor,
+                                    int32_t requires_grad,
+                                    numpack_tensor **flagged);
+
+/*
+ A copy in memory of its own, in C order, writable. Errors: `NUMPACK_OUT_OF_MEMORY`;
+ `NUMPACK_IN_USE`; `NUMPACK_SHARING` on a device.
+ */
+int32_t numpack_tensor_clone(const numpack_tensor *tensor, numpack_tensor **copy);
+
+/*
+ The same memory if the elements lie one after another in C order, else a copy in which they do.
+ Errors: as `numpack_tensor_clone`.
+ */
+int32_t numpack_tensor_contiguous(const numpack_tensor *tensor, numpack_tensor **contiguous);
+
+/*
+ The elements as another type: the same memory if they have it already, else a copy.
+
+ Integers wrap; a float loses its fraction on the way to an integer, and one that does not fit
+ becomes the nearest integer there is, NaN 0; whatever is not zero is true; a complex number loses
+ its imaginary part; floats round to the nearest, of two to the even one. Errors: as
+ `numpack_tensor_clone`, and `NUMPACK_TYPE` for a type no tensor in memory has.
+ */
+int32_t numpack_tensor_to_dtype(const numpack_tensor *tensor,
+                                int32_t dtype,
+                                numpack_tensor **converted);
+
+/*
+ The same memory if it is this process's, else a copy from the device.
+ Errors: `NUMPACK_OUT_OF_MEMORY`, `NUMPACK_DEVICE`.
+ */
+int32_t numpack_tensor_cpu(const numpack_tensor *tensor, numpack_tensor **host);
+
+/* == Elements of tensors ========================================================================= */
+
+/*
+ A new tensor in C order, each of whose elements is this value; a fraction that the type lacks is
+ cut off. The caller owns it. Errors: as `numpack_tensor_zeros`, and `NUMPACK_PARAMETER` for a
+ number that the type cannot hold.
+ */
+int32_t numpack_tensor_full(int32_t dtype,
+                            uint32_t ndim,
+                            const uint64_t *shape,
+                            const numpack_scalar *value,
+                            numpack_tensor **tensor);
+
+/*
+ Reads one element: `count` indices, one for each dimension; with `count` 0 the only element of a
+ tensor that has one. The caller sets `value->struct_size`.
+
+ Errors: `NUMPACK_PARAMETER` for an index that is not there; `NUMPACK_IN_USE`; `NUMPACK_SHARING`
+ on a device.
+ */
+int32_t numpack_tensor_get(const numpack_tensor *tensor,
+                           uint32_t count,
+                           const int64_t *index,
+                           numpack_scalar *value);
+
+/*
+ Writes one element, as `numpack_tensor_get` reads it; a fraction that the type lacks is cut off.
+
+ Errors: as there, `NUMPACK_PARAMETER` for a number that the type cannot hold, and
+ `NUMPACK_SHARING` for read-only memory.
+ */
+int32_t numpack_tensor_set(const numpack_tensor *tensor,
+                           uint32_t count,
+                           const int64_t *index,
+                           const numpack_scalar *value);
+
+/*
+ Writes a value to every element; a fraction that the type lacks is cut off.
+
+ Errors: as `numpack_tensor_set`, and `NUMPACK_PARAMETER` for a tensor that shows elements more
+ than once, as after `numpack_tensor_expand`.
+ */
+int32_t numpack_tensor_fill(const numpack_tensor *tensor, const numpack_scalar *value);
+
+/*
+ Copies the elements of `from` to the same indices of `tensor`, converted as
+ `numpack_tensor_to_dtype` does it; `from` is expanded to the shape of `tensor`.
+
+ Errors: as `numpack_tensor_fill`, and `NUMPACK_PARAMETER` for a shape that does not fit.
+ */
+int32_t numpack_tensor_copy_from(const numpack_tensor *tensor, const numpack_tensor *from);
+
+/*
+ Copies all elements in C order into `buffer`, whose `size` is `numpack_tensor_layout.nbytes`.
+
+ Errors: `NUMPACK_PARAMETER` for a buffer of another size; `NUMPACK_IN_USE`; `NUMPACK_SHARING` on
+ a device.
+ */
+int32_t numpack_tensor_read(const numpack_tensor *tensor, void *buffer, size_t size);
+
+/*
+ Writes all elements in C order from `buffer`, whose `size` is `numpack_tensor_layout.nbytes`.
+
+ Errors: as `numpack_tensor_read` and `numpack_tensor_fill`.
+ */
+int32_t numpack_tensor_write(const numpack_tensor *tensor, const void *buffer, size_t size);
+
+/* == DLPack ====================================================================================== */
+
+/*
+ Gives a tensor to another library as a `DLManagedTensorVersioned` of DLPack 1.1. Whoever takes it
+ calls its `deleter` once, from any thread; the memory stays until then. With `copied` not 0 it is
+ copied first. Strides are always written, read-only memory is flagged.
+
+ Errors: `NUMPACK_SHARING` for a tensor on a device, or one that requires grad;
+ `NUMPACK_OUT_OF_MEMORY` and `NUMPACK_IN_USE` for a copy.
+ */
+int32_t numpack_tensor_to_dlpack(const numpack_tensor *tensor,
+                                 int32_t copied,
+                                 struct DLManagedTensorVersioned **managed);
+
+/*
+ The same in the struct from before version 1, `DLManagedTensor`. Errors: as
+ `numpack_tensor_to_dlpack`, and `NUMPACK_SHARING` for read-only memory, which that struct cannot
+ say.
+ */
+int32_t numpack_tensor_to_dlpack_legacy(const numpack_tensor *tensor,
+                                        int32_t copied,
+                                        struct DLManagedTensor **managed);
+
+/*
+ Takes a tensor that another library gives. Its `deleter` is called once, when the last tensor
+ that shows the memory is freed, on that thread. Where this fails nothing is taken, and the caller
+ still has to call it.
+
+ Errors: `NUMPACK_SHARING` for memory of a device or another major version; `NUMPACK_TYPE` for a
+ type no tensor in memory has; `NUMPACK_PARAMETER` for what cannot be.
+ */
+int32_t numpack_tensor_from_dlpack(struct DLManagedTensorVersioned *managed,
+                                   numpack_tensor **tensor);
+
+/*
+ The same of a `DLManagedTensor`, the struct from before version 1. Its memory counts as writable.
+ */
+int32_t numpack_tensor_from_dlpack_legacy(struct DLManagedTensor *managed, numpack_tensor **tensor);
+
+/*
+ A destructor for `PyCapsule_New`, of a capsule named `dltensor_versioned` or `dltensor`: calls
+ the tensor's deleter if nobody took it. Called by Python only. A destructor written in Python
+ would run while an exception is on its way, and replace it.
+ */
+void numpack_dlpack_capsule_destructor(void *capsule);
+
+/* == Tensors to a file =========================================================================== */
+
 /*
  Writes a dict of `count` tensors as a `.pt` file, which torch loads with `weights_only=True`.
  Each is stored in C order. The file appears whole or not at all.
@@ -1977,6 +2583,49 @@ static inline numpack_view numpack_view_of(int32_t dtype, uint32_t ndim, const u
     view.nbytes = nbytes;
     view.offset = 0;
     return view;
+}
+
+/* A truth value. */
+static inline numpack_scalar numpack_scalar_bool(int value) {
+    numpack_scalar scalar;
+    scalar.struct_size = (uint32_t)sizeof scalar;
+    scalar.kind = NUMPACK_SCALAR_BOOL;
+    scalar.integer = value != 0;
+    scalar.real = 0;
+    scalar.imaginary = 0;
+    return scalar;
+}
+
+/* An integer. */
+static inline numpack_scalar numpack_scalar_int(int64_t value) {
+    numpack_scalar scalar = numpack_scalar_bool(0);
+    scalar.kind = NUMPACK_SCALAR_INT;
+    scalar.integer = value;
+    return scalar;
+}
+
+/* An integer that may be beyond INT64_MAX. */
+static inline numpack_scalar numpack_scalar_uint(uint64_t value) {
+    numpack_scalar scalar = numpack_scalar_bool(0);
+    scalar.kind = NUMPACK_SCALAR_UINT;
+    scalar.integer = (int64_t)value;
+    return scalar;
+}
+
+/* A float. */
+static inline numpack_scalar numpack_scalar_float(double value) {
+    numpack_scalar scalar = numpack_scalar_bool(0);
+    scalar.kind = NUMPACK_SCALAR_FLOAT;
+    scalar.real = value;
+    return scalar;
+}
+
+/* A complex number. */
+static inline numpack_scalar numpack_scalar_complex(double real, double imaginary) {
+    numpack_scalar scalar = numpack_scalar_float(real);
+    scalar.kind = NUMPACK_SCALAR_COMPLEX;
+    scalar.imaginary = imaginary;
+    return scalar;
 }
 
 #endif /* NUMPACK_H */

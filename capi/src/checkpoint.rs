@@ -139,7 +139,7 @@ impl numpack_checkpoint {
         })
     }
 
-    fn get(&self, index: usize) -> Result<&TensorInfo, Error> {
+    pub(crate) fn get(&self, index: usize) -> Result<&TensorInfo, Error> {
         self.listed(index).map(|listed| &listed.info)
     }
 

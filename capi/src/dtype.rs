@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use numpack_format::DType;
 use numpack_interop::Error;
+use numpack_interop::dtype::{DType as Exchange, from_torch};
 use torch_pickle::DType as Torch;
 
 use crate::shell::parameter;
@@ -156,6 +157,25 @@ fn torch(dtype: i32) -> Option<Torch> {
 pub(crate) fn required_torch(dtype: i32) -> Result<Torch, Error> {
     torch(dtype)
         .ok_or_else(|| parameter(format!("dtype is {dtype}, which is none of NUMPACK_DTYPE_*")))
+}
+
+/// A type that a tensor in memory can have, which the caller names.
+pub(crate) fn of_tensor(dtype: i32) -> Result<Exchange, Error> {
+    let torch = required_torch(dtype)?;
+    from_torch(torch).filter(|d| Exchange::ALL.contains(d)).ok_or_else(|| Error::Type {
+        problem: format!("no tensor in memory has elements of {torch}"),
+        advice: "take their bytes as uint8",
+    })
+}
+
+/// Its number.
+pub(crate) fn of_exchange(dtype: Exchange) -> i32 {
+    of_torch(dtype.name())
+}
+
+/// The same where -1 means none.
+pub(crate) fn optional_of_tensor(dtype: i32) -> Result<Option<Exchange>, Error> {
+    if dtype == -1 { Ok(None) } else { of_tensor(dtype).map(Some) }
 }
 
 fn known(dtype: i32) -> Option<DType> {

@@ -18,6 +18,11 @@
 //! | `package` | `numpack_package`, packing and unpacking |
 //! | `checkpoint` | `numpack_checkpoint`: the tensors of a file, listed, read and mapped |
 //! | `tree` | the object they are part of, node by node |
+//! | `tensor` | `numpack_tensor`: tensors in memory, made and described |
+//! | `tensor_array` | arrays as NumPy describes them, in and out; tensors of files in memory |
+//! | `tensor_views` | views and copies |
+//! | `tensor_values` | elements |
+//! | `dlpack` | tensors to and from other libraries |
 //! | `save` | tensors in memory to a `.pt` file |
 //! | `verify` | what is wrong with a store |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
@@ -78,6 +83,16 @@ pub mod package;
 pub mod checkpoint;
 
 pub mod tree;
+
+pub mod tensor;
+
+pub mod tensor_array;
+
+pub mod tensor_views;
+
+pub mod tensor_values;
+
+pub mod dlpack;
 
 pub mod save;
 

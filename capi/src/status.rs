@@ -37,6 +37,17 @@ pub const NUMPACK_FORKED: i32 = 12;
 pub const NUMPACK_POISONED: i32 = 13;
 /// There is no store at the path: nothing, or something else.
 pub const NUMPACK_NOT_A_STORE: i32 = 14;
+/// Memory cannot be shared or written as asked: it is read-only, on a device, in another byte order
+/// or has strides that stand against it, or its gradient is wanted. The message says what to do.
+pub const NUMPACK_SHARING: i32 = 15;
+/// An element type is not possible here. The message says what to do.
+pub const NUMPACK_TYPE: i32 = 16;
+/// A tensor's memory is being written by another thread, or used while it is to be written.
+pub const NUMPACK_IN_USE: i32 = 17;
+/// There is not so much memory.
+pub const NUMPACK_OUT_OF_MEMORY: i32 = 18;
+/// A device refused or failed.
+pub const NUMPACK_DEVICE: i32 = 19;
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
@@ -68,6 +79,11 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::NumPack(N::Forked { .. }) => NUMPACK_FORKED,
         Error::NumPack(N::Poisoned { .. }) => NUMPACK_POISONED,
         Error::NumPack(N::NotAStore { .. }) => NUMPACK_NOT_A_STORE,
+        Error::Sharing { .. } => NUMPACK_SHARING,
+        Error::Type { .. } => NUMPACK_TYPE,
+        Error::InUse(_) => NUMPACK_IN_USE,
+        Error::OutOfMemory { .. } => NUMPACK_OUT_OF_MEMORY,
+        Error::Device { .. } => NUMPACK_DEVICE,
         // A damaged file.
         _ => NUMPACK_FORMAT,
     }

@@ -118,9 +118,7 @@ const _: () = assert!(size_of::<i64>() == size_of::<isize>());
 pub(crate) unsafe fn view<'a>(from: *const numpack_view) -> Result<View<'a>, Error> {
     // SAFETY: the caller's promise.
     let v = unsafe { structs::read(from) }?;
-    if v.reserved != 0 {
-        return Err(parameter("numpack_view: reserved is not 0".to_owned()));
-    }
+    reserved(&v)?;
     let dtype = dtype::required(v.dtype)?;
     let ndim = v.ndim as usize;
     // SAFETY: the caller's promise.
@@ -175,26 +173,41 @@ pub(crate) unsafe fn tensors<'a>(
     views.into_iter().map(|at| unsafe { tensor(at) }).collect()
 }
 
+/// A place that later versions may give a meaning.
+pub(crate) fn reserved(v: &numpack_view) -> Result<(), Error> {
+    match v.reserved {
+        0 => Ok(()),
+        _ => Err(parameter("numpack_view: reserved is not 0".to_owned())),
+    }
+}
+
+/// The strides, if there are any.
+///
+/// # Safety
+/// As for [`view`].
+pub(crate) unsafe fn strides<'a>(v: &numpack_view) -> Result<Option<&'a [i64]>, Error> {
+    if v.strides.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { shell::slice(v.strides, v.ndim as usize, "strides") }.map(Some)
+}
+
 /// One of them.
 ///
 /// # Safety
 /// As for [`view`].
-unsafe fn tensor<'a>(from: *const numpack_view) -> Result<Borrowed<'a>, Error> {
+pub(crate) unsafe fn tensor<'a>(from: *const numpack_view) -> Result<Borrowed<'a>, Error> {
     // SAFETY: the caller's promise.
     let v = unsafe { structs::read(from) }?;
-    if v.reserved != 0 {
-        return Err(parameter("numpack_view: reserved is not 0".to_owned()));
-    }
+    reserved(&v)?;
     let (dtype, ndim) = (dtype::required_torch(v.dtype)?, v.ndim as usize);
     // SAFETY: the caller's promise.
     let shape = unsafe { shell::slice(v.shape, ndim, "shape") }?;
     // SAFETY: the caller's promise; any bytes are a valid u8.
     let data = unsafe { shell::slice(v.data.cast::<u8>(), v.nbytes, "data") }?;
-    let strides = match v.strides.is_null() {
-        true => None,
-        // SAFETY: the caller's promise.
-        false => Some(unsafe { shell::slice(v.strides, ndim, "strides") }?),
-    };
+    // SAFETY: the caller's promise.
+    let strides = unsafe { strides(&v) }?;
     Ok(Borrowed { dtype, shape, strides, data, offset: v.offset })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 22] = [
+const SECTIONS: [(&str, &str); 30] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -11,6 +11,7 @@ const SECTIONS: [(&str, &str); 22] = [
     ("#define NUMPACK_ROWS_ALL", "Choices of rows"),
     ("#define NUMPACK_COMPRESSION_NONE", "Packages: constants"),
     ("#define NUMPACK_FAULT_OTHER", "What can be wrong with a store"),
+    ("#define NUMPACK_SLICE_END", "Tensors: constants"),
     ("typedef struct numpack_array numpack_array;", "Handles"),
     ("typedef int32_t (*numpack_progress_fn)", "Callbacks and structs"),
     ("uint32_t numpack_abi_version(", "Versions and messages"),
@@ -24,6 +25,13 @@ const SECTIONS: [(&str, &str); 22] = [
     ("int32_t numpack_array_map(", "Arrays as memory"),
     ("int32_t numpack_store_map_rows_mut(", "Arrays as memory to work in"),
     ("int32_t numpack_pack(", "Packages: a store in one file"),
+    ("int32_t numpack_checkpoint_open(", "Tensors in files"),
+    ("int32_t numpack_tensor_zeros(", "Tensors in memory"),
+    ("int32_t numpack_tensor_from_numpy(", "Sharing with NumPy, and with files"),
+    ("int32_t numpack_tensor_select(", "Views and copies of tensors"),
+    ("int32_t numpack_tensor_full(", "Elements of tensors"),
+    ("int32_t numpack_tensor_to_dlpack(", "DLPack"),
+    ("int32_t numpack_save_torch(", "Tensors to a file"),
     ("int32_t numpack_store_verify(", "Verification"),
     ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),
 ];

@@ -4,6 +4,8 @@
 //! element type of a checkpoint has a form in which a store holds it: its own, or an integer or
 //! float type of the same size and a word in the side information.
 
+use std::fmt;
+
 use numpack_format::DType as Npk;
 use torch_pickle::DType as Torch;
 
@@ -38,8 +40,14 @@ pub enum TypeCode {
     Float4E2M1Fn = 17,
 }
 
-/// An element type in DLPack's terms.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// An element type in DLPack's terms. It prints as torch's name for it: `float32`.
+///
+/// ```
+/// use numpack_interop::dtype::DType;
+/// assert_eq!((DType::BFLOAT16.to_string(), DType::BFLOAT16.size()), ("bfloat16".to_owned(), 2));
+/// assert_eq!(DType::from_name("float32"), Some(DType::FLOAT32));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DType {
     /// The kind of number.
     pub code: TypeCode,
@@ -51,6 +59,125 @@ pub struct DType {
 
 const fn one(code: TypeCode, bits: u8) -> DType {
     DType { code, bits, lanes: 1 }
+}
+
+macro_rules! named {
+    ($($(#[$doc:meta])* $name:ident = $code:ident, $bits:literal;)*) => {
+        /// The types that a [`Tensor`](crate::Tensor) can have.
+        impl DType {
+            $($(#[$doc])* pub const $name: DType = one(TypeCode::$code, $bits);)*
+
+            /// All of them.
+            pub const ALL: &'static [DType] = &[$(DType::$name),*];
+        }
+    };
+}
+
+named! {
+    /// A truth value in one byte.
+    BOOL = Bool, 8;
+    /// Unsigned, 8 bits.
+    UINT8 = UInt, 8;
+    /// Unsigned, 16 bits.
+    UINT16 = UInt, 16;
+    /// Unsigned, 32 bits.
+    UINT32 = UInt, 32;
+    /// Unsigned, 64 bits.
+    UINT64 = UInt, 64;
+    /// Signed, 8 bits.
+    INT8 = Int, 8;
+    /// Signed, 16 bits.
+    INT16 = Int, 16;
+    /// Signed, 32 bits.
+    INT32 = Int, 32;
+    /// Signed, 64 bits.
+    INT64 = Int, 64;
+    /// IEEE 754 half.
+    FLOAT16 = Float, 16;
+    /// The upper half of a 32-bit float.
+    BFLOAT16 = BFloat, 16;
+    /// IEEE 754 single.
+    FLOAT32 = Float, 32;
+    /// IEEE 754 double.
+    FLOAT64 = Float, 64;
+    /// Two halves.
+    COMPLEX32 = Complex, 32;
+    /// Two singles.
+    COMPLEX64 = Complex, 64;
+    /// Two doubles.
+    COMPLEX128 = Complex, 128;
+    /// 8-bit float with 4 exponent bits and no infinity.
+    FLOAT8_E4M3FN = Float8E4M3Fn, 8;
+    /// The same without a negative zero.
+    FLOAT8_E4M3FNUZ = Float8E4M3Fnuz, 8;
+    /// 8-bit float with 5 exponent bits.
+    FLOAT8_E5M2 = Float8E5M2, 8;
+    /// The same without infinity and negative zero.
+    FLOAT8_E5M2FNUZ = Float8E5M2Fnuz, 8;
+    /// 8-bit power of two.
+    FLOAT8_E8M0FNU = Float8E8M0Fnu, 8;
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub const fn size(self) -> usize {
+        self.bits as usize * self.lanes as usize / 8
+    }
+
+    /// Bytes at whose multiples an element lies: those of one number, half of a complex one.
+    pub const fn align(self) -> usize {
+        match self.code {
+            TypeCode::Complex => self.size() / 2,
+            _ => self.size(),
+        }
+    }
+
+    /// Torch's name: `float32`.
+    pub fn name(self) -> &'static str {
+        to_torch(self).map_or("a type that torch has not", Torch::name)
+    }
+
+    /// The type of this name, with or without `torch.` in front, if a tensor can have it.
+    pub fn from_name(name: &str) -> Option<DType> {
+        from_torch(Torch::from_name(name)?).filter(|d| DType::ALL.contains(d))
+    }
+
+    /// Whether it can have a gradient: floats and complex numbers.
+    pub const fn is_differentiable(self) -> bool {
+        self.is_floating_point() || self.is_complex()
+    }
+
+    /// Whether it is an integer, truth values not being any.
+    pub const fn is_integer(self) -> bool {
+        matches!(self.code, TypeCode::Int | TypeCode::UInt)
+    }
+
+    /// Whether it has negative numbers.
+    pub const fn is_signed(self) -> bool {
+        !matches!(self.code, TypeCode::UInt | TypeCode::Bool | TypeCode::Float8E8M0Fnu)
+    }
+
+    /// Whether it is a pair of real and imaginary part.
+    pub const fn is_complex(self) -> bool {
+        matches!(self.code, TypeCode::Complex)
+    }
+
+    /// Whether it is a float of any kind, and not complex.
+    pub const fn is_floating_point(self) -> bool {
+        !matches!(self.code, TypeCode::Int | TypeCode::UInt | TypeCode::Bool | TypeCode::Complex)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The exchange type of a checkpoint's element type; `None` for those DLPack has no code for

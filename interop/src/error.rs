@@ -66,6 +66,39 @@ pub enum Error {
         /// The suffix of the format.
         format: &'static str,
     },
+    /// Memory that cannot be shared as asked.
+    #[error("{problem}; {advice}")]
+    Sharing {
+        /// What stands against it.
+        problem: String,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// An element type that is not possible here.
+    #[error("{problem}; {advice}")]
+    Type {
+        /// Which, and where.
+        problem: String,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// A tensor's memory is being written while it is to be used, or used while it is to be written.
+    #[error("the memory of this tensor is {0}; finish there first, or clone the tensor")]
+    InUse(&'static str),
+    /// There is not so much memory.
+    #[error("{nbytes} bytes of memory could not be had; choose a part of the tensor, or map it")]
+    OutOfMemory {
+        /// How much was asked for.
+        nbytes: u64,
+    },
+    /// A device refused or failed.
+    #[error("{device}: {problem}")]
+    Device {
+        /// Its name: `vulkan:0`.
+        device: String,
+        /// What it said.
+        problem: String,
+    },
     /// An option or argument that cannot be.
     #[error("{0}")]
     Parameter(String),

@@ -22,6 +22,7 @@
 //! | `diff` | what two files disagree on: [`diff`] |
 //! | `keys` | which keys are the same |
 //! | `copy` | bytes from file to file, with their checksum |
+//! | `tensor` | tensors in memory that share: [`Tensor`], [`from_numpy`], [`dlpack`] |
 //! | `progress`, `error` | [`Progress`], [`Error`] |
 //!
 //! ```no_run
@@ -40,7 +41,7 @@
 //! a storage of which one tensor shows a part, the conj and neg bits (resolved), and objects of
 //! unknown classes unless asked to ([`FromTorch::keep_objects`]).
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod append;
 mod copy;
@@ -60,6 +61,7 @@ mod store_tree;
 mod stored;
 mod summary;
 mod supply;
+mod tensor;
 mod tensors;
 mod text;
 mod to_torch;
@@ -74,6 +76,10 @@ pub use numpack_format::Rows;
 pub use progress::{NoProgress, Progress};
 pub use save::{Borrowed, save_torch};
 pub use summary::{Summary, Verified, verify};
+pub use tensor::{
+    ALIGNMENT, Array, ArrayInterface, Device, DeviceMemory, Element, Elements, ElementsMut, Memory,
+    Nested, Scalar, Storage, Tensor, as_tensor, dlpack, from_memory, from_numpy, tensor,
+};
 pub use tensors::{Format, TensorInfo, Tensors};
 pub use to_torch::{ToTorch, to_torch_file};
 pub use torch_pickle::{

@@ -99,6 +99,25 @@ impl Stored {
 }
 
 impl Content<'_> {
+    /// Maps a store's array.
+    ///
+    /// # Safety
+    /// As long as the map lives, nobody may change or shorten the array's file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sharing`] for an array of a package, and what the store refuses to map.
+    #[allow(unsafe_code, reason = "hands on the promise; nothing here looks at memory")]
+    pub(crate) unsafe fn map(&self) -> Result<numpack_format::Map> {
+        match self {
+            // SAFETY: the caller's promise.
+            Content::Store(array) => Ok(unsafe { array.map() }?),
+            Content::Package(_) => Err(crate::Error::Sharing {
+                problem: "an array of a package cannot be mapped".to_owned(),
+                advice: "read it, or unpack the package first",
+            }),
+        }
+    }
+
     pub(crate) fn nbytes(&self) -> u64 {
         match self {
             Content::Store(array) => array.nbytes(),

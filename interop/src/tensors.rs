@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
@@ -180,6 +181,8 @@ pub struct Tensors {
     metadata: Metadata,
     /// What looked odd before the source was there to say it.
     warnings: Vec<String>,
+    /// A checkpoint's files as memory, once a tensor was mapped.
+    map: Mutex<Option<Arc<torch_pickle::Map>>>,
 }
 
 pub(crate) enum Source {
@@ -215,7 +218,8 @@ impl Tensors {
                 Source::Torch(Box::new(opened.checkpoint))
             }
         };
-        Ok(Tensors { path: path.to_owned(), format, source, metadata, warnings })
+        let (path, map) = (path.to_owned(), Mutex::default());
+        Ok(Tensors { path, format, source, metadata, warnings, map })
     }
 
     /// The path it was opened by.
@@ -415,6 +419,18 @@ impl Tensors {
             at += bytes.len();
             Ok(())
         })
+    }
+
+    /// A checkpoint's files as memory, mapped by `map` if they have not been.
+    pub(crate) fn mapped(
+        &self,
+        map: impl FnOnce() -> torch_pickle::Result<torch_pickle::Map>,
+    ) -> Result<Arc<torch_pickle::Map>> {
+        let mut kept = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(map) = &*kept {
+            return Ok(Arc::clone(map));
+        }
+        Ok(Arc::clone(kept.insert(Arc::new(map()?))))
     }
 
     /// The SHA-256 of those bytes.
