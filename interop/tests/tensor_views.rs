@@ -311,8 +311,11 @@ fn what_is_not_there_is_named() {
         message(Tensor::zeros(&[usize::MAX, 2], DType::BOOL)),
         "shape [18446744073709551615, 2] has more elements than memory can hold"
     );
-    let far = Tensor::zeros(&[1 << 60], DType::BOOL);
-    assert!(matches!(far, Err(Error::OutOfMemory { .. })), "{far:?}");
+    // An interpreter that runs out of memory does not say so to the program.
+    if !cfg!(miri) {
+        let far = Tensor::zeros(&[1 << 60], DType::BOOL);
+        assert!(matches!(far, Err(Error::OutOfMemory { .. })), "{far:?}");
+    }
     assert!(t.view(&[isize::MIN]).is_err() && t.select(isize::MIN, 0).is_err());
     assert!(
         t.select(0, isize::MIN).is_err() && t.slice(0, Some(isize::MIN), None, isize::MAX).is_ok()
