@@ -92,7 +92,8 @@ fn the_example_keeps_rows() {
 }
 
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 6] = ["rules", "store", "writer", "reading", "sharing", "checkpoint"];
+const PROGRAMS: [&str; 7] =
+    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor"];
 
 /// Compiles one of them in a folder.
 fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {
