@@ -1274,7 +1274,7 @@ typedef struct {
 } numpack_scalar;
 
 /*
- How `numpack_save_torch` writes. Zero means the default of each.
+ How `numpack_save_torch` and `numpack_save_tensors` write. Zero means the default of each.
  */
 typedef struct {
     /*
@@ -2493,6 +2493,35 @@ int32_t numpack_save_torch(const char *path,
                            const numpack_view *views,
                            size_t count,
                            const numpack_save_options *options);
+
+/*
+ Writes a dict of `count` tensors in memory as a `.pt` file, which torch loads with
+ `weights_only=True`. Tensors that show one storage do so in the file, and which requires grad is
+ kept. The file appears whole or not at all.
+
+ `names` are `count` texts, all different. `options` may be NULL. Errors: as
+ `numpack_save_torch`; `NUMPACK_IN_USE` for a tensor that is being written to, `NUMPACK_SHARING`
+ for one on a device.
+ */
+int32_t numpack_save_tensors(const char *path,
+                             const char *const *names,
+                             const numpack_tensor *const *tensors,
+                             size_t count,
+                             const numpack_save_options *options);
+
+/*
+ Writes `count` tensors in memory as arrays of a store, in one commit: as
+ `numpack_from_torch_file` does it from a file with a dict of them. `existing` is a
+ `NUMPACK_EXISTING_*`, by default a store that is there is added to.
+
+ `names` are `count` texts, all different. Errors: as `numpack_save_tensors` and
+ `numpack_from_torch_file`.
+ */
+int32_t numpack_from_torch(const char *const *names,
+                           const numpack_tensor *const *tensors,
+                           size_t count,
+                           const char *output,
+                           int32_t existing);
 
 /* == Verification ================================================================================ */
 

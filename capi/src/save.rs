@@ -1,16 +1,19 @@
-//! Tensors in memory become a `.pt` file.
+//! Tensors in memory become a `.pt` file, or a store.
 
 use std::ffi::c_char;
 use std::io::ErrorKind;
+use std::path::Path;
 
-use numpack_interop::{Borrowed, Error, save_torch};
+use numpack_interop::{Borrowed, Error, Existing, Tensor, from_torch, save_tensors, save_torch};
 use torch_pickle::WriteOptions;
 
+use crate::handle;
 use crate::shell::{self, guard};
 use crate::structs::{self, Versioned};
+use crate::tensor::numpack_tensor;
 use crate::view::{self, numpack_view};
 
-/// How `numpack_save_torch` writes. Zero means the default of each.
+/// How `numpack_save_torch` and `numpack_save_tensors` write. Zero means the default of each.
 #[allow(non_camel_case_types, reason = "the name C programs type")]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -60,17 +63,94 @@ pub unsafe extern "C" fn numpack_save_torch(
         // SAFETY: the caller's promise.
         let tensors = unsafe { view::tensors(views, count) }?;
         let tensors: Vec<(&str, Borrowed<'_>)> = names.into_iter().zip(tensors).collect();
-        let mut settings = WriteOptions::new().overwrite(o.overwrite != 0);
-        if o.alignment != 0 {
-            settings = settings.alignment(o.alignment);
-        }
-        save_torch(&path, &tensors, &settings).map_err(|e| match e {
-            Error::Torch(torch_pickle::Error::Io { source, .. })
-                if source.kind() == ErrorKind::AlreadyExists =>
-            {
-                Error::Exists { path, what: "a file" }
-            }
-            other => other,
-        })
+        save_torch(&path, &tensors, &settings(&o)).map_err(|e| exists(&path, e))
     })
+}
+
+/// Writes a dict of `count` tensors in memory as a `.pt` file, which torch loads with
+/// `weights_only=True`. Tensors that show one storage do so in the file, and which requires grad is
+/// kept. The file appears whole or not at all.
+///
+/// `names` are `count` texts, all different. `options` may be NULL. Errors: as
+/// `numpack_save_torch`; `NUMPACK_IN_USE` for a tensor that is being written to, `NUMPACK_SHARING`
+/// for one on a device.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_save_tensors(
+    path: *const c_char,
+    names: *const *const c_char,
+    tensors: *const *const numpack_tensor,
+    count: usize,
+    options: *const numpack_save_options,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let path = unsafe { shell::path(path, "path") }?;
+        // SAFETY: the caller's promise.
+        let o = unsafe { structs::read_or_zero(options) }?;
+        crate::options::reserved(o.reserved)?;
+        // SAFETY: the caller's promise.
+        let tensors = unsafe { named(names, tensors, count) }?;
+        save_tensors(&path, &tensors, &settings(&o)).map_err(|e| exists(&path, e))
+    })
+}
+
+/// Writes `count` tensors in memory as arrays of a store, in one commit: as
+/// `numpack_from_torch_file` does it from a file with a dict of them. `existing` is a
+/// `NUMPACK_EXISTING_*`, by default a store that is there is added to.
+///
+/// `names` are `count` texts, all different. Errors: as `numpack_save_tensors` and
+/// `numpack_from_torch_file`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_from_torch(
+    names: *const *const c_char,
+    tensors: *const *const numpack_tensor,
+    count: usize,
+    output: *const c_char,
+    existing: i32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let output = unsafe { shell::path(output, "output") }?;
+        let existing = crate::options::existing(existing, Existing::Merge)?;
+        // SAFETY: the caller's promise.
+        let tensors = unsafe { named(names, tensors, count) }?;
+        from_torch(&tensors, output, existing).map(drop)
+    })
+}
+
+/// The caller's tensors, with their names.
+///
+/// # Safety
+/// `names` and `tensors` are NULL or point to `count` texts and handles.
+unsafe fn named<'a>(
+    names: *const *const c_char,
+    tensors: *const *const numpack_tensor,
+    count: usize,
+) -> Result<Vec<(&'a str, &'a Tensor)>, Error> {
+    // SAFETY: the caller's promise.
+    let names = unsafe { shell::texts(names, count, "names") }?;
+    // SAFETY: the caller's promise.
+    let tensors = unsafe { shell::slice(tensors, count, "tensors") }?;
+    let pair = |(name, &tensor): (_, &*const numpack_tensor)| {
+        // SAFETY: one of the caller's handles.
+        Ok((name, &unsafe { handle::borrow(tensor) }?.tensor))
+    };
+    names.into_iter().zip(tensors).map(pair).collect()
+}
+
+fn settings(o: &numpack_save_options) -> WriteOptions {
+    let settings = WriteOptions::new().overwrite(o.overwrite != 0);
+    if o.alignment == 0 { settings } else { settings.alignment(o.alignment) }
+}
+
+/// The file that is there already has a status of its own.
+fn exists(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Torch(torch_pickle::Error::Io { source, .. })
+            if source.kind() == ErrorKind::AlreadyExists =>
+        {
+            Error::Exists { path: path.to_owned(), what: "a file" }
+        }
+        other => other,
+    }
 }

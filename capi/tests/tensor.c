@@ -399,6 +399,38 @@ static void files(const char *checkpoint, const char *folder) {
         numpack_tensor_free(tensors[i]);
     }
 
+    /* Tensors that share memory do so in a file; a store takes types that it lacks, too. */
+    const uint64_t two[] = {2};
+    const uint16_t brains[] = {0x3f80, 0xc040};
+    numpack_view pair = numpack_view_of(NUMPACK_DTYPE_BFLOAT16, 1, two, brains, sizeof brains);
+    numpack_tensor *both[2];
+    const char *both_names[] = {"all", "last"};
+    CHECK(numpack_tensor_copy(&pair, &both[0]) == NUMPACK_OK);
+    CHECK(numpack_tensor_narrow(both[0], 0, 1, 1, &both[1]) == NUMPACK_OK);
+    const numpack_tensor *const handles[] = {both[0], both[1]};
+    for (int i = 0; i < 2; i++) {
+        join(path, sizeof path, folder, i == 0 ? "both.pt" : "both.npk");
+        CHECK((i == 0 ? numpack_save_tensors(path, both_names, handles, 2, NULL)
+                      : numpack_from_torch(both_names, handles, 2, path, 0)) == NUMPACK_OK);
+        CHECK(numpack_checkpoint_open(path, NULL, &again) == NUMPACK_OK);
+        numpack_tensor_info a, b;
+        a.struct_size = b.struct_size = sizeof a;
+        CHECK(numpack_checkpoint_get_info(again, 0, &a) == NUMPACK_OK);
+        CHECK(numpack_checkpoint_get_info(again, 1, &b) == NUMPACK_OK);
+        CHECK(a.dtype == NUMPACK_DTYPE_BFLOAT16 && a.storage == b.storage && b.offset == 1);
+        uint16_t value = 0;
+        CHECK(numpack_checkpoint_read(again, 1, &value, sizeof value) == NUMPACK_OK);
+        CHECK(value == brains[1]);
+        numpack_checkpoint_free(again);
+    }
+    CHECK(numpack_from_torch(both_names, handles, 2, path, NUMPACK_EXISTING_REFUSE) ==
+          NUMPACK_EXISTS);
+    join(path, sizeof path, folder, "both.pt");
+    CHECK(numpack_save_tensors(path, both_names, handles, 2, NULL) == NUMPACK_EXISTS);
+    CHECK(numpack_save_tensors(path, both_names, NULL, 2, NULL) == NUMPACK_PARAMETER);
+    numpack_tensor_free(both[0]);
+    numpack_tensor_free(both[1]);
+
     /* A view of a tensor, into a store. */
     const uint64_t shape[] = {2, 3};
     const uint8_t bytes[] = {1, 2, 3, 4, 5, 6}, turned[] = {1, 4, 2, 5, 3, 6};

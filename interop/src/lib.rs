@@ -13,7 +13,7 @@
 //! | `stored` | arrays on the disk: a store's, or a package's as it is |
 //! | `store_tree` | a store seen as the object it came from |
 //! | `tensors` | each kind of file, listed and read by the same calls: [`Tensors`] |
-//! | `save` | tensors in memory → `.pt`: [`save_torch`] |
+//! | `save` | tensors in memory → `.pt` or store: [`save_tensors`], [`from_torch`] |
 //! | `pull` | a tensor as something to be read |
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
 //! | `append` | rows of such files added to a store: [`append_npy`] |
@@ -74,7 +74,7 @@ pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
 pub use npy::Npy;
 pub use numpack_format::Rows;
 pub use progress::{NoProgress, Progress};
-pub use save::{Borrowed, save_torch};
+pub use save::{Borrowed, from_torch, save_tensors, save_torch};
 pub use summary::{Summary, Verified, verify};
 pub use tensor::{
     ALIGNMENT, Array, ArrayInterface, Device, DeviceMemory, Element, Elements, ElementsMut, Memory,

@@ -23,7 +23,7 @@ pub(super) struct Layout {
 }
 
 /// The shape in which a store holds an array, and whether it is logically 0-d.
-pub(super) fn stored_shape(array: &PlannedArray) -> (Vec<u64>, bool) {
+pub(crate) fn stored_shape(array: &PlannedArray) -> (Vec<u64>, bool) {
     let (_, pair) = stored_form(array.dtype);
     let mut shape = array.shape.clone();
     if pair {

@@ -15,12 +15,14 @@ pub(crate) mod plan;
 use std::path::Path;
 
 use numpack_format::Writer;
-use torch_pickle::{Checkpoint, CrcPolicy, NodeId};
+use torch_pickle::{Checkpoint, CrcPolicy, NodeId, Tree};
 
 use crate::neighbours::{self, Opened};
 use crate::progress::Meter;
 use crate::tensors::Format;
 use crate::{DEFAULT_CHUNK_SIZE, Error, Progress, Result};
+pub(crate) use layout::stored_shape;
+use plan::PlannedArray;
 
 /// What happens to an output that is there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -152,36 +154,62 @@ pub fn from_torch_file(
     let Opened { checkpoint, metadata, warnings: odd } =
         neighbours::open(input, format, options.crc)?;
     let (root, root_name) = select(&checkpoint, options.key.as_deref())?;
+    let object = Object { path: input, tree: checkpoint.tree(), root, root_name: &root_name };
+    let fill = |writer: &mut Writer, arrays: &[PlannedArray], names: &[String]| {
+        let bytes = arrays.iter().map(PlannedArray::nbytes).sum();
+        let mut meter = Meter::new(progress, bytes);
+        let mut filler = fill::Filler::new(&checkpoint, options, &mut meter);
+        let mut each = arrays.iter().zip(names);
+        each.try_for_each(|(array, name)| filler.fill(writer, array, name))
+    };
+    let mut report = into_store(&object, options, output, fill)?;
+    report.warnings.extend(odd.into_iter().chain(neighbours::lost(input, &metadata)));
+    report.warnings.extend(checkpoint.warnings());
+    Ok(report)
+}
+
+/// An object that becomes a store.
+pub(crate) struct Object<'a> {
+    /// Where it comes from, for messages.
+    pub(crate) path: &'a Path,
+    pub(crate) tree: &'a Tree,
+    pub(crate) root: NodeId,
+    /// The name of a tensor that is all of it.
+    pub(crate) root_name: &'a str,
+}
+
+/// Writes an object as a store, or into one; `fill` writes the bytes of the arrays under the names
+/// it is given. Of the options, those that are about the object and the output count.
+pub(crate) fn into_store(
+    object: &Object<'_>,
+    options: &FromTorch,
+    output: &Path,
+    fill: impl FnOnce(&mut Writer, &[PlannedArray], &[String]) -> Result<()>,
+) -> Result<Report> {
     let choices = encode::Choices {
         keep_objects: options.keep_objects,
         compact_views: options.compact_views,
-        root_name: &root_name,
+        root_name: object.root_name,
     };
-    let mut encoded = encode::encode(checkpoint.tree(), root, choices)
-        .map_err(|message| Error::Unsupported { path: input.to_owned(), message })?;
+    let mut encoded = encode::encode(object.tree, object.root, choices)
+        .map_err(|message| Error::Unsupported { path: object.path.to_owned(), message })?;
     let mut warnings = std::mem::take(&mut encoded.warnings);
-    warnings.extend(odd.into_iter().chain(neighbours::lost(input, &metadata)));
 
     let mut writer = open_output(output, options.existing)?;
     let store = writer.store();
     let (layout, arrays) = if store.is_empty() && store.side().is_none() {
         layout::fresh(encoded)
     } else {
-        layout::merged(store, encoded, &root_name)?
+        layout::merged(store, encoded, object.root_name)?
     };
     warnings.extend(writer.store().warnings().iter().chain(writer.warnings()).cloned());
     for name in &layout.remove {
         writer.remove_array(name)?;
     }
-    let bytes = arrays.iter().map(plan::PlannedArray::nbytes).sum();
-    let mut meter = Meter::new(progress, bytes);
-    let mut filler = fill::Filler::new(&checkpoint, options, &mut meter);
-    for (array, name) in arrays.iter().zip(&layout.names) {
-        filler.fill(&mut writer, array, name)?;
-    }
+    fill(&mut writer, &arrays, &layout.names)?;
     writer.set_side(layout.side);
     warnings.extend(writer.commit_with_warnings()?);
-    warnings.extend(checkpoint.warnings());
+    let bytes = arrays.iter().map(PlannedArray::nbytes).sum();
     Ok(Report { tensors: arrays.iter().filter(|a| !a.hidden).count(), bytes, warnings })
 }
 

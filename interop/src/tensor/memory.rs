@@ -191,6 +191,11 @@ impl Storage {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// What tells it from every other as long as it lives.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// The device that has it, if it is not the memory of this process.
     pub fn device(&self) -> Option<&dyn DeviceMemory> {
         match &self.0.place {

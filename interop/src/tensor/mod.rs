@@ -33,6 +33,7 @@ mod views;
 pub use array::{Array, ArrayInterface};
 pub use device::{Device, DeviceMemory};
 pub use elements::{Element, Elements, ElementsMut, Scalar};
+pub(crate) use memory::Reading;
 pub use memory::{ALIGNMENT, Storage};
 pub use nested::Nested;
 pub use sharing::{Memory, as_tensor, from_memory, from_numpy, tensor};
@@ -183,6 +184,12 @@ impl Tensor {
     /// Bytes of all elements; a storage may have fewer (after [`expand`](Tensor::expand)) or more.
     pub fn nbytes(&self) -> usize {
         self.numel().saturating_mul(self.itemsize())
+    }
+
+    /// The first and the last element of the storage that are shown; `None` where there are none.
+    pub(crate) fn extent(&self) -> Option<(usize, usize)> {
+        // A tensor's layout has been found to lie in its storage.
+        self.layout.extent().ok().flatten()
     }
 
     /// Whether the elements lie one after another in C order.
