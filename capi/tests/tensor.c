@@ -3,6 +3,37 @@
 
 
 
+/* The structs as dlpack.h 1.1 describes them. */
+typedef struct {
+    void *data;
+    struct {
+        int32_t device_type, device_id;
+    } device;
+    int32_t ndim;
+    struct {
+        uint8_t code, bits;
+        uint16_t lanes;
+    } dtype;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+} dl_tensor;
+
+struct DLManagedTensor {
+    dl_tensor tensor;
+    void *manager_ctx;
+    void (*deleter)(struct DLManagedTensor *);
+};
+
+struct DLManagedTensorVersioned {
+    struct {
+        uint32_t major, minor;
+    } version;
+    void *manager_ctx;
+    void (*deleter)(struct DLManagedTensorVersioned *);
+    uint64_t flags;
+    dl_tensor tensor;
+};
+
 /* Counts how often memory was given back. */
 static void released(void *user) {
     ++*(int *)user;
@@ -315,7 +346,7 @@ static void memory(void) {
     CHECK(numpack_tensor_share(&view, 0, NULL, NULL, NULL) == NUMPACK_PARAMETER);
 }
 
-/* DLPack to ourselves, by both structs. */
+/* DLPack: the structs, and to ourselves by both of them. */
 static void dlpack(void) {
     int64_t data[] = {1, 2, 3};
     const uint64_t shape[] = {3};
@@ -327,6 +358,32 @@ static void dlpack(void) {
     CHECK(numpack_tensor_from_numpy(&array, released, &count, &t) == NUMPACK_OK);
     CHECK(numpack_tensor_to_dlpack(t, 0, &managed) == NUMPACK_OK);
     CHECK(numpack_tensor_to_dlpack_legacy(t, 1, &legacy) == NUMPACK_OK);
+    CHECK(sizeof(dl_tensor) == 48 && sizeof *legacy == 64 && sizeof *managed == 80);
+    CHECK(managed->version.major == 1 && managed->version.minor == 1 && managed->flags == 0);
+    const dl_tensor *given[] = {&managed->tensor, &legacy->tensor};
+    for (int i = 0; i < 2; i++) {
+        CHECK(given[i]->device.device_type == 1 && given[i]->device.device_id == 0);
+        CHECK(given[i]->ndim == 1 && given[i]->shape[0] == 3 && given[i]->strides[0] == 1);
+        CHECK(given[i]->dtype.code == 0 && given[i]->dtype.bits == 64);
+        CHECK(given[i]->dtype.lanes == 1 && given[i]->byte_offset == 0);
+    }
+    CHECK(managed->tensor.data == data && legacy->tensor.data != data);
+    CHECK(((int64_t *)legacy->tensor.data)[2] == 3);
+
+    /* A consumer that drops it at once, and read-only memory. */
+    struct DLManagedTensorVersioned *dropped = NULL;
+    CHECK(numpack_tensor_to_dlpack(t, 1, &dropped) == NUMPACK_OK && dropped->flags == 2);
+    dropped->deleter(dropped);
+    numpack_view lent = numpack_view_of(NUMPACK_DTYPE_INT64, 1, shape, data, sizeof data);
+    numpack_tensor *fixed = NULL;
+    CHECK(numpack_tensor_share(&lent, 1, NULL, NULL, &fixed) == NUMPACK_OK);
+    CHECK(numpack_tensor_to_dlpack(fixed, 0, &dropped) == NUMPACK_OK && dropped->flags == 1);
+    numpack_tensor_free(fixed);
+    CHECK(numpack_tensor_from_dlpack(dropped, &fixed) == NUMPACK_OK);
+    CHECK(layout_of(fixed).read_only);
+    struct DLManagedTensor *no = NULL;
+    CHECK(numpack_tensor_to_dlpack_legacy(fixed, 0, &no) == NUMPACK_SHARING && no == NULL);
+    numpack_tensor_free(fixed);
     numpack_tensor_free(t);
     CHECK(numpack_tensor_from_dlpack(managed, &taken) == NUMPACK_OK);
     CHECK(layout_of(taken).data == data && count == 0);

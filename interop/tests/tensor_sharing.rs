@@ -6,9 +6,99 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use num_complex::Complex;
 use numpack_interop::dlpack::{self, Copied};
 use numpack_interop::{
-    ArrayInterface, Error, Nested, Result, Scalar, Storage, Tensor, as_tensor, dtype::DType,
-    from_memory, from_numpy, tensor,
+    ArrayInterface, Device, DeviceMemory, Error, Nested, Result, Scalar, Storage, Tensor,
+    as_tensor, dtype::DType, from_memory, from_numpy, tensor,
 };
+
+/// A device whose memory only it can reach, and which counts what crosses over.
+#[derive(Debug, Default)]
+struct Island {
+    uploaded: AtomicUsize,
+    downloaded: AtomicUsize,
+}
+
+struct IslandMemory {
+    device: Arc<Island>,
+    bytes: Vec<u8>,
+}
+
+impl Device for Island {
+    fn name(&self) -> String {
+        "island:0".to_owned()
+    }
+
+    fn upload(self: Arc<Self>, bytes: &[u8]) -> Result<Box<dyn DeviceMemory>> {
+        self.uploaded.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(Box::new(IslandMemory { bytes: bytes.to_vec(), device: self }))
+    }
+}
+
+impl DeviceMemory for IslandMemory {
+    fn device(&self) -> Arc<dyn Device> {
+        self.device.clone()
+    }
+
+    fn nbytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn download(&self, offset: usize, out: &mut [u8]) -> Result<()> {
+        self.device.downloaded.fetch_add(out.len(), Ordering::SeqCst);
+        out.copy_from_slice(&self.bytes[offset..offset + out.len()]);
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn a_device_is_a_copy_away() {
+    let island = Arc::new(Island::default());
+    let device: Arc<dyn Device> = island.clone();
+    let t = Tensor::from_slice(&(0..12).collect::<Vec<i32>>(), &[3, 4]).unwrap();
+    assert_eq!(t.device(), "cpu");
+    assert!(t.cpu().unwrap().storage().is_same(t.storage()), "on the host nothing is copied");
+    let there = t.t().unwrap().to_device(&device).unwrap();
+    assert_eq!((there.device().as_str(), there.shape()), ("island:0", &[4, 3][..]));
+    t.fill(0).unwrap();
+
+    let said = refusal(there.numpy());
+    assert_eq!(said, "the tensor is on island:0; move it to the host with .cpu() first");
+    for said in [
+        refusal(dlpack::to_dlpack(&there, Copied::No)),
+        refusal(there.to_vec::<i32>()),
+        refusal(there.fill(1)),
+        refusal(there.clone()),
+        refusal(there.data_ptr()),
+        refusal(t.copy_from(&there.t().unwrap())),
+    ] {
+        assert!(said.contains("island:0"), "{said}");
+    }
+
+    // Views are only numbers, and only what they show comes over.
+    let column = there.select(1, 1).unwrap();
+    assert!(column.storage().is_same(there.storage()));
+    let back = column.cpu().unwrap();
+    assert_eq!(back.to_vec::<i32>().unwrap(), [4, 5, 6, 7]);
+    assert_eq!(island.uploaded.load(Ordering::SeqCst), 48);
+    assert_eq!(island.downloaded.load(Ordering::SeqCst), 40);
+    let none = there.narrow(0, 4, 0).unwrap().cpu().unwrap();
+    assert_eq!((none.shape(), none.numel()), (&[0, 3][..], 0));
+
+    let mut theirs = Theirs::of(&[1.5_f32, 2.5]);
+    let array = theirs.array("<f4", &[2]);
+    // SAFETY: the memory is there as long as it is used.
+    let t = unsafe { as_tensor(&array, None, Some(&device), theirs.release()) }.unwrap();
+    assert_eq!((t.device(), theirs.released()), ("island:0".to_owned(), 1));
+    // SAFETY: as above.
+    let t = unsafe { tensor(&array, Some(DType::FLOAT64), Some(&device), true) }.unwrap();
+    assert!(t.requires_grad());
+    let back = t.cpu().unwrap();
+    assert!(back.requires_grad());
+    assert_eq!(back.to_vec::<f64>().unwrap(), [1.5, 2.5]);
+}
 
 /// Memory as another library has it, which counts how often it was given back.
 struct Theirs {

@@ -1,7 +1,7 @@
 //! Views of tensors against a slow model: a list of the numbers of elements, moved about by
 //! counting through all indices.
 
-use numpack_interop::{Error, Tensor, dtype::DType};
+use numpack_interop::{Borrowed, Error, Memory, Tensor, dlpack, dtype::DType, from_memory};
 use proptest::prelude::*;
 
 /// Few under an interpreter that is a thousand times slower.
@@ -282,6 +282,91 @@ proptest! {
                 prop_assert_eq!(tensor.to_vec::<i32>().unwrap(), want);
             }
         }
+    }
+}
+
+/// Elements of 1 to 16 bytes anywhere in some memory.
+#[derive(Clone, Debug)]
+struct Strided {
+    dtype: DType,
+    shape: Vec<usize>,
+    /// In elements.
+    strides: Vec<isize>,
+    /// Bytes before the lowest element.
+    before: usize,
+}
+
+fn strided() -> impl Strategy<Value = Strided> {
+    let dtypes =
+        vec![DType::INT8, DType::BFLOAT16, DType::INT32, DType::COMPLEX64, DType::COMPLEX128];
+    let dims = prop::collection::vec((0_usize..5, -7_isize..8), 0..5);
+    (prop::sample::select(dtypes), dims, 0_usize..3).prop_map(|(dtype, dims, before)| {
+        let (shape, strides) = dims.into_iter().unzip();
+        Strided { dtype, shape, strides, before: before * 16 }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Memory with any strides is read as one element after the other is, shared and copied.
+    #[test]
+    fn any_strides_are_walked(s in strided()) {
+        let size = s.dtype.size();
+        let reach = |sign: isize| -> usize {
+            let far = s.shape.iter().zip(&s.strides).map(|(&n, &t)| (n.max(1) - 1) as isize * t);
+            far.filter(|far| far.signum() == sign).map(isize::unsigned_abs).sum()
+        };
+        let offset = s.before + reach(-1) * size;
+        let nbytes = offset + (reach(1) + 1) * size;
+        let bytes: Vec<u8> = (0..nbytes).map(|i| (i % 251) as u8).collect();
+        let mut aligned = vec![0_u64; nbytes.div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..nbytes].copy_from_slice(&bytes);
+
+        let mut expected = Vec::new();
+        for index in Model::indices(&s.shape) {
+            let far: isize = index.iter().zip(&s.strides).map(|(&i, &t)| i as isize * t).sum();
+            let at = offset.strict_add_signed(far * size as isize);
+            expected.extend_from_slice(&bytes[at..at + size]);
+        }
+        let strides: Vec<i64> = s.strides.iter().map(|&t| t as i64 * size as i64).collect();
+        let memory = Memory {
+            data: aligned.as_mut_ptr().cast(),
+            nbytes,
+            read_only: false,
+            dtype: s.dtype,
+            shape: &s.shape,
+            strides: Some(&strides),
+            offset,
+        };
+        // SAFETY: the tensor goes before the memory, and only it is used meanwhile.
+        let shared = unsafe { from_memory(&memory, || ()) }.unwrap();
+        let read = |t: &Tensor| {
+            let mut out = vec![0; t.nbytes()];
+            t.read_into(&mut out).unwrap();
+            out
+        };
+        prop_assert_eq!(&read(&shared), &expected);
+        let contiguous = shared.contiguous().unwrap();
+        prop_assert!(contiguous.is_contiguous() || shared.numel() == 0);
+        prop_assert_eq!(&read(&contiguous), &expected);
+        let given = dlpack::to_dlpack(&shared, dlpack::Copied::No).unwrap();
+        // SAFETY: just given, and taken once.
+        let taken = unsafe { dlpack::from_dlpack(given) }.unwrap();
+        prop_assert_eq!(&read(&taken), &expected);
+        drop((shared, taken));
+
+        let shape: Vec<u64> = s.shape.iter().map(|&n| n as u64).collect();
+        let dtype = numpack_interop::dtype::to_torch(s.dtype).unwrap();
+        let from = Borrowed { dtype, shape: &shape, strides: Some(&strides), data: &bytes, offset };
+        prop_assert_eq!(&read(&Tensor::copy_of(&from).unwrap()), &expected);
+        // One byte less is too few, unless there are no elements.
+        let short = Borrowed { data: &bytes[..nbytes - 1], ..from };
+        prop_assert_eq!(Tensor::copy_of(&short).is_ok(), expected.is_empty());
     }
 }
 
