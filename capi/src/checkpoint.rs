@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use numpack_interop::{Error, Rows, TensorInfo, Tensors};
+use torch_pickle::Text;
 
 use crate::dtype;
 use crate::handle::{self, Handle};
@@ -21,7 +22,7 @@ use crate::structs::{self, Versioned};
 pub struct numpack_checkpoint {
     pub(crate) tensors: Tensors,
     list: Vec<Listed>,
-    by_name: OnceLock<HashMap<String, usize>>,
+    by_name: OnceLock<HashMap<Text, usize>>,
     /// By the number of the tensor: where it is listed first.
     pub(crate) by_tensor: HashMap<u32, usize>,
     format: CString,

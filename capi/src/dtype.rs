@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use numpack_format::DType;
 use numpack_interop::Error;
-use numpack_interop::dtype::{DType as Exchange, from_torch};
+use numpack_interop::dtype::{DType as Exchange, from_torch, to_torch};
 use torch_pickle::DType as Torch;
 
 use crate::shell::parameter;
@@ -144,9 +144,9 @@ const TORCH: &[(i32, Torch)] = &[
     (NUMPACK_DTYPE_BITS4X2, Torch::Bits4x2),
 ];
 
-/// The number of a type that torch calls so; -1 for one that this version has not.
-pub(crate) fn of_torch(name: &str) -> i32 {
-    TORCH.iter().find(|(_, t)| t.name() == name).map_or(-1, |&(number, _)| number)
+/// The number of one of torch's types; -1 for one that this version has not.
+pub(crate) fn of_torch(dtype: Torch) -> i32 {
+    TORCH.iter().find(|(_, t)| *t == dtype).map_or(-1, |&(number, _)| number)
 }
 
 fn torch(dtype: i32) -> Option<Torch> {
@@ -170,7 +170,7 @@ pub(crate) fn of_tensor(dtype: i32) -> Result<Exchange, Error> {
 
 /// Its number.
 pub(crate) fn of_exchange(dtype: Exchange) -> i32 {
-    of_torch(dtype.name())
+    to_torch(dtype).map_or(-1, of_torch)
 }
 
 /// The same where -1 means none.
@@ -214,12 +214,13 @@ mod tests {
     #[test]
     fn each_type_has_one_number_and_the_same_name() {
         for torch in Torch::ALL {
-            let number = of_torch(torch.name());
+            let number = of_torch(*torch);
             assert_eq!(TORCH.iter().filter(|(n, _)| *n == number).count(), 1, "{torch}");
             assert_eq!(numpack_dtype_size(number), torch.size());
         }
         for npk in DType::ALL {
-            assert_eq!(of_torch(npk.name()), i32::from(npk.code()), "{npk}");
+            let torch = Torch::from_name(npk.name()).map(of_torch);
+            assert_eq!(torch, Some(i32::from(npk.code())), "{npk}");
         }
         assert_eq!(numpack_dtype_size(-1), 0);
     }

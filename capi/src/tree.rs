@@ -212,7 +212,7 @@ pub unsafe extern "C" fn numpack_checkpoint_get_root(
     guard(|| {
         // SAFETY: the caller's promise.
         let checkpoint = unsafe { handle::borrow(checkpoint) }?;
-        let found = checkpoint.tensors.tree().root().map_or(NUMPACK_NO_NODE, |root| root.0);
+        let found = checkpoint.tensors.tree().root().map_or(NUMPACK_NO_NODE, |root| root.place());
         // SAFETY: the caller's promise.
         unsafe { shell::put(root, found) };
         Ok(())
@@ -263,9 +263,9 @@ pub unsafe extern "C" fn numpack_checkpoint_get_child(
             parameter(format!("child {child} of node {number} is out of range, it has {count}"))
         })?;
         // SAFETY: the caller's promise.
-        unsafe { shell::put(key, found.map_or(NUMPACK_NO_NODE, |id| id.0)) };
+        unsafe { shell::put(key, found.map_or(NUMPACK_NO_NODE, |id| id.place())) };
         // SAFETY: the caller's promise.
-        unsafe { shell::put(value, id.0) };
+        unsafe { shell::put(value, id.place()) };
         Ok(())
     })
 }

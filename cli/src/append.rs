@@ -50,7 +50,7 @@ fn open(array: &str, file: &str) -> numpack_interop::Result<Npy> {
     }
     let tensors = Tensors::open(file)?;
     let name = match &tensors.list()?[..] {
-        [only] => only.name.clone(),
+        [only] => only.name.to_string(),
         _ => array.to_owned(),
     };
     Npy::from_tensors(tensors, &name)

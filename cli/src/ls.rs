@@ -34,7 +34,7 @@ pub(crate) fn run(args: &LsArgs, out: &mut dyn Write) -> anyhow::Result<Answer> 
     for t in &list {
         let mut row = vec![
             if bare { text::name(&t.name) } else { text::plain(&t.name) },
-            t.dtype.to_owned(),
+            t.dtype.to_string(),
             text::shape(&t.shape),
             text::bytes(t.nbytes),
         ];
@@ -74,7 +74,7 @@ impl<'a> Row<'a> {
     fn new(t: &'a TensorInfo, sha256: Option<String>) -> Row<'a> {
         Row {
             name: &t.name,
-            dtype: t.dtype,
+            dtype: t.dtype.name(),
             shape: &t.shape,
             nbytes: t.nbytes,
             sha256,

@@ -70,7 +70,8 @@ fn contents(file: &Tensors, sound: bool) -> Option<Contents> {
     for tensor in file.list().ok()? {
         match file.sha256(&tensor) {
             Ok(hash) => {
-                all.insert(tensor.name.clone(), (tensor.dtype, tensor.shape.clone(), hash));
+                let tensor = (tensor.name.to_string(), tensor.dtype.name(), tensor.shape.to_vec());
+                all.insert(tensor.0, (tensor.1, tensor.2, hash));
             }
             Err(e) => {
                 assert!(!sound, "{e} in a sound file");

@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn walk(tree: &Tree) {
     for i in 0..tree.nodes().len() as u32 {
-        let _ = tree.kind_of(NodeId(i));
+        let _ = tree.kind_of(NodeId::new(i));
     }
     let _ = tree.reachable_storages();
     let first = tree.first_names();

@@ -181,7 +181,7 @@ impl Walk<'_> {
             nx,
             Node::List(_) | Node::Dict(_) | Node::Set(_) | Node::ByteArray(_) | Node::Object(_)
         );
-        if shows_sharing && let Some(seen) = self.partners.disagree(x.0, y.0, at) {
+        if shows_sharing && let Some(seen) = self.partners.disagree(x.place(), y.place(), at) {
             let what = self.sharing(seen);
             self.differ(at, what);
         }
@@ -248,7 +248,7 @@ impl Walk<'_> {
         let mut counts: HashMap<u32, u32> = HashMap::new();
         let classes = &mut self.classes;
         keys.map(|key| {
-            let class = classes.of(table, key.0, |n| parts_of(tree, NodeId(n)));
+            let class = classes.of(table, key.place(), |n| parts_of(tree, NodeId::new(n)));
             let count = counts.entry(class).or_insert(0);
             *count += 1;
             (class, *count)
@@ -504,7 +504,7 @@ fn display_key(tree: &Tree, key: NodeId) -> String {
 
 /// What a key is made of.
 fn parts_of(tree: &Tree, id: NodeId) -> Parts {
-    let ids = |nodes: &[NodeId]| nodes.iter().map(|n| n.0).collect::<Vec<u32>>();
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|n| n.place()).collect::<Vec<u32>>();
     let plain = |text: Vec<u8>| Parts::Whole(Shape::Plain(text));
     match tree.node(id) {
         Node::None => plain(b"None".to_vec()),
@@ -519,8 +519,8 @@ fn parts_of(tree: &Tree, id: NodeId) -> Parts {
         Node::Tuple(parts) => Parts::Sequence("tuple", ids(parts)),
         Node::FrozenSet(parts) => Parts::Set(ids(parts)),
         Node::Object(o) => {
-            let mut parts = vec![o.callable.0, o.args.0];
-            parts.extend(o.kwargs.map(|n| n.0));
+            let mut parts = vec![o.callable.place(), o.args.place()];
+            parts.extend(o.kwargs.map(|n| n.place()));
             Parts::Sequence("object", parts)
         }
         // Everything else is equal to itself alone, or cannot be a key.

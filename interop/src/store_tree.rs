@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, node: &side::Node) -> Result<Node> {
-        let id = |n: &NodeRef| NodeId(*n);
+        let id = |n: &NodeRef| NodeId::new(*n);
         let ids = |ns: &[NodeRef]| ns.iter().map(id).collect::<Vec<_>>();
         let pairs =
             |ps: &[(NodeRef, NodeRef)]| ps.iter().map(|(k, v)| (id(k), id(v))).collect::<Vec<_>>();
@@ -130,7 +130,7 @@ impl<'a> Builder<'a> {
                 attributes: attributes.as_ref().map(id),
             }),
             side::Node::Global(module, name) => {
-                Node::Global(Global::new(module.as_str(), name.as_str()))
+                Node::Global(Box::new(Global::new(module.as_str(), name.as_str())))
             }
             side::Node::Tensor(t) => self.tensor(t)?,
             side::Node::Storage(array, _) => match self.array(*array)? {
@@ -204,9 +204,9 @@ impl<'a> Builder<'a> {
         }
         tensor.requires_grad = t.requires_grad;
         tensor.class = if t.parameter { TensorClass::Parameter } else { TensorClass::Tensor };
-        tensor.hooks = t.hooks.map(NodeId);
-        tensor.state = t.state.map(NodeId);
-        tensor.quantizer = t.quantizer.map(NodeId);
+        tensor.hooks = t.hooks.map(NodeId::new);
+        tensor.state = t.state.map(NodeId::new);
+        tensor.quantizer = t.quantizer.map(NodeId::new);
         Ok(Node::Tensor(self.tree.add_tensor(tensor)))
     }
 
@@ -262,7 +262,7 @@ impl<'a> Builder<'a> {
                 loose.push((info, note.copied()));
             }
         }
-        let root = self.side.root.map(NodeId);
+        let root = self.side.root.map(NodeId::new);
         let takes_more = root.is_none_or(|r| matches!(self.tree.node(r), Node::Dict(_)));
         if !takes_more {
             for (info, _) in loose {
@@ -271,7 +271,7 @@ impl<'a> Builder<'a> {
                     info.name
                 ));
             }
-            self.tree.set_root(root.unwrap_or(NodeId(0)));
+            self.tree.set_root(root.unwrap_or(NodeId::new(0)));
             return;
         }
         let mut items = Vec::with_capacity(loose.len());

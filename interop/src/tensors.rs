@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use numpack_format::{Package, Store};
 use sha2::{Digest, Sha256};
 use torch_pickle::{
-    Checkpoint, CrcPolicy, Dims, Node, NodeId, PrintOptions, Printed, StorageId, Tensor,
-    TensorClass, TensorId, Tree, ZipFile,
+    Checkpoint, CrcPolicy, DType, Dims, Node, NodeId, PrintOptions, Printed, StorageId, Tensor,
+    TensorClass, TensorId, Text, Tree, ZipFile,
 };
 
 use crate::neighbours::{self, Metadata};
@@ -150,9 +150,9 @@ impl Format {
 #[non_exhaustive]
 pub struct TensorInfo {
     /// The dotted path; empty for a tensor that is the whole object.
-    pub name: String,
-    /// Element type, in torch's words.
-    pub dtype: &'static str,
+    pub name: Text,
+    /// Element type; shown, and by its `name`, in torch's words.
+    pub dtype: DType,
     /// Logical shape; empty for a 0-d tensor.
     pub shape: Dims,
     /// Step of each dimension in its storage, in elements.
@@ -311,9 +311,14 @@ impl Tensors {
     /// # Errors
     /// When there are more than a million names, as in a file built to have them.
     pub fn list(&self) -> Result<Vec<TensorInfo>> {
-        let names = unique_names(self.tree().named_tensors(MAX_NAMES)?);
+        let names = self.tree().tensor_names(MAX_NAMES)?;
+        let (all_differ, names) = (names.all_differ(), names.into_iter());
+        let mut unique = Unique::default();
         let mut list = Vec::with_capacity(names.len());
-        list.extend(names.into_iter().filter_map(|(name, node)| self.info(name, node)));
+        for (name, node) in names {
+            let name = if all_differ { name } else { unique.pick(name.into()).into() };
+            list.extend(self.info(name, node));
+        }
         Ok(list)
     }
 
@@ -329,7 +334,7 @@ impl Tensors {
             Err(e) => self.tensor_of(name)?.ok_or_else(|| Error::name(&self.path, e))?,
         };
         let missing = || Error::Parameter(format!("{name:?} is no tensor"));
-        self.info(name.to_owned(), node).ok_or_else(missing)
+        self.info(name.into(), node).ok_or_else(missing)
     }
 
     /// The tensor that shows all of an array of the store.
@@ -369,13 +374,13 @@ impl Tensors {
         Err(Error::Name { path: self.path.clone(), message })
     }
 
-    fn info(&self, name: String, node: NodeId) -> Option<TensorInfo> {
+    fn info(&self, name: Text, node: NodeId) -> Option<TensorInfo> {
         let tree = self.tree();
         let Node::Tensor(id) = *tree.node(node) else { return None };
         let tensor = tree.tensor(id);
         Some(TensorInfo {
             name,
-            dtype: tensor.dtype.name(),
+            dtype: tensor.dtype,
             shape: tensor.shape.clone(),
             stride: tensor.stride.clone(),
             offset: tensor.offset,

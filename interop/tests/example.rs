@@ -32,7 +32,7 @@ fn it_goes_there_and_back_and_is_what_torch_says() {
         assert_eq!(list.len(), truth.len());
         for (t, expected) in list.iter().zip(truth) {
             assert_eq!(t.name, expected["name"].as_str().unwrap());
-            assert_eq!(t.dtype, expected["dtype"].as_str().unwrap(), "{}", t.name);
+            assert_eq!(t.dtype.name(), expected["dtype"].as_str().unwrap(), "{}", t.name);
             assert_eq!(serde_json::json!(t.shape[..]), expected["shape"], "{}", t.name);
             assert_eq!(hex(&file.sha256(t).unwrap()), expected["sha256"].as_str().unwrap());
         }

@@ -23,7 +23,8 @@ fn export(from: &Path, to: &Path) -> Result<Report, Error> {
 fn contents(path: &Path) -> BTreeMap<String, (&'static str, Vec<u64>, [u8; 32])> {
     let file = Tensors::open(path).unwrap();
     let list = file.list().unwrap().into_iter();
-    list.map(|t| (t.name.clone(), (t.dtype, t.shape.to_vec(), file.sha256(&t).unwrap()))).collect()
+    list.map(|t| (t.name.to_string(), (t.dtype.name(), t.shape.to_vec(), file.sha256(&t).unwrap())))
+        .collect()
 }
 
 fn assert_sound(path: &Path) {

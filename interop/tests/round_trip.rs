@@ -161,7 +161,7 @@ fn there_and_back(o: &mut Object, root: NodeId, folder: &std::path::Path) -> Vec
 }
 
 fn unknown(o: &mut Object, args: Vec<NodeId>, state: Option<NodeId>) -> NodeId {
-    let callable = o.tree.add(Node::Global(Global::new("my.module", "Thing")));
+    let callable = o.tree.add(Node::Global(Box::new(Global::new("my.module", "Thing"))));
     let args = o.tree.add(Node::Tuple(args));
     o.tree.add(Node::Object(Box::new(PyObject {
         construct: Construct::Call,
@@ -186,7 +186,7 @@ fn tensors_in_unknown_objects_keep_what_belongs_to_them() {
     let tagged = o.view(tagged);
     let scales = o.tensor(DType::Float64, &[2], 2);
     let zeros = o.tensor(DType::Int64, &[2], 3);
-    let scheme = o.tree.add(Node::Global(Global::new("torch", "per_channel_affine")));
+    let scheme = o.tree.add(Node::Global(Box::new(Global::new("torch", "per_channel_affine"))));
     let axis = o.tree.add(Node::Int(0));
     let storage = o.storage(DType::QUInt8, 4, 4);
     let mut quantised = Tensor::contiguous(storage, DType::QUInt8, &[2, 2]);
@@ -203,7 +203,7 @@ fn tensors_in_unknown_objects_keep_what_belongs_to_them() {
         ["kept only the tensors of 1 of class my.module.Thing, which is no known plain value"]
     );
     let c = Tensors::open(folder.path().join("c.pt")).unwrap();
-    let names: Vec<String> = c.list().unwrap().into_iter().map(|t| t.name).collect();
+    let names: Vec<String> = c.list().unwrap().into_iter().map(|t| t.name.into()).collect();
     assert_eq!(names, ["holder.tagged", "holder.quantised", "holder.a.b", "holder.a.b~1", "again"]);
     let found = c.tree().find("again").unwrap();
     let Node::Tensor(id) = c.tree().node(found) else { panic!() };
@@ -232,7 +232,7 @@ fn keys_of_unknown_classes_become_text_and_lose_no_value() {
         ["4 keys of class my.module.Thing, which is no known plain value, became text"]
     );
     let c = Tensors::open(folder.path().join("c.pt")).unwrap();
-    let names: Vec<String> = c.list().unwrap().into_iter().map(|t| t.name).collect();
+    let names: Vec<String> = c.list().unwrap().into_iter().map(|t| t.name.into()).collect();
     assert_eq!(names, ["<my.module.Thing>", "<my.module.Thing>~1"]);
 }
 

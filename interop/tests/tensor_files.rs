@@ -31,7 +31,7 @@ fn tensors() -> Vec<(&'static str, Tensor)> {
 fn agree(path: &std::path::Path, tensors: &[(&str, Tensor)]) {
     let file = Tensors::open(path).unwrap();
     let mut list = file.list().unwrap();
-    list.sort_by_key(|info| tensors.iter().position(|(name, _)| *name == info.name));
+    list.sort_by_key(|info| tensors.iter().position(|(name, _)| info.name == *name));
     assert_eq!(list.len(), tensors.len());
     for (info, (name, tensor)) in list.iter().zip(tensors) {
         assert_eq!(info.name, *name);

@@ -15,7 +15,7 @@ pub(crate) struct Adopted {
 
 impl Adopted {
     pub(crate) fn of(self, id: NodeId) -> NodeId {
-        NodeId(id.0 + self.nodes)
+        NodeId::new(id.place() + self.nodes)
     }
 
     fn all(self, ids: &mut [NodeId]) {
@@ -85,6 +85,7 @@ impl Tree {
             tensors: self.tensors.len() as u32,
             storages: self.storages.len() as u32,
         };
+        self.keys_differ &= other.keys_differ;
         self.nodes.extend(other.nodes.into_iter().map(|mut node| {
             moved.node(&mut node);
             node

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::archive::{Archive, ByteOrder};
 use crate::container::{self, Container, Opened};
 use crate::error::{Part, Result};
-use crate::place::{Data, Input, Place};
+use crate::place::{Data, Found, Input, Place};
 use crate::record::Record;
 use crate::source::Source;
 use crate::{Options, StorageId, Tree};
@@ -46,6 +46,8 @@ struct Inner {
     tree: Tree,
     inputs: Vec<Input>,
     places: Vec<Place>,
+    /// For each storage what reading it has found out; made when the first one is read.
+    found: OnceLock<Box<[Found]>>,
     constants: Option<Checkpoint>,
     warnings: Mutex<Vec<String>>,
     /// For each storage how the tensors that show it swap bytes; only where some are big-endian.
@@ -151,10 +153,19 @@ impl Checkpoint {
 
     fn new(path: PathBuf, opened: Opened, options: Options) -> Checkpoint {
         let Opened { container, tree, inputs, places, constants, warnings } = opened;
-        let (warnings, shown) = (Mutex::new(warnings), OnceLock::new());
         let constants = constants.map(|c| Checkpoint::new(path.clone(), *c, options));
-        let inner =
-            Inner { path, container, options, tree, inputs, places, constants, warnings, shown };
+        let inner = Inner {
+            path,
+            container,
+            options,
+            tree,
+            inputs,
+            places,
+            found: OnceLock::new(),
+            constants,
+            warnings: Mutex::new(warnings),
+            shown: OnceLock::new(),
+        };
         Checkpoint { inner: Arc::new(inner) }
     }
 
@@ -237,7 +248,15 @@ impl Checkpoint {
     }
 
     pub(crate) fn data(&self, id: StorageId) -> Result<Data<'_>> {
-        self.inner.places[id.0 as usize].data(&self.inner.inputs)
+        self.inner.places[id.0 as usize].data(&self.inner.inputs, self.found(id))
+    }
+
+    fn found(&self, id: StorageId) -> &Found {
+        let all = self
+            .inner
+            .found
+            .get_or_init(|| self.inner.places.iter().map(|_| Found::default()).collect());
+        &all[id.0 as usize]
     }
 
     /// Which of the files a storage lies in.
@@ -279,10 +298,10 @@ impl Checkpoint {
     }
 
     pub(crate) fn is_checked(&self, id: StorageId) -> bool {
-        self.inner.places[id.0 as usize].is_checked()
+        self.found(id).is_checked()
     }
 
     pub(crate) fn set_checked(&self, id: StorageId) {
-        self.inner.places[id.0 as usize].set_checked();
+        self.found(id).set_checked();
     }
 }

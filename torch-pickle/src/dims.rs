@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use smallvec::SmallVec;
 
-/// One number for each dimension: a slice, kept in place where there are four or fewer, as there
+/// One number for each dimension: a slice, kept in place where there are two or fewer, as there
 /// nearly always are.
 ///
 /// ```
@@ -13,8 +13,16 @@ use smallvec::SmallVec;
 /// let shape = Dims::from([2, 3]);
 /// assert_eq!((shape.len(), shape[1], &shape[..]), (2, 3, &[2, 3][..]));
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Dims(SmallVec<[u64; 4]>);
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Dims(SmallVec<[u64; 2]>);
+
+// The library's own clones numbers one by one.
+impl Clone for Dims {
+    #[inline]
+    fn clone(&self) -> Dims {
+        Dims::from(&**self)
+    }
+}
 
 impl Deref for Dims {
     type Target = [u64];

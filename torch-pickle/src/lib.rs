@@ -68,8 +68,8 @@
 //! | `archive` | zip: end record, directory, local headers |
 //! | `source`, `record`, `place`, `pieces` | bytes: of a file, of a record (inflated, CRC-32), of a storage, of one in several pieces |
 //! | `pickle` | the machine: opcodes, the calls known by name, persistent ids, tensors, keys |
-//! | `tree`, `adopt`, `dtype` | the object: nodes, tensors, storages, element types |
-//! | `walk`, `names`, `same` | finding and naming tensors; comparing |
+//! | `tree`, `adopt`, `dtype`, `storage_key` | the object: nodes, tensors, storages, element types |
+//! | `walk`, `names`, `text`, `same` | finding and naming tensors; comparing |
 //! | `objects`, `print` | what objects are; the tree as text |
 //! | `checkpoint`, `read`, `whole`, `view`, `resolve`, `verify`, `map` | an open file: its tensors' bytes |
 //! | `scan` | what a file would do to whoever unpickles it, told without doing it |
@@ -102,7 +102,9 @@ mod resolve;
 mod same;
 mod scan;
 mod source;
+mod storage_key;
 mod table;
+mod text;
 mod tree;
 mod verify;
 mod view;
@@ -129,6 +131,8 @@ pub use scan::{
     Class, FileKind, Finding, Level, Mention, PickleFound, Place, ScanOptions, ScanReport, Verdict,
     WeightsOnly, scan,
 };
+pub use storage_key::StorageKey;
+pub use text::{Names, NamesIter, Text};
 pub use tree::*;
 pub use view::{ReadAt, stream_view};
 pub use walk::{TensorNames, all_differ};

@@ -93,7 +93,7 @@ fn push_repr(tree: &Tree, id: NodeId, out: &mut String) {
                 out.extend(global.name.chars().take(LONGEST));
             }
             _ => {
-                let _ = write!(out, "<object {}>", id.0);
+                let _ = write!(out, "<object {}>", id.place());
             }
         }
     }

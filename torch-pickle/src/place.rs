@@ -18,64 +18,27 @@ pub(crate) struct Input {
     pub(crate) archive: Option<Archive>,
 }
 
-/// What is known about the bytes of a storage.
+/// Where the bytes of a storage lie.
 #[derive(Debug)]
-pub(crate) struct Place {
-    at: At,
+pub(crate) enum Place {
+    /// A record of an archive: the numbers of both.
+    Entry { input: u32, entry: u32 },
+    /// A range of a file.
+    Range(Box<Range>),
+    /// Put together out of several tensors.
+    Pieces(Box<Pieces>),
+}
+
+/// What is found out about the bytes of a storage when they are read.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Where the bytes of a record start; 0, where none can, before its local header was checked.
+    offset: AtomicU64,
     /// Whether the checksum was found right, or wrong and only warned about.
     checked: AtomicBool,
 }
 
-#[derive(Debug)]
-enum At {
-    /// A record of an archive: the numbers of both.
-    Entry {
-        input: u32,
-        entry: u32,
-        /// Where its bytes start; 0, where no record's bytes can start, before the local header
-        /// was checked.
-        offset: AtomicU64,
-    },
-    Range(Box<Range>),
-    Pieces(Box<Pieces>),
-}
-
-/// A range of a file.
-#[derive(Debug)]
-struct Range {
-    input: u32,
-    /// What it is called in errors.
-    name: Box<str>,
-    record: Record,
-}
-
-impl Place {
-    pub(crate) fn entry(input: u32, entry: u32) -> Place {
-        Place::new(At::Entry { input, entry, offset: AtomicU64::new(0) })
-    }
-
-    pub(crate) fn range(input: u32, name: &str, record: Record) -> Place {
-        Place::new(At::Range(Box::new(Range { input, name: name.into(), record })))
-    }
-
-    pub(crate) fn pieces(pieces: Pieces) -> Place {
-        Place::new(At::Pieces(Box::new(pieces)))
-    }
-
-    fn new(at: At) -> Place {
-        Place { at, checked: AtomicBool::new(false) }
-    }
-
-    /// The same place, where there are more inputs before.
-    pub(crate) fn shift(mut self, by: u32) -> Place {
-        match &mut self.at {
-            At::Entry { input, .. } => *input += by,
-            At::Range(range) => range.input += by,
-            At::Pieces(_) => {}
-        }
-        self
-    }
-
+impl Found {
     pub(crate) fn is_checked(&self) -> bool {
         self.checked.load(Ordering::Relaxed)
     }
@@ -83,46 +46,71 @@ impl Place {
     pub(crate) fn set_checked(&self) {
         self.checked.store(true, Ordering::Relaxed);
     }
+}
+
+/// A range of a file.
+#[derive(Debug)]
+pub(crate) struct Range {
+    input: u32,
+    /// What it is called in errors.
+    name: Box<str>,
+    record: Record,
+}
+
+impl Place {
+    pub(crate) fn range(input: u32, name: &str, record: Record) -> Place {
+        Place::Range(Box::new(Range { input, name: name.into(), record }))
+    }
+
+    /// The same place, where there are more inputs before.
+    pub(crate) fn shift(mut self, by: u32) -> Place {
+        match &mut self {
+            Place::Entry { input, .. } => *input += by,
+            Place::Range(range) => range.input += by,
+            Place::Pieces(_) => {}
+        }
+        self
+    }
 
     /// What it is called in errors.
     pub(crate) fn name<'a>(&'a self, inputs: &'a [Input]) -> &'a str {
-        match &self.at {
-            At::Entry { input, entry, .. } => {
+        match self {
+            Place::Entry { input, entry } => {
                 let archive = inputs[*input as usize].archive.as_ref();
                 archive.map_or("", |archive| archive.entry(*entry).name)
             }
-            At::Range(range) => &range.name,
-            At::Pieces(pieces) => pieces.name(),
+            Place::Range(range) => &range.name,
+            Place::Pieces(pieces) => pieces.name(),
         }
     }
 
     /// The file it lies in, where it is one.
     pub(crate) fn input(&self) -> Option<u32> {
-        match &self.at {
-            At::Entry { input, .. } => Some(*input),
-            At::Range(range) => Some(range.input),
-            At::Pieces(_) => None,
+        match self {
+            Place::Entry { input, .. } => Some(*input),
+            Place::Range(range) => Some(range.input),
+            Place::Pieces(_) => None,
         }
     }
 
     /// The bytes, once the local header of a record was compared with its directory.
-    pub(crate) fn data<'a>(&'a self, inputs: &'a [Input]) -> Result<Data<'a>> {
-        let (input, record) = match &self.at {
-            At::Entry { input, entry, offset } => {
+    pub(crate) fn data<'a>(&'a self, inputs: &'a [Input], found: &Found) -> Result<Data<'a>> {
+        let (input, record) = match self {
+            Place::Entry { input, entry } => {
                 let input = &inputs[*input as usize];
                 let Some(archive) = &input.archive else { return Ok(Data::Nothing) };
-                let record = match offset.load(Ordering::Relaxed) {
+                let record = match found.offset.load(Ordering::Relaxed) {
                     0 => {
                         let record = archive.record(&input.source, *entry)?;
-                        offset.store(record.offset, Ordering::Relaxed);
+                        found.offset.store(record.offset, Ordering::Relaxed);
                         record
                     }
                     offset => archive.record_at(*entry, offset),
                 };
                 (input, record)
             }
-            At::Range(range) => (&inputs[range.input as usize], range.record),
-            At::Pieces(pieces) => return Ok(Data::Pieces(pieces)),
+            Place::Range(range) => (&inputs[range.input as usize], range.record),
+            Place::Pieces(pieces) => return Ok(Data::Pieces(pieces)),
         };
         Ok(Data::Record { source: &input.source, name: self.name(inputs), record })
     }

@@ -111,12 +111,12 @@ impl Same<'_> {
     /// Makes two mutable nodes partners. `Some(true)` if they were none before, `None` where one
     /// of them has another partner.
     fn pair(&mut self, a: NodeId, b: NodeId) -> Option<bool> {
-        let (to_b, to_a) = (&mut self.to_b[a.0 as usize], &mut self.to_a[b.0 as usize]);
+        let (to_b, to_a) = (&mut self.to_b[a.place() as usize], &mut self.to_a[b.place() as usize]);
         if *to_b == UNSET && *to_a == UNSET {
-            (*to_b, *to_a) = (b.0, a.0);
+            (*to_b, *to_a) = (b.place(), a.place());
             return Some(true);
         }
-        (*to_b == b.0 && *to_a == a.0).then_some(false)
+        (*to_b == b.place() && *to_a == a.place()).then_some(false)
     }
 
     fn pair_storages(&mut self, a: StorageId, b: StorageId) -> bool {
@@ -128,8 +128,8 @@ impl Same<'_> {
 
     /// Assumes two immutable nodes equal; false if that was known.
     fn join(&mut self, a: NodeId, b: NodeId) -> bool {
-        let x = self.class(a.0);
-        let y = self.class(self.a.nodes().len() as u32 + b.0);
+        let x = self.class(a.place());
+        let y = self.class(self.a.nodes().len() as u32 + b.place());
         if x == y {
             return false;
         }

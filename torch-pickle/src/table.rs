@@ -50,12 +50,6 @@ pub(crate) struct IdTable {
 }
 
 impl IdTable {
-    /// Room for `n` entries without growing.
-    pub(crate) fn with_capacity(n: usize) -> IdTable {
-        let slots = (n.saturating_mul(4) / 3 + 1).next_power_of_two();
-        IdTable { slots: vec![0; slots], len: 0 }
-    }
-
     /// The position with this hash for which `eq` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut eq: impl FnMut(u32) -> bool) -> Option<u32> {
@@ -77,7 +71,7 @@ impl IdTable {
 
     /// Makes room for as many entries more.
     pub(crate) fn reserve(&mut self, more: usize) {
-        let wanted = (self.len.saturating_add(more)).saturating_mul(4) / 3 + 1;
+        let wanted = (self.len.saturating_add(more)).saturating_mul(8) / 7 + 1;
         if wanted > self.slots.len() {
             self.grow(wanted.next_power_of_two());
         }
@@ -93,7 +87,7 @@ impl IdTable {
 
     /// Adds a position that is not there yet.
     pub(crate) fn insert(&mut self, hash: u64, id: u32) {
-        if (self.len + 1) * 4 > self.slots.len() * 3 {
+        if (self.len + 1) * 8 > self.slots.len() * 7 {
             self.grow((self.slots.len() * 2).max(16));
         }
         place(&mut self.slots, hash >> 32 << 32 | u64::from(id + 1));
@@ -108,6 +102,37 @@ fn place(slots: &mut [u64], slot: u64) {
         i = (i + 1) & mask;
     }
     slots[i] = slot;
+}
+
+/// Hashes of which no two are the same.
+pub(crate) struct Distinct {
+    /// A power of two of slots, more than there will be hashes; zero is free.
+    slots: Vec<u64>,
+}
+
+impl Distinct {
+    /// Room for `n` hashes. More must not be put in.
+    pub(crate) fn with_capacity(n: usize) -> Distinct {
+        Distinct { slots: vec![0; (n.saturating_mul(4) / 3 + 1).next_power_of_two()] }
+    }
+
+    /// Puts in a hash; `false` where it may be there already.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64) -> bool {
+        let hash = hash.max(1);
+        let mask = self.slots.len() - 1;
+        let mut i = (hash >> 32) as usize & mask;
+        loop {
+            match self.slots[i] {
+                0 => {
+                    self.slots[i] = hash;
+                    return true;
+                }
+                slot if slot == hash => return false,
+                _ => i = (i + 1) & mask,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,42 @@
 //! to each other by [`NodeId`], so sharing and cycles are kept as they are, and dropping, walking
 //! and comparing need no recursion however deep the object is.
 
+use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::{DType, Dims};
+use crate::{DType, Dims, StorageKey, Text};
 
 /// The place of a node in [`Tree::nodes`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
+///
+/// ```
+/// use torch_pickle::NodeId;
+/// assert_eq!(NodeId::new(7).place(), 7);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(
+    /// One more than the place, so that an optional one takes no more memory.
+    NonZeroU32,
+);
+
+impl NodeId {
+    /// The id of a place. The last of all, 2³²−1, where no tree has a node, is taken for the one
+    /// before.
+    pub const fn new(place: u32) -> NodeId {
+        NodeId(NonZeroU32::MIN.saturating_add(place))
+    }
+
+    /// The place.
+    pub const fn place(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeId({})", self.place())
+    }
+}
 
 /// The place of a tensor in [`Tree::tensors`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -35,7 +64,7 @@ pub enum Node {
     /// A float.
     Float(f64),
     /// A string.
-    Str(Box<str>),
+    Str(Text),
     /// A string with lone surrogates: UTF-8 that encodes them too, as pickle writes it
     /// (`surrogatepass`).
     SurrogateStr(Box<[u8]>),
@@ -54,7 +83,7 @@ pub enum Node {
     /// A frozenset.
     FrozenSet(Vec<NodeId>),
     /// A class or function by name, such as `torch.float32`. Never looked up, never called.
-    Global(Global),
+    Global(Box<Global>),
     /// A storage that stands in the object by itself.
     Storage(StorageId),
     /// A tensor.
@@ -97,8 +126,8 @@ impl Global {
     }
 }
 
-impl std::fmt::Display for Global {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Global {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.module, self.name)
     }
 }
@@ -346,7 +375,7 @@ impl StorageType {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Storage {
     /// The key: its record is `<prefix>/data/<key>`.
-    pub key: Box<str>,
+    pub key: StorageKey,
     /// Element type.
     pub dtype: StorageType,
     /// Where torch had it: `cpu`, `cuda:0`. Usually one text for all storages.
@@ -372,6 +401,8 @@ pub struct Tree {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) storages: Vec<Storage>,
     root: Option<NodeId>,
+    /// Whether the keys of each dict are known to differ: those of a pickle do.
+    pub(crate) keys_differ: bool,
 }
 
 impl Tree {
@@ -403,8 +434,9 @@ impl Tree {
     /// # Panics
     /// Past 2³²−1 nodes; a reader's limits keep it far below.
     pub fn add(&mut self, node: Node) -> NodeId {
-        let id = NodeId(u32::try_from(self.nodes.len()).expect("more than 2^32 nodes"));
+        let id = NodeId::new(u32::try_from(self.nodes.len()).expect("more than 2^32 nodes"));
         self.nodes.push(node);
+        self.keys_differ = false;
         id
     }
 
@@ -448,12 +480,13 @@ impl Tree {
     /// # Panics
     /// On an id of another tree that is out of range here; so do the three below.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.0 as usize]
+        &self.nodes[id.place() as usize]
     }
 
     /// A node, to be changed.
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id.0 as usize]
+        self.keys_differ = false;
+        &mut self.nodes[id.place() as usize]
     }
 
     /// All tensors, in the order the pickle made them.
@@ -477,7 +510,7 @@ impl Tree {
         let mut found = Vec::new();
         let mut stack: Vec<NodeId> = self.root.into_iter().collect();
         while let Some(id) = stack.pop() {
-            if std::mem::replace(&mut seen[id.0 as usize], true) {
+            if std::mem::replace(&mut seen[id.place() as usize], true) {
                 continue;
             }
             let storage = match self.node(id) {

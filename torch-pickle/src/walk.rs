@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, Part, Result};
-use crate::table::{Hasher, IdTable};
-use crate::{Node, NodeId, Tree};
+use crate::table::{Distinct, Hasher};
+use crate::{Names, Node, NodeId, Tree, text};
 use runs::{Label, Run, Runs, leading_to_tensors};
 
 /// Bytes of names allowed for each name: deep nesting makes long paths.
@@ -16,6 +16,11 @@ const BYTES_PER_NAME: usize = 128;
 const LEAST_BYTES: usize = 1 << 20;
 /// Bytes of names after which [`Tree::first_names`] gives numbers instead of paths.
 const FIRST_BYTES: usize = 128 << 20;
+
+/// Bytes that so many names may take.
+fn bytes_for(max_names: usize) -> usize {
+    max_names.saturating_mul(BYTES_PER_NAME).clamp(LEAST_BYTES, text::MOST)
+}
 
 /// A node on the way, and which of its children are still to be visited.
 struct Frame {
@@ -30,6 +35,12 @@ struct Frame {
     end: usize,
     /// The length of its path.
     len: usize,
+    /// Whether a run of it had children to be visited.
+    is_met: bool,
+    /// Whether a label of it has a dot.
+    has_dots: bool,
+    /// Whether paths go on below its children.
+    goes_on: bool,
 }
 
 /// Those children of a run that lead to tensors.
@@ -60,7 +71,7 @@ impl Known<'_> {
             let start = kept.len();
             for i in 0..shape.len(run) {
                 let child = shape.at(run, i);
-                if leads[child.1.0 as usize] && shape.shows(run, child) {
+                if leads[child.1.place() as usize] && shape.shows(run, child) {
                     kept.push(i as u32);
                 }
             }
@@ -80,8 +91,7 @@ struct Walk<'a, 't> {
     once: bool,
     max_names: usize,
     max_bytes: usize,
-    names: Vec<(String, NodeId)>,
-    bytes: usize,
+    names: Names,
     steps: usize,
     /// Bytes of labels written, more than once where a path leads nowhere.
     written: usize,
@@ -102,15 +112,24 @@ impl Walk<'_, '_> {
         let mut runs: Vec<Run> = Vec::new();
         let mut frames: Vec<Frame> = Vec::new();
         self.enter(root, &path, &mut runs, &mut frames)?;
-        while let Some(frame) = frames.last_mut() {
+        loop {
+            let is_below = frames.len() > 1;
+            let Some(frame) = frames.last_mut() else { return Ok(()) };
             if frame.next == frame.end {
                 if let Some(&run) = runs.get(frame.run) {
                     frame.run += 1;
                     frame.current = run;
                     (frame.next, frame.end) = self.open(run);
+                    if frame.next < frame.end {
+                        // What two runs call their children may be the same.
+                        self.names.may_repeat |= frame.is_met;
+                        frame.is_met = true;
+                    }
                 } else if let Some(done) = frames.pop() {
+                    // {"a": {"b": …}, "a.b": …}
+                    self.names.may_repeat |= done.has_dots && done.goes_on;
                     if !self.once {
-                        self.known.passed[done.node.0 as usize] = 0;
+                        self.known.passed[done.node.place() as usize] = 0;
                     }
                     runs.truncate(done.first);
                 }
@@ -124,16 +143,18 @@ impl Walk<'_, '_> {
                 let needed = self.max_names as u64 + 1;
                 return Err(("max_names", needed, self.max_names as u64, "paths"));
             }
-            if self.known.passed[child.0 as usize] == self.number {
+            if self.known.passed[child.place() as usize] == self.number {
                 continue;
             }
             path.truncate(frame.len);
             if !self.nameless {
-                if frames.len() > 1 {
+                if is_below {
                     path.push('.');
                 }
                 let before = path.len();
                 label.push(self.tree, &mut path);
+                frame.has_dots = frame.has_dots || path[before..].contains('.');
+                self.names.may_repeat |= !self.known.shape.is_distinct(frame.current, label);
                 self.written = self.written.saturating_add(path.len() - before);
                 let longest = path.len().max(self.written / 2);
                 if longest > self.max_bytes {
@@ -145,7 +166,6 @@ impl Walk<'_, '_> {
             }
             self.enter(child, &path, &mut runs, &mut frames)?;
         }
-        Ok(())
     }
 
     /// Where the children of a run lie that are to be visited. With `once` there are none when it
@@ -174,10 +194,10 @@ impl Walk<'_, '_> {
         runs: &mut Vec<Run>,
         frames: &mut Vec<Frame>,
     ) -> std::result::Result<(), Exceeded> {
-        if !self.known.leads[id.0 as usize] {
+        if !self.known.leads[id.place() as usize] {
             return Ok(());
         }
-        self.known.passed[id.0 as usize] = self.number;
+        self.known.passed[id.place() as usize] = self.number;
         let mut goes_on = true;
         if let Node::Tensor(tensor) = self.tree.node(id) {
             if self.names.len() >= self.max_names {
@@ -185,23 +205,31 @@ impl Walk<'_, '_> {
                 return Err(("max_names", needed, self.max_names as u64, "names"));
             }
             let mut fits = !self.nameless;
-            if self.bytes + path.len() > self.max_bytes {
+            if self.names.bytes() + path.len() > self.max_bytes {
                 if !self.once {
-                    return Err(self.too_long(self.bytes + path.len()));
+                    return Err(self.too_long(self.names.bytes() + path.len()));
                 }
                 fits = false;
             }
-            let name = if fits { path.to_owned() } else { format!("<tensor {}>", tensor.0) };
-            self.bytes += name.len();
-            self.names.push((name, id));
+            if fits {
+                self.names.push(path, id);
+            } else {
+                self.names.may_repeat = true;
+                self.names.push(&format!("<tensor {}>", tensor.0), id);
+            }
             // Nearly all tensors lead to nothing else.
             goes_on = self.attributes && self.tree.tensor(*tensor).state.is_some();
         }
         if !goes_on {
             if !self.once {
-                self.known.passed[id.0 as usize] = 0;
+                self.known.passed[id.place() as usize] = 0;
             }
             return Ok(());
+        }
+        match frames.last_mut() {
+            Some(frame) => frame.goes_on = true,
+            // A tensor at the root has the name of an attribute that is called "".
+            None => self.names.may_repeat |= matches!(self.tree.node(id), Node::Tensor(_)),
         }
         let first = runs.len();
         self.known.shape.push(id, runs);
@@ -213,6 +241,9 @@ impl Walk<'_, '_> {
             next: 0,
             end: 0,
             len: path.len(),
+            is_met: false,
+            has_dots: false,
+            goes_on: false,
         });
         Ok(())
     }
@@ -245,7 +276,7 @@ impl<'t> TensorNames<'t> {
 
     /// Whether a path leads from a node to a tensor.
     pub fn any_below(&self, node: NodeId) -> bool {
-        self.known.leads[node.0 as usize]
+        self.known.leads[node.place() as usize]
     }
 
     /// Each tensor node below `root` once, by the first path that leads to it from there; a path
@@ -257,7 +288,7 @@ impl<'t> TensorNames<'t> {
         walk.attributes = false;
         // Without a limit on names nothing is exceeded.
         let _ = walk.run(root);
-        let mut names = walk.names;
+        let mut names = walk.names.into_strings();
         let has_attributes = |&(_, id): &(String, NodeId)| match self.tree.node(id) {
             Node::Tensor(t) => self.tree.tensor(*t).state.is_some(),
             _ => false,
@@ -266,7 +297,8 @@ impl<'t> TensorNames<'t> {
             let known: HashSet<NodeId> = names.iter().map(|&(_, id)| id).collect();
             let mut walk = self.walk(true, usize::MAX, FIRST_BYTES);
             let _ = walk.run(root);
-            names.extend(walk.names.into_iter().filter(|(_, id)| !known.contains(id)));
+            let more = walk.names.into_strings();
+            names.extend(more.into_iter().filter(|(_, id)| !known.contains(id)));
         }
         names
     }
@@ -274,9 +306,8 @@ impl<'t> TensorNames<'t> {
     /// Each tensor below `root` under each of its names from there; `None` where there are more
     /// than `max_names`, or they take more than 128 bytes each.
     pub fn all_names(&mut self, root: NodeId, max_names: usize) -> Option<Vec<(String, NodeId)>> {
-        let bytes = max_names.saturating_mul(BYTES_PER_NAME).max(LEAST_BYTES);
-        let mut walk = self.walk(false, max_names, bytes);
-        walk.run(root).ok().map(|()| walk.names)
+        let mut walk = self.walk(false, max_names, bytes_for(max_names));
+        walk.run(root).ok().map(|()| walk.names.into_strings())
     }
 
     fn walk(&mut self, once: bool, max_names: usize, max_bytes: usize) -> Walk<'_, 't> {
@@ -289,8 +320,7 @@ impl<'t> TensorNames<'t> {
             once,
             max_names,
             max_bytes,
-            names: Vec::new(),
-            bytes: 0,
+            names: Names::default(),
             steps: 0,
             written: 0,
             nameless: false,
@@ -316,13 +346,20 @@ impl Tree {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Limit`] for more than `max_names` names, or for more than 128 bytes to each of
-    /// them: a small file can hold paths beyond count.
+    /// [`Error::Limit`] for more than `max_names` names, for more than 128 bytes to each of them,
+    /// and for more than 4 GiB: a small file can hold paths beyond count.
     pub fn named_tensors(&self, max_names: usize) -> Result<Vec<(String, NodeId)>> {
-        let bytes = max_names.saturating_mul(BYTES_PER_NAME).max(LEAST_BYTES);
-        let Some(root) = self.root() else { return Ok(Vec::new()) };
+        Ok(self.tensor_names(max_names)?.into_strings())
+    }
+
+    /// The same as [`named_tensors`](Self::named_tensors), with all names in one text.
+    ///
+    /// # Errors
+    /// As [`named_tensors`](Self::named_tensors).
+    pub fn tensor_names(&self, max_names: usize) -> Result<Names> {
+        let Some(root) = self.root() else { return Ok(Names::default()) };
         let mut names = TensorNames::of(self);
-        let mut walk = names.walk(false, max_names, bytes);
+        let mut walk = names.walk(false, max_names, bytes_for(max_names));
         match walk.run(root) {
             Ok(()) => Ok(walk.names),
             Err((limit, needed, allowed, unit)) => {
@@ -453,15 +490,65 @@ impl Tree {
 /// ```
 pub fn all_differ<'a>(texts: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
     let hasher = Hasher::default();
-    let mut seen = IdTable::with_capacity(texts.len());
-    let mut hashes: Vec<u64> = Vec::with_capacity(texts.len());
-    let mut alike = false;
-    for (i, text) in texts.clone().enumerate() {
-        let hash = hasher.hash(text.as_bytes());
-        alike |= seen.find(hash, |id| hashes[id as usize] == hash).is_some();
-        seen.insert(hash, i as u32);
-        hashes.push(hash);
-    }
+    let mut seen = Distinct::with_capacity(texts.len());
     // Two may have one hash by chance.
-    !alike || texts.clone().collect::<HashSet<_>>().len() == texts.len()
+    texts.clone().all(|text| seen.insert(hasher.hash(text.as_bytes())))
+        || texts.clone().collect::<HashSet<_>>().len() == texts.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Dict, StorageId, Tensor};
+
+    /// A dict or list of tensors and others of its kind, with keys that are easily mistaken.
+    fn nest(tree: &mut Tree, random: &mut impl FnMut(u32) -> u32, depth: u32) -> NodeId {
+        let mut items = Vec::new();
+        for key in 0..7 {
+            if random(3) > 0 {
+                continue;
+            }
+            let key = tree.add(match key {
+                0 => Node::Int(1),
+                n => Node::Str(["", "1", "a", "a.1", "1.a", "b"][n - 1].into()),
+            });
+            let value = match random(depth) {
+                0 => {
+                    let mut tensor = Tensor::contiguous(StorageId(0), DType::Int8, &[]);
+                    tensor.state = (random(20) == 0).then(|| nest(tree, random, 1));
+                    let tensor = tree.add_tensor(tensor);
+                    tree.add(Node::Tensor(tensor))
+                }
+                _ => nest(tree, random, depth - 1),
+            };
+            items.push((key, value));
+        }
+        tree.add(match random(4) {
+            0 => Node::List(items.into_iter().map(|(_, value)| value).collect()),
+            _ => Node::Dict(Dict { items, ..Dict::default() }),
+        })
+    }
+
+    #[test]
+    fn names_that_may_be_the_same_are_compared() {
+        let mut state = 1u64;
+        let mut random = |n: u32| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as u32 % n
+        };
+        let (mut equal, mut told) = (0, 0);
+        for _ in 0..5000 {
+            let mut tree = Tree::new();
+            let root = nest(&mut tree, &mut random, 3);
+            tree.set_root(root);
+            // Its keys do, as those of a pickle.
+            tree.keys_differ = true;
+            let names = tree.tensor_names(1000).unwrap();
+            let texts: HashSet<&str> = names.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.all_differ(), texts.len() == names.len(), "{names:?}");
+            equal += u32::from(texts.len() < names.len());
+            told += u32::from(!names.may_repeat && names.len() > 1);
+        }
+        assert!(equal > 100 && told > 100, "{equal} {told}");
+    }
 }

@@ -194,7 +194,7 @@ fn print_bounded(tree: Tree) {
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
         }
         for id in 0..tree.nodes().len().min(10_000) {
-            tree.kind_of(NodeId(id as u32));
+            tree.kind_of(NodeId::new(id as u32));
         }
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(print).unwrap().join().unwrap();
@@ -290,7 +290,7 @@ fn random_tree(next: &mut dyn FnMut(usize) -> usize) -> Tree {
     let count = 1 + next(60);
     let mut tree = Tree::new();
     for _ in 0..count {
-        let mut id = || NodeId(next(count) as u32);
+        let mut id = || NodeId::new(next(count) as u32);
         let (a, b, c, d) = (id(), id(), id(), id());
         let ids = [a, b, c, d][..next(5)].to_vec();
         let node = match next(16) {
@@ -310,7 +310,7 @@ fn random_tree(next: &mut dyn FnMut(usize) -> usize) -> Tree {
             }
             12 => {
                 let (module, name) = GLOBALS[next(GLOBALS.len())];
-                Node::Global(Global::new(module, name))
+                Node::Global(Box::new(Global::new(module, name)))
             }
             _ => {
                 let construct = [Construct::Call, Construct::New, Construct::PersistentId];
@@ -326,7 +326,7 @@ fn random_tree(next: &mut dyn FnMut(usize) -> usize) -> Tree {
         };
         tree.add(node);
     }
-    tree.set_root(NodeId(next(count) as u32));
+    tree.set_root(NodeId::new(next(count) as u32));
     tree
 }
 

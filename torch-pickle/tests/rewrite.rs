@@ -95,8 +95,8 @@ fn classes_whose_names_break_a_line_are_kept_apart() {
     let opened = open(&checkpoint(pickle, &[])).unwrap();
     let tree = opened.tree();
     let Node::Tuple(parts) = tree.node(tree.root().unwrap()) else { panic!() };
-    assert_eq!(*tree.node(parts[0]), Node::Global(Global::new("a\nb", "c")));
-    assert_eq!(*tree.node(parts[1]), Node::Global(Global::new("a", "b\nc")));
+    assert_eq!(*tree.node(parts[0]), Node::Global(Box::new(Global::new("a\nb", "c"))));
+    assert_eq!(*tree.node(parts[1]), Node::Global(Box::new(Global::new("a", "b\nc"))));
 }
 
 #[test]

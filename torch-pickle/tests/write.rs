@@ -168,7 +168,7 @@ fn circles_through_tuples_and_objects_come_back() {
 
     // An object whose state holds the object.
     let mut tree = Tree::new();
-    let callable = tree.add(Node::Global(Global::new("argparse", "Namespace")));
+    let callable = tree.add(Node::Global(Box::new(Global::new("argparse", "Namespace"))));
     let args = tree.add(Node::Tuple(Vec::new()));
     let key = text(&mut tree, "me");
     let object = tree.add(Node::None);
@@ -217,7 +217,7 @@ fn every_kind_of_plain_value_comes_back() {
         Node::Tuple(Vec::new()),
         Node::List(Vec::new()),
         Node::Set(Vec::new()),
-        Node::Global(Global::new("builtins", "int")),
+        Node::Global(Box::new(Global::new("builtins", "int"))),
         Node::BigInt([vec![0xff; 300], vec![0x7f]].concat().into()),
     ];
     for i in [0, 1, 255, 256, 65535, 65536, -1, -128, 1 << 31, -(1 << 31), i64::MAX, i64::MIN] {
@@ -260,7 +260,7 @@ fn what_cannot_be_a_checkpoint_is_refused_and_nothing_is_written() {
     refused(&with(&|t| t.conj = true), &plain, "conj");
     refused(&with(&|t| t.neg = true), &plain, "neg");
     refused(&with(&|t| t.storage = StorageId(9)), &plain, "storage 9 is not in the tree");
-    refused(&with(&|t| t.hooks = Some(NodeId(99))), &plain, "node 99 is not in the tree");
+    refused(&with(&|t| t.hooks = Some(NodeId::new(99))), &plain, "node 99 is not in the tree");
     for alignment in [0, 3, 65536] {
         refused(&with(&|_| {}), &WriteOptions::new().alignment(alignment), "alignment");
     }
@@ -298,7 +298,7 @@ fn parameters_attributes_and_quantisers_come_back() {
         }
     }
     let quantised = add_storage(&mut tree, DType::QInt8, 4);
-    let scheme = tree.add(Node::Global(Global::new("torch", "per_tensor_affine")));
+    let scheme = tree.add(Node::Global(Box::new(Global::new("torch", "per_tensor_affine"))));
     let scale = tree.add(Node::Float(0.5));
     let zero = tree.add(Node::Int(3));
     let mut tensor = Tensor::contiguous(quantised, DType::QInt8, &[2, 2]);

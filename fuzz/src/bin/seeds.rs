@@ -132,7 +132,7 @@ fn object() -> Tree {
         Node::Float(0.1),
         Node::Bytes(b"\x80\xff".as_slice().into()),
         Node::ByteArray(b"ab".as_slice().into()),
-        Node::Global(Global::new("torch", "float32")),
+        Node::Global(Box::new(Global::new("torch", "float32"))),
     ]
     .map(|n| t.add(n));
     let tuple = t.add(Node::Tuple(plain.to_vec()));
@@ -173,7 +173,7 @@ fn module(len: u64) -> Tree {
             ("_non_persistent_buffers_set", hidden),
         ],
     );
-    let callable = t.add(Node::Global(Global::new("torch.nn.modules.linear", "Linear")));
+    let callable = t.add(Node::Global(Box::new(Global::new("torch.nn.modules.linear", "Linear"))));
     let args = t.add(Node::Tuple(vec![]));
     let root = t.add(Node::Object(Box::new(torch_pickle::Object {
         construct: Construct::New,

@@ -26,7 +26,7 @@ impl Tensors {
     /// When it cannot be read; [`Error::Type`] for a type no [`Tensor`] has, such as quantised
     /// ones; [`Error::OutOfMemory`].
     pub fn load(&self, info: &TensorInfo) -> Result<Tensor> {
-        let dtype = of_file(info)?;
+        let dtype = element_type(&format!("tensor {:?}", info.name), info.dtype)?;
         let (shape, _) = sizes(info)?;
         let mut tensor = Tensor::zeros(&shape, dtype)?;
         self.read_into(info, &mut tensor.storage.write()?)?;
@@ -45,7 +45,7 @@ impl Tensors {
     /// or big-endian file, a tensor that is conjugated or misaligned there, an array with dropped
     /// rows or in segments. [`load`](Tensors::load) reads it.
     pub unsafe fn map(&self, info: &TensorInfo) -> Result<Tensor> {
-        let dtype = of_file(info)?;
+        let dtype = element_type(&format!("tensor {:?}", info.name), info.dtype)?;
         let (shape, strides) = sizes(info)?;
         let offset = usize::try_from(info.offset).map_err(|_| too_large(info))?;
         let tensor = self.tree().tensor(info.id);
@@ -84,13 +84,6 @@ impl AsRef<[u8]> for MappedStorage {
     fn as_ref(&self) -> &[u8] {
         // It was there when this was made, and a map does not change.
         self.map.storage(self.id).unwrap_or_default()
-    }
-}
-
-fn of_file(info: &TensorInfo) -> Result<DType> {
-    match torch_pickle::DType::from_name(info.dtype) {
-        Some(dtype) => element_type(&format!("tensor {:?}", info.name), dtype),
-        None => Err(Error::Parameter(format!("there is no element type {:?}", info.dtype))),
     }
 }
 

@@ -33,7 +33,8 @@ pub fn random_object(seed: u64, takes: fn(DType) -> bool) -> (Object, NodeId) {
             5 => Node::Str(
                 (0..below(r, 12))
                     .filter_map(|_| char::from_u32(next(r) as u32 % 0x11_0000))
-                    .collect(),
+                    .collect::<String>()
+                    .into(),
             ),
             6 => Node::Bytes((0..below(r, 3000)).map(|_| next(r) as u8).collect()),
             7 => Node::ByteArray((0..below(r, 9)).map(|_| next(r) as u8).collect()),
@@ -66,7 +67,8 @@ pub fn random_object(seed: u64, takes: fn(DType) -> bool) -> (Object, NodeId) {
                 Node::Dict(Dict { ordered, items, attributes })
             }
             12 if !pool.is_empty() => {
-                let callable = o.tree.add(Node::Global(Global::new("collections", "deque")));
+                let callable =
+                    o.tree.add(Node::Global(Box::new(Global::new("collections", "deque"))));
                 let args = o.tree.add(Node::Tuple(Vec::new()));
                 Node::Object(Box::new(PyObject {
                     construct: Construct::Call,

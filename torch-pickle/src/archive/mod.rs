@@ -11,6 +11,9 @@ mod entry;
 mod local;
 mod names;
 
+use std::fmt::Write;
+
+use crate::StorageKey;
 use crate::error::{Error, Part, Result};
 use crate::record::Record;
 use crate::source::Source;
@@ -344,7 +347,9 @@ impl Archive {
 
     /// Finds the records of storages in a folder: `data`.
     pub(crate) fn storages(&self, folder: &str) -> Storages<'_> {
-        Storages { archive: self, start: format!("{}/{folder}/", self.prefix), name: Vec::new() }
+        let name = format!("{}/{folder}/", self.prefix);
+        let (run, start) = (self.names.run(name.as_bytes()), name.len());
+        Storages { archive: self, name, start, run }
     }
 
     /// The same archive, of this byte order.
@@ -355,10 +360,6 @@ impl Archive {
 
     fn find_name(&self, name: &[u8]) -> Option<u32> {
         self.names.find(name, &self.directory, &self.starts)
-    }
-
-    fn name(&self, index: u32) -> &[u8] {
-        entry::name(&self.directory, self.starts[index as usize] as usize)
     }
 
     /// Where the bytes of a record lie, after its local header was compared with the directory.
@@ -401,25 +402,25 @@ impl Archive {
 /// Finds the records of storages by their keys.
 pub(crate) struct Storages<'a> {
     archive: &'a Archive,
-    /// What the name of each begins with.
-    start: String,
-    name: Vec<u8>,
+    /// What the name of each begins with, and its length; behind that, the last one asked for.
+    name: String,
+    start: usize,
+    /// Where their run begins, if they stand in one, and how many they are.
+    run: Option<(u32, u32)>,
 }
 
 impl Storages<'_> {
-    /// The index of a record. `hint` is tried first: storages stand in the order in which the
-    /// pickle meets them.
-    pub(crate) fn find(&mut self, key: &str, hint: u32) -> Option<u32> {
-        if (hint as usize) < self.archive.starts.len() {
-            let rest = self.archive.name(hint).strip_prefix(self.start.as_bytes());
-            if rest == Some(key.as_bytes()) {
-                return Some(hint);
-            }
+    /// The index of a record.
+    pub(crate) fn find(&mut self, key: &StorageKey) -> Option<u32> {
+        if let (Some((first, count)), Some(n)) = (self.run, key.number())
+            && n < count
+        {
+            return Some(first + n);
         }
-        self.name.clear();
-        self.name.extend_from_slice(self.start.as_bytes());
-        self.name.extend_from_slice(key.as_bytes());
-        self.archive.find_name(&self.name)
+        self.name.truncate(self.start);
+        // Writing to a string cannot fail.
+        let _ = write!(self.name, "{key}");
+        self.archive.find_name(self.name.as_bytes())
     }
 }
 

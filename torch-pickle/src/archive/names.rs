@@ -1,6 +1,7 @@
 //! The records of an archive by their names.
 
 use super::entry;
+use crate::storage_key::number;
 use crate::table::{Hasher, IdTable};
 
 /// Finds records by name, and two of one name.
@@ -33,14 +34,6 @@ impl Run {
         let n = number(digits).filter(|&n| n < self.count)?;
         Some(self.first + n)
     }
-}
-
-/// The number that these digits are the shortest text of.
-fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 9 || (digits[0] == b'0' && digits.len() > 1) {
-        return None;
-    }
-    digits.iter().try_fold(0, |n, d| Some(n * 10 + char::from(*d).to_digit(10)?))
 }
 
 impl Names {
@@ -79,6 +72,12 @@ impl Names {
     fn in_table(&self, name: &[u8], directory: &[u8], starts: &[u32]) -> Option<u32> {
         let name_of = |id: u32| entry::name(directory, starts[id as usize] as usize);
         self.table.find(self.hasher.hash(name), |id| name_of(id) == name)
+    }
+
+    /// The place of number 0 and how many there are, where the names that begin so are those of the
+    /// run.
+    pub(super) fn run(&self, stem: &[u8]) -> Option<(u32, u32)> {
+        (self.run.count > 0 && self.run.stem == stem).then_some((self.run.first, self.run.count))
     }
 
     /// The place of a name.

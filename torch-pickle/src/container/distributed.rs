@@ -343,7 +343,7 @@ impl Builder<'_> {
         }
         tensor.storage = tree.add_storage(storage);
         let tensor = tree.add_tensor(tensor);
-        self.all.places.push(Place::pieces(pieces));
+        self.all.places.push(Place::Pieces(Box::new(pieces)));
         Ok(tree.add(Node::Tensor(tensor)))
     }
 
@@ -414,7 +414,7 @@ impl Builder<'_> {
             source.format(Part::File, 0, format!("the archive of {name:?} was expected here"))
         })?;
         let opened = zip::open(source, archive, &options)?;
-        let root = opened.tree.root().unwrap_or(NodeId(0));
+        let root = opened.tree.root().unwrap_or(NodeId::new(0));
         let inputs = self.all.inputs.len() as u32;
         self.all.inputs.extend(opened.inputs);
         self.all.places.extend(opened.places.into_iter().map(|place| place.shift(inputs)));

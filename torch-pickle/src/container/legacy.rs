@@ -21,7 +21,7 @@ use crate::pickle::{self, Dialect, Loaded, Stream};
 use crate::place::{Input, Place};
 use crate::record::Record;
 use crate::source::Source;
-use crate::{ByteOrder, Node, Options, StorageId, Tree};
+use crate::{ByteOrder, Node, Options, StorageId, StorageKey, Tree};
 
 /// The number every file starts with, as LONG1 (protocols 2 and up) and as text.
 const MAGIC: [u8; 12] = [0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
@@ -98,14 +98,14 @@ fn read_storages(
     let Some(Node::List(keys_in_order)) = root(keys) else {
         return fail("a list of keys was expected".into());
     };
-    let known: HashMap<&str, StorageId> =
-        tree.storages().iter().enumerate().map(|(i, s)| (&*s.key, StorageId(i as u32))).collect();
+    let known: HashMap<&StorageKey, StorageId> =
+        tree.storages().iter().enumerate().map(|(i, s)| (&s.key, StorageId(i as u32))).collect();
     let mut found = HashMap::with_capacity(known.len());
     for &key in keys_in_order {
         let Node::Str(key) = keys.node(key) else {
             return fail("a key of a storage must be a string".into());
         };
-        let Some(&id) = known.get(&**key) else {
+        let Some(&id) = known.get(&StorageKey::from(&**key)) else {
             // How long its elements are nobody says.
             return fail(format!("storage {key:?} is listed, and no tensor shows it"));
         };

@@ -158,19 +158,19 @@ pub(crate) fn parts(
         };
         let (path, len) = (&input.source.path, input.source.len);
         let fail = |part, at, problem: String| Err(Error::format(path, part, at, problem));
-        let part = Part::Record(storage.key.clone());
+        let part = || Part::Record(storage.key.to_string().into());
         if storage.nbytes() != Some(record.len) {
             let (len, numel, dtype) = (record.len, storage.numel, storage.dtype);
             let size = dtype.item_size();
             let problem = format!("it has {len} bytes, and {numel} elements of {size} bytes");
-            return fail(part, Some(record.offset), problem);
+            return fail(part(), Some(record.offset), problem);
         }
         if record.offset.checked_add(record.stored_len).is_none_or(|end| end > len) {
             let problem = format!(
                 "truncated: it takes {} bytes from byte {}, and the file has {len}",
                 record.stored_len, record.offset
             );
-            return fail(part, Some(record.offset), problem);
+            return fail(part(), Some(record.offset), problem);
         }
     }
     for (i, tensor) in tree.tensors().iter().enumerate() {
@@ -183,7 +183,7 @@ pub(crate) fn parts(
     }
     let places = records.iter().zip(tree.storages());
     let places = places
-        .map(|((file, record), storage)| Place::range(*file, &storage.key, *record))
+        .map(|((file, record), storage)| Place::range(*file, &storage.key.to_string(), *record))
         .collect();
     let container = Container::Parts;
     Ok(Opened { container, tree, inputs, places, constants: None, warnings: Vec::new() })

@@ -118,17 +118,15 @@ fn find_storages(
     folder: &str,
     tree: &Tree,
 ) -> Result<Vec<Place>> {
-    let mut hint = 0;
     let mut finder = archive.storages(folder);
     let mut places = Vec::with_capacity(tree.storages().len());
     for storage in tree.storages() {
         let key = &storage.key;
-        let Some(entry) = finder.find(key, hint) else {
+        let Some(entry) = finder.find(key) else {
             let problem =
                 format!("no record {}/{folder}/{key}, which a tensor shows", archive.prefix());
             return Err(Error::format(&source.path, Part::File, None, problem));
         };
-        hint = entry + 1;
         if storage.nbytes() != Some(archive.extent(entry).len) {
             let found = archive.entry(entry);
             let expected = match storage.nbytes() {
@@ -143,7 +141,7 @@ fn find_storages(
             );
             return Err(source.format(Part::Record(found.name.into()), found.offset, problem));
         }
-        places.push(Place::entry(0, entry));
+        places.push(Place::Entry { input: 0, entry });
     }
     Ok(places)
 }

@@ -51,7 +51,7 @@ impl<'t> Instance<'t> {
     /// ```
     /// use torch_pickle::{Construct, Dict, Global, Kind, Node, Object, Tree};
     /// let mut tree = Tree::new();
-    /// let class = tree.add(Node::Global(Global::new("argparse", "Namespace")));
+    /// let class = tree.add(Node::Global(Box::new(Global::new("argparse", "Namespace"))));
     /// let args = tree.add(Node::Tuple(vec![]));
     /// let (name, value) = (tree.add(Node::Str("lr".into())), tree.add(Node::Float(0.1)));
     /// let state = tree.add(Node::Dict(Dict { items: vec![(name, value)], ..Dict::default() }));

@@ -129,7 +129,7 @@ impl Tree {
     /// let mut tree = Tree::new();
     /// let text = tree.add(Node::Str("0.10".into()));
     /// assert_eq!(tree.kind_of(text), Kind::Plain);
-    /// let callable = tree.add(Node::Global(Global::new("decimal", "Decimal")));
+    /// let callable = tree.add(Node::Global(Box::new(Global::new("decimal", "Decimal"))));
     /// let args = tree.add(Node::Tuple(vec![text]));
     /// let made = tree.add(Node::Object(Box::new(Object::new(Construct::Call, callable, args))));
     /// assert_eq!(tree.kind_of(made), Kind::Decimal("0.10"));

@@ -5,7 +5,6 @@
 //! instruction itself.
 
 use super::machine::Machine;
-use super::text;
 use crate::error::Fault;
 
 impl Machine<'_> {
@@ -58,13 +57,16 @@ impl Machine<'_> {
                     let Some((&n, after)) = after.split_first_chunk() else { break };
                     let text = after.split_at_checked(u32::from_le_bytes(n) as usize);
                     let Some((text, after)) = text else { break };
-                    self.push_text(text::unicode(text))?;
+                    self.push_text(text)?;
                     after
                 }
-                b'(' => {
-                    self.push_mark();
-                    after
-                }
+                b'(' => match self.usual_tensor(after)? {
+                    Some(after) => after,
+                    None => {
+                        self.push_mark();
+                        after
+                    }
+                },
                 b't' => {
                     let from = self.mark()?;
                     match self.called_at_once(from, after)? {
@@ -165,7 +167,7 @@ mod tests {
             assert_eq!(items.len(), count);
             assert_eq!(*tree.node(items[0]), Node::Storage(StorageId(0)));
             let Storage { key, numel, .. } = tree.storage(StorageId(0));
-            assert_eq!((&**key, *numel), ("0", 4));
+            assert_eq!((key.number(), *numel), (Some(0), 4));
             let Some(&id) = items.get(1) else { continue };
             let Node::Tuple(parts) = tree.node(id) else { panic!() };
             assert_eq!(*tree.node(parts[2]), Node::Str("0".into()));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::machine::Machine;
 use super::tensors::LONG_KEY;
 use crate::error::Fault;
-use crate::{Construct, Node, NodeId, Object, Storage, StorageId, StorageType, Tree};
+use crate::{Construct, Node, NodeId, Object, Storage, StorageId, StorageKey, StorageType, Tree};
 
 /// Storages that are parts of others: which one, and from which element on.
 pub(crate) type Views = HashMap<StorageId, (StorageId, u64)>;
@@ -84,7 +84,7 @@ impl Machine<'_> {
         if args.len() > most {
             return self.fail(format!("the id of a storage has 5 parts, not {}", args.len()));
         }
-        let mut storage = self.storage(&args, self.is_owned(id))?;
+        let mut storage = self.storage(&args)?;
         if let Some(view) = args.get(5).filter(|&v| !matches!(self.tree.node(v), Node::None)) {
             storage = self.part_of(storage, view)?;
         }
@@ -105,7 +105,7 @@ impl Machine<'_> {
             return self.fail("the view of a storage must be a key, an offset and a length");
         };
         let (offset, numel, len) = (*offset as u64, *numel as u64, key.len() as u64);
-        let key = key.clone();
+        let key = StorageKey::from(&**key);
         self.charge(len.saturating_sub(LONG_KEY))?;
         if self.views.contains_key(&whole) {
             let name = &self.tree.storage(whole).key;
@@ -134,7 +134,7 @@ impl Machine<'_> {
                 Ok(known)
             }
             None => {
-                self.charge((key.len() + location.len()) as u64)?;
+                self.charge(len + location.len() as u64)?;
                 let id = self.tree.add_storage(Storage { key, dtype, location, numel });
                 self.storage_keys.added(self.tree.storages());
                 self.views.insert(id, (whole, offset));

@@ -99,7 +99,7 @@ impl Keys {
             Node::Bool(b) => Key::Int((*b).into()),
             Node::Int(n) => Key::Int(*n),
             Node::BigInt(bytes) => Key::BigInt(Cow::Borrowed(bytes)),
-            Node::Float(f) if f.is_nan() => Key::Identity(id.0),
+            Node::Float(f) if f.is_nan() => Key::Identity(id.place()),
             Node::Float(f) => match integral(*f) {
                 Some(Node::Int(n)) => Key::Int(n),
                 Some(Node::BigInt(bytes)) => Key::BigInt(Cow::Owned(bytes.into())),
@@ -111,9 +111,9 @@ impl Keys {
             Node::Global(g) => Key::Global(Cow::Borrowed(&g.module), Cow::Borrowed(&g.name)),
             Node::Tuple(_) | Node::FrozenSet(_) => match self.class_of.get(&id) {
                 Some(class) => Key::Class(*class),
-                None => Key::Identity(id.0),
+                None => Key::Identity(id.place()),
             },
-            _ => Key::Identity(id.0),
+            _ => Key::Identity(id.place()),
         }
     }
 

@@ -7,20 +7,23 @@ use super::call::Known;
 use super::dialect::{Dialect, Loaded, Persistent, Views};
 use super::keys::{FEW, Keys};
 use super::op::{Op, Reader, bad_text};
-use super::scan::{Scan, scan};
+use super::scan::{Scan, is_short, scan};
 use super::storages::StorageKeys;
 use super::text;
 use crate::error::{Fault, FaultKind};
 use crate::table::IdTable;
-use crate::{Construct, Dict, Global, Limits, Node, NodeId, Object, StorageType, Tree};
+use crate::{Construct, Dict, Global, Limits, Node, NodeId, Object, StorageType, Text, Tree};
 
 /// Integers from 0 up to this have one node each.
 const SMALL: usize = 1024;
-const UNSET: NodeId = NodeId(u32::MAX);
+const UNSET: NodeId = NodeId::new(u32::MAX - 1);
 
 pub(super) struct Machine<'a> {
     pub(super) reader: Reader<'a>,
     scan: Scan,
+    /// The short texts of the pickle, and where the next one starts.
+    texts: Arc<String>,
+    text_at: usize,
     /// Where the current opcode starts.
     pub(super) start: u64,
     pub(super) tree: Tree,
@@ -64,7 +67,8 @@ pub(super) struct Machine<'a> {
 
 /// Runs a pickle to its end.
 pub(super) fn run(bytes: &[u8], limits: &Limits, dialect: Dialect) -> Result<Loaded, Fault> {
-    let scan = scan(bytes)?;
+    let mut scan = scan(bytes)?;
+    let texts = Arc::new(scan.take_texts());
     let (persistent, mut tree) = dialect.begin();
     // A genuine mention of a storage and the tensor around it take more bytes than this.
     let most = usize::try_from(limits.max_nodes / 2).unwrap_or(usize::MAX);
@@ -72,6 +76,8 @@ pub(super) fn run(bytes: &[u8], limits: &Limits, dialect: Dialect) -> Result<Loa
     let mut machine = Machine {
         reader: Reader::new(bytes),
         scan,
+        texts,
+        text_at: 0,
         start: 0,
         // What is there already may be asked for at any time.
         pinned: vec![true; tree.nodes().len()],
@@ -109,6 +115,7 @@ pub(super) fn run(bytes: &[u8], limits: &Limits, dialect: Dialect) -> Result<Loa
             let root = machine.pop()?;
             machine.tree.set_root(root);
             machine.drop_empty_hooks();
+            machine.tree.keys_differ = true;
             return Ok(Loaded { tree: machine.tree, views: machine.views });
         }
         machine.step(op)?;
@@ -164,7 +171,7 @@ impl Machine<'_> {
                 self.tuple_from(from)?;
             }
             Op::TupleN(n) => self.short_tuple(n)?,
-            Op::Unicode(bytes) => self.push_text(text::unicode(bytes))?,
+            Op::Unicode(bytes) => self.push_text(bytes)?,
             Op::Float(f) => self.push(Node::Float(f))?,
             Op::Long(bytes) => match text::integer(bytes) {
                 Node::Int(n) => self.push_int(n)?,
@@ -321,10 +328,23 @@ impl Machine<'_> {
     }
 
     #[inline]
-    pub(super) fn push_text(&mut self, text: Option<Node>) -> Result<(), Fault> {
-        match text {
+    pub(super) fn push_text(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let part = match is_short(bytes) {
+            true => Text::part(&self.texts, self.text_at, self.text_at + bytes.len()),
+            false => None,
+        };
+        self.pass_text(bytes);
+        match part.map(Node::Str).or_else(|| text::unicode(bytes)) {
             Some(node) => self.push(node),
             None => self.fail("a string that is not UTF-8"),
+        }
+    }
+
+    /// Goes over a text of the pickle.
+    #[inline]
+    pub(super) fn pass_text(&mut self, bytes: &[u8]) {
+        if is_short(bytes) {
+            self.text_at += bytes.len();
         }
     }
 
@@ -362,15 +382,20 @@ impl Machine<'_> {
 
     #[inline]
     pub(super) fn get(&mut self, index: u64) -> Result<(), Fault> {
-        let found = match self.scan.is_dense(index) {
-            true => self.memo.get(index as usize).copied().filter(|&id| id != UNSET),
-            false => self.memo_high.get(&index).copied(),
-        };
-        match found {
+        match self.kept(index) {
             Some(id) => self.stack.push(id),
             None => return self.fail(format!("memo entry {index} was never set")),
         }
         Ok(())
+    }
+
+    /// What is kept in a memo entry.
+    #[inline]
+    pub(super) fn kept(&self, index: u64) -> Option<NodeId> {
+        match self.scan.is_dense(index) {
+            true => self.memo.get(index as usize).copied().filter(|&id| id != UNSET),
+            false => self.memo_high.get(&index).copied(),
+        }
     }
 
     #[inline]
@@ -473,12 +498,12 @@ impl Machine<'_> {
     }
 
     pub(super) fn pin(&mut self, id: NodeId) {
-        self.pinned[id.0 as usize] = true;
+        self.pinned[id.place() as usize] = true;
     }
 
     /// Whether the caller, who took this node off the stack, holds the only reference to it.
     pub(super) fn is_owned(&self, id: NodeId) -> bool {
-        !self.pinned[id.0 as usize]
+        !self.pinned[id.place() as usize]
     }
 
     /// Frees a node taken off the stack and all it alone refers to, except `keep`.
@@ -488,9 +513,9 @@ impl Machine<'_> {
 
     pub(super) fn release_all(&mut self, ids: &[NodeId], keep: &[NodeId]) {
         let mut work = std::mem::take(&mut self.release);
-        work.extend(ids.iter().filter(|id| !self.pinned[id.0 as usize]));
+        work.extend(ids.iter().filter(|id| !self.pinned[id.place() as usize]));
         while let Some(id) = work.pop() {
-            if self.pinned[id.0 as usize] || keep.contains(&id) {
+            if self.pinned[id.place() as usize] || keep.contains(&id) {
                 continue;
             }
             let node = self.tree.node_mut(id);
@@ -586,7 +611,7 @@ impl Machine<'_> {
         else {
             return self.fail("the name of a global is not UTF-8");
         };
-        let id = self.pinned_node(Node::Global(Global::new(module, name)))?;
+        let id = self.pinned_node(Node::Global(Box::new(Global::new(module, name))))?;
         if let Some(known) = Known::of(module, name) {
             self.known.push((id, known));
         }

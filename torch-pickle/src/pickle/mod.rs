@@ -16,6 +16,7 @@ mod storages;
 mod stream;
 mod tensors;
 pub(crate) mod text;
+mod usual;
 
 use std::path::Path;
 

@@ -38,6 +38,14 @@ pub(super) struct Scan {
     pub(super) has_memoize: bool,
     /// How many persistent ids there are; about as many as tensors.
     pub(super) calls: usize,
+    /// The short texts, one after another, where they are asked for.
+    texts: Option<Vec<u8>>,
+}
+
+/// Whether a text stands among the [texts](Scan::take_texts).
+#[inline]
+pub(super) fn is_short(text: &[u8]) -> bool {
+    text.len() <= 256
 }
 
 impl Scan {
@@ -49,6 +57,28 @@ impl Scan {
         } else {
             self.fetched_high.contains(&index)
         }
+    }
+
+    #[inline]
+    fn text(&mut self, text: &[u8]) {
+        if let Some(texts) = &mut self.texts
+            && is_short(text)
+        {
+            if text.len() > crate::text::MOST - texts.len() {
+                // What the machine does not find here it keeps by itself.
+                self.texts = None;
+                return;
+            }
+            texts.extend_from_slice(text);
+        }
+    }
+
+    /// All short texts of the pickle, one after another in the order of the instructions that make
+    /// them; nothing where one of them is not UTF-8.
+    pub(super) fn take_texts(&mut self) -> String {
+        let mut texts = self.texts.take().unwrap_or_default();
+        texts.shrink_to_fit();
+        String::from_utf8(texts).unwrap_or_default()
     }
 
     fn fetch(&mut self, index: u64) {
@@ -88,8 +118,18 @@ impl Scan {
                 }),
                 b'X' => after
                     .split_first_chunk()
-                    .and_then(|(&n, after)| after.get(u32::from_le_bytes(n) as usize..)),
-                0x8C => after.split_first().and_then(|(&n, after)| after.get(usize::from(n)..)),
+                    .and_then(|(&n, after)| after.split_at_checked(u32::from_le_bytes(n) as usize))
+                    .map(|(text, after)| {
+                        self.text(text);
+                        after
+                    }),
+                0x8C => after
+                    .split_first()
+                    .and_then(|(&n, after)| after.split_at_checked(usize::from(n)))
+                    .map(|(text, after)| {
+                        self.text(text);
+                        after
+                    }),
                 0x94 => {
                     self.has_memoize = true;
                     Some(after)
@@ -119,7 +159,8 @@ impl Scan {
 
 /// Goes over the opcodes up to STOP, which must be the last byte.
 pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
-    let (scan, end) = scan_first(bytes)?;
+    let mut scan = Scan { texts: Some(Vec::new()), ..Scan::default() };
+    let end = scan.run(bytes)?;
     if end < bytes.len() {
         let problem = format!("{} bytes follow the end of the pickle", bytes.len() - end);
         return Err(Fault::format(end as u64, problem));
@@ -127,20 +168,26 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, Fault> {
     Ok(scan)
 }
 
-/// The same up to the first STOP, and where the pickle ends.
-pub(super) fn scan_first(bytes: &[u8]) -> Result<(Scan, usize), Fault> {
-    let mut scan = Scan { dense: bytes.len() as u64, ..Scan::default() };
-    let mut reader = Reader::new(bytes);
-    loop {
-        let skipped = scan.skip_common(reader.rest());
-        reader.skip(skipped);
-        match reader.next()? {
-            Op::Get(index) => scan.fetch(index),
-            Op::Put(_) => scan.has_put = true,
-            Op::Memoize => scan.has_memoize = true,
-            Op::Stop => break,
-            _ => {}
+/// Goes over the opcodes up to the first STOP, and says where the pickle ends.
+pub(super) fn scan_first(bytes: &[u8]) -> Result<usize, Fault> {
+    Scan::default().run(bytes)
+}
+
+impl Scan {
+    fn run(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        self.dense = bytes.len() as u64;
+        let mut reader = Reader::new(bytes);
+        loop {
+            let skipped = self.skip_common(reader.rest());
+            reader.skip(skipped);
+            match reader.next()? {
+                Op::Get(index) => self.fetch(index),
+                Op::Put(_) => self.has_put = true,
+                Op::Memoize => self.has_memoize = true,
+                Op::Unicode(text) => self.text(text),
+                Op::Stop => return Ok(reader.at() as usize),
+                _ => {}
+            }
         }
     }
-    Ok((scan, reader.at() as usize))
 }

@@ -1,8 +1,7 @@
 //! Which storage a key means.
 
-use crate::Storage;
-use crate::StorageId;
 use crate::table::{Hasher, IdTable};
+use crate::{Storage, StorageId, StorageKey};
 
 /// The storages by their keys.
 ///
@@ -16,11 +15,11 @@ pub(super) struct StorageKeys {
 
 impl StorageKeys {
     /// The storage with this key.
-    pub(super) fn find(&self, storages: &[Storage], key: &str) -> Option<StorageId> {
+    pub(super) fn find(&self, storages: &[Storage], key: &StorageKey) -> Option<StorageId> {
         let found = match &self.index {
-            None => number(key).filter(|&n| (n as usize) < storages.len()),
+            None => key.number().filter(|&n| (n as usize) < storages.len()),
             Some((hasher, table)) => {
-                table.find(hasher.hash(key.as_bytes()), |i| &*storages[i as usize].key == key)
+                table.find(hash(hasher, key), |i| storages[i as usize].key == *key)
             }
         };
         found.map(StorageId)
@@ -30,32 +29,26 @@ impl StorageKeys {
     pub(super) fn added(&mut self, storages: &[Storage]) {
         let Some(last) = storages.len().checked_sub(1) else { return };
         match &mut self.index {
-            None if number(&storages[last].key) == Some(last as u32) => {}
+            None if storages[last].key.number() == Some(last as u32) => {}
             None => {
                 let (hasher, mut table) = (Hasher::default(), IdTable::default());
                 for (i, storage) in storages.iter().enumerate() {
-                    table.insert(hasher.hash(storage.key.as_bytes()), i as u32);
+                    table.insert(hash(&hasher, &storage.key), i as u32);
                 }
                 self.index = Some((hasher, table));
             }
             Some((hasher, table)) => {
-                table.insert(hasher.hash(storages[last].key.as_bytes()), last as u32);
+                table.insert(hash(hasher, &storages[last].key), last as u32);
             }
         }
     }
 }
 
-/// The number that a key is the shortest decimal text of.
-fn number(key: &str) -> Option<u32> {
-    let digits = key.as_bytes();
-    if digits.len() > 9 || (digits.first() == Some(&b'0') && digits.len() > 1) {
-        return None;
+fn hash(hasher: &Hasher, key: &StorageKey) -> u64 {
+    match key.number() {
+        Some(n) => hasher.hash(&n.to_le_bytes()),
+        None => hasher.hash(key.text().unwrap_or_default().as_bytes()),
     }
-    let mut n = 0;
-    for d in digits {
-        n = n * 10 + char::from(*d).to_digit(10)?;
-    }
-    (!digits.is_empty()).then_some(n)
 }
 
 #[cfg(test)]
@@ -75,17 +68,17 @@ mod tests {
             let mut known = StorageKeys::default();
             let mut storages = Vec::new();
             for key in keys {
-                assert_eq!(known.find(&storages, key), None, "{key} of {keys:?}");
+                let key = StorageKey::from(*key);
+                assert_eq!(known.find(&storages, &key), None, "{key} of {keys:?}");
                 let dtype = StorageType::Typed(DType::Int8);
-                let key = (*key).into();
                 storages.push(Storage { key, dtype, location: "cpu".into(), numel: 1 });
                 known.added(&storages);
             }
             for (i, key) in keys.iter().enumerate() {
-                assert_eq!(known.find(&storages, key), Some(StorageId(i as u32)));
+                assert_eq!(known.find(&storages, &(*key).into()), Some(StorageId(i as u32)));
             }
-            assert_eq!(known.find(&storages, "9"), None);
-            assert_eq!(known.find(&storages, "00"), None);
+            assert_eq!(known.find(&storages, &"9".into()), None);
+            assert_eq!(known.find(&storages, &"00".into()), None);
         }
     }
 }

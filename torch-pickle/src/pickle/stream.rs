@@ -50,7 +50,7 @@ impl<'a> Stream<'a> {
             bytes.extend_from_slice(&more);
             drop(more);
             match scan_first(&bytes) {
-                Ok((_, end)) => {
+                Ok(end) => {
                     bytes.truncate(end);
                     self.at += end as u64;
                     return Ok(bytes);

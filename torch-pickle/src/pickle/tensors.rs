@@ -7,7 +7,8 @@ use super::dialect::{Persistent, storage_class};
 use super::machine::Machine;
 use crate::error::{Fault, FaultKind};
 use crate::{
-    DType, Dims, Node, NodeId, Storage, StorageId, StorageType, Tensor, TensorClass, TensorId,
+    DType, Dims, Node, NodeId, Storage, StorageId, StorageKey, StorageType, Tensor, TensorClass,
+    TensorId,
 };
 
 /// Arguments of a rebuild function; none has more than this many.
@@ -36,7 +37,7 @@ impl Machine<'_> {
     /// What stands on the stack from `from` on, taken off it.
     fn args_of(&mut self, from: usize) -> Args {
         let items = &self.stack[from..];
-        let mut ids = [NodeId(0); MAX_ARGS];
+        let mut ids = [NodeId::new(0); MAX_ARGS];
         ids[..items.len()].copy_from_slice(items);
         let len = items.len();
         self.stack.truncate(from);
@@ -52,7 +53,7 @@ impl Machine<'_> {
             return Ok(None);
         }
         let args = self.args_of(from);
-        let storage = self.storage(&args, true)?;
+        let storage = self.storage(&args)?;
         self.release_all(&args.ids[..args.len], &[]);
         self.alloc(Node::Storage(storage)).map(Some)
     }
@@ -74,7 +75,7 @@ impl Machine<'_> {
         self.alloc(Node::Tensor(id)).map(Some)
     }
 
-    fn is_storage(&self, first: NodeId) -> bool {
+    pub(super) fn is_storage(&self, first: NodeId) -> bool {
         matches!(self.tree.node(first), Node::Str(s) if &**s == "storage")
     }
 
@@ -93,13 +94,13 @@ impl Machine<'_> {
         Ok(Args { ids, len: items.len() })
     }
 
-    /// `owned`: whether nothing but the arguments themselves refers to them.
-    pub(super) fn storage(&mut self, args: &Args, owned: bool) -> Result<StorageId, Fault> {
+    pub(super) fn storage(&mut self, args: &Args) -> Result<StorageId, Fault> {
         let [_, class, key, location, numel, ..] = args.ids;
         let dtype = self.storage_type(class)?;
         let Node::Str(text) = self.tree.node(key) else {
             return self.fail("the key of a storage must be a string");
         };
+        let (key, len) = (StorageKey::from(&**text), text.len() as u64);
         let Node::Str(place) = self.tree.node(location) else {
             return self.fail("the location of a storage must be a string");
         };
@@ -107,23 +108,22 @@ impl Machine<'_> {
             Node::Int(n) if *n >= 0 => *n as u64,
             other => {
                 let shown = number_text(other);
-                return self.fail(format!("storage {text} has {shown} elements"));
+                return self.fail(format!("storage {key} has {shown} elements"));
             }
         };
-        let long = (text.len() as u64).saturating_sub(LONG_KEY);
-        let known = self.storage_keys.find(self.tree.storages(), text);
+        let known = self.storage_keys.find(self.tree.storages(), &key);
         let storage = match known {
             Some(storage) => {
                 let seen = self.tree.storage(storage);
                 if (seen.dtype, seen.numel) != (dtype, numel) {
                     return self.fail(format!(
-                        "storage {text} is mentioned as {numel} elements of {}, and before as {} of {}",
+                        "storage {key} is mentioned as {numel} elements of {}, and before as {} of {}",
                         type_name(dtype),
                         seen.numel,
                         type_name(seen.dtype)
                     ));
                 }
-                self.charge(long)?;
+                self.charge(len.saturating_sub(LONG_KEY))?;
                 storage
             }
             None => {
@@ -131,15 +131,8 @@ impl Machine<'_> {
                     Some(known) if **known == **place => known.clone(),
                     _ => Arc::from(&**place),
                 };
-                self.charge(location.len() as u64)?;
+                self.charge(len + location.len() as u64)?;
                 self.location = Some(location.clone());
-                let owned = owned && self.is_owned(key);
-                let key = match self.tree.node_mut(key) {
-                    Node::Str(text) if owned => std::mem::take(text),
-                    Node::Str(text) => text.clone(),
-                    _ => Box::default(),
-                };
-                self.charge(key.len() as u64)?;
                 let id = self.tree.add_storage(Storage { key, dtype, location, numel });
                 self.storage_keys.added(self.tree.storages());
                 id

@@ -238,6 +238,19 @@ impl<'t> Runs<'t> {
             && !name.is_some_and(|name| hidden.is_some_and(|hidden| hidden.contains(name)))
     }
 
+    /// Whether a label of this run reads like no other label of it.
+    pub(crate) fn is_distinct(&self, run: Run, label: Label) -> bool {
+        match (run, label) {
+            // An object keeps all that was set on it, also by one key.
+            (Run::Set(_), _) => false,
+            // Of the keys of a dict, a text and what is no text may read the same: 1 and '1'.
+            (_, Label::Key(key)) => {
+                self.tree.keys_differ && matches!(self.tree.node(key), Node::Str(_))
+            }
+            (_, Label::Index(_) | Label::Name(_)) => true,
+        }
+    }
+
     /// Appends all that a path can lead on to.
     pub(super) fn children(&mut self, id: NodeId, out: &mut Vec<Child>) {
         let mut runs = Vec::new();
@@ -344,9 +357,9 @@ pub(super) fn leading_to_tensors(shape: &mut Runs<'_>) -> Vec<bool> {
     let mut todo = Vec::new();
     let mut runs = Vec::new();
     let is_tensor = |id: NodeId| matches!(tree.node(id), Node::Tensor(_));
-    for id in (0..count as u32).map(NodeId) {
+    for id in (0..count as u32).map(NodeId::new) {
         if is_tensor(id) {
-            leads[id.0 as usize] = true;
+            leads[id.place() as usize] = true;
             continue;
         }
         if is_leaf(tree.node(id)) {
@@ -356,7 +369,7 @@ pub(super) fn leading_to_tensors(shape: &mut Runs<'_>) -> Vec<bool> {
         if let Node::Dict(dict) = tree.node(id)
             && dict.items.iter().any(|&(_, value)| is_tensor(value))
         {
-            todo.push(id.0);
+            todo.push(id.place());
             continue;
         }
         runs.clear();
@@ -374,21 +387,21 @@ pub(super) fn leading_to_tensors(shape: &mut Runs<'_>) -> Vec<bool> {
                 Run::Saved(..) | Run::Appended(_) | Run::Set(_) | Run::One(..) => id,
             };
             if holder != id {
-                edges.push((holder.0, id.0));
+                edges.push((holder.place(), id.place()));
                 continue;
             }
             for child in (0..shape.len(run)).map(|i| shape.at(run, i)) {
                 if shape.shows(run, child) {
                     holds_one |= is_tensor(child.1);
                     if !is_leaf(tree.node(child.1)) {
-                        edges.push((child.1.0, id.0));
+                        edges.push((child.1.place(), id.place()));
                     }
                 }
             }
         }
         if holds_one {
             edges.truncate(first);
-            todo.push(id.0);
+            todo.push(id.place());
         }
     }
     edges.sort_unstable();

@@ -28,8 +28,11 @@ impl Plan {
         };
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
-            let node = tree.nodes().get(id.0 as usize).ok_or_else(|| out_of_range("node", id.0))?;
-            let count = &mut plan.references[id.0 as usize];
+            let node = tree
+                .nodes()
+                .get(id.place() as usize)
+                .ok_or_else(|| out_of_range("node", id.place()))?;
+            let count = &mut plan.references[id.place() as usize];
             *count = count.saturating_add(1).min(2);
             if *count > 1 {
                 continue;
@@ -41,14 +44,15 @@ impl Plan {
                 Node::SurrogateStr(bytes) if !is_utf8_with_surrogates(bytes) => {
                     return Err(refused(format!(
                         "node {} is a string that is not UTF-8, not even with surrogates",
-                        id.0
+                        id.place()
                     )));
                 }
                 Node::Storage(s) => plan.meet(tree, *s)?,
                 Node::Tensor(t) => {
                     let tensor = tree.tensor(*t);
                     check_tensor(tree, tensor)?;
-                    let quantizer = tensor.quantizer.and_then(|q| tree.nodes().get(q.0 as usize));
+                    let quantizer =
+                        tensor.quantizer.and_then(|q| tree.nodes().get(q.place() as usize));
                     if !matches!(quantizer, None | Some(Node::Tuple(_))) {
                         return Err(refused("the quantizer of a tensor must be a tuple"));
                     }
@@ -64,7 +68,7 @@ impl Plan {
 
     /// Whether the node is referred to more than once, and so needs a place in the memo.
     pub(super) fn is_shared(&self, id: NodeId) -> bool {
-        self.references[id.0 as usize] > 1
+        self.references[id.place() as usize] > 1
     }
 
     /// The number that stands for a storage in the file.
@@ -96,7 +100,7 @@ impl Plan {
                 _ => continue,
             }
             while let Some(key) = stack.pop() {
-                if std::mem::replace(&mut sound[key.0 as usize], true) {
+                if std::mem::replace(&mut sound[key.place() as usize], true) {
                     continue;
                 }
                 let kind = match tree.node(key) {
@@ -126,25 +130,25 @@ impl Plan {
             Leave(NodeId),
         }
         let mut state = vec![0u8; tree.nodes().len()];
-        for start in (0..tree.nodes().len() as u32).map(NodeId) {
-            if state[start.0 as usize] != 0 || self.references[start.0 as usize] == 0 {
+        for start in (0..tree.nodes().len() as u32).map(NodeId::new) {
+            if state[start.place() as usize] != 0 || self.references[start.place() as usize] == 0 {
                 continue;
             }
             let mut stack = vec![Step::Enter(start)];
             while let Some(step) = stack.pop() {
                 match step {
-                    Step::Leave(id) => state[id.0 as usize] = DONE,
-                    Step::Enter(id) => match state[id.0 as usize] {
+                    Step::Leave(id) => state[id.place() as usize] = DONE,
+                    Step::Enter(id) => match state[id.place() as usize] {
                         DONE => {}
                         OPEN => {
                             return Err(refused(format!(
                                 "node {} contains itself without a list, dict or attribute in \
                                  between; Python could not build it",
-                                id.0
+                                id.place()
                             )));
                         }
                         _ => {
-                            state[id.0 as usize] = OPEN;
+                            state[id.place() as usize] = OPEN;
                             stack.push(Step::Leave(id));
                             each_child(tree, tree.node(id), |child, before| {
                                 if before {

@@ -47,7 +47,7 @@ pub(crate) fn exercise(checkpoint: &Checkpoint) {
     let _ = tree.find("a.b.0.1");
     assert!(tree.same_as(&tree.clone()));
     for i in 0..tree.nodes().len() as u32 {
-        let _ = tree.kind_of(torch_pickle::NodeId(i));
+        let _ = tree.kind_of(torch_pickle::NodeId::new(i));
     }
     for (i, tensor) in tree.tensors().iter().enumerate() {
         let id = TensorId(i as u32);
