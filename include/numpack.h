@@ -551,6 +551,21 @@ struct DLManagedTensorVersioned;
  */
 #define NUMPACK_SCALAR_COMPLEX 4
 
+/*
+ Nothing but data, and names that build plain values.
+ */
+#define NUMPACK_SCAN_CLEAN 0
+
+/*
+ Something unknown, contradictory, or that could not be looked into.
+ */
+#define NUMPACK_SCAN_SUSPICIOUS 1
+
+/*
+ Unpickling it could run what somebody else wrote.
+ */
+#define NUMPACK_SCAN_DANGEROUS 2
+
 /* == What can be wrong with a store ============================================================== */
 
 /*
@@ -776,6 +791,56 @@ typedef struct {
      */
     void *user;
 } numpack_to_torch_options;
+
+/*
+ How `numpack_export_file` converts. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_export_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_EXISTING_*`; a file cannot be merged into.
+     */
+    int32_t existing;
+    /*
+     Only what stands at this key or dotted path. NULL: everything.
+     */
+    const char *key;
+    /*
+     `array_count` names: export only these tensors. NULL: all.
+     */
+    const char *const *array_names;
+    /*
+     How many names.
+     */
+    size_t array_count;
+    /*
+     Upper bound of buffers in bytes. 0: 100 MiB; they stay below 8 MiB all the same.
+     */
+    uint64_t chunk_size;
+    /*
+     A `NUMPACK_CRC_*`.
+     */
+    int32_t crc;
+    /*
+     Not 0: tensors that show the same bytes are written once for each name, not refused.
+     */
+    int32_t copy_shared;
+    /*
+     NULL: not called.
+     */
+    numpack_progress_fn progress;
+    /*
+     NULL: warnings are dropped.
+     */
+    numpack_warning_fn warning;
+    /*
+     Handed to both callbacks.
+     */
+    void *user;
+} numpack_export_options;
 
 /*
  A choice of rows of an array, counted without dropped ones. A negative number counts from the
@@ -1296,6 +1361,23 @@ typedef struct {
 } numpack_save_options;
 
 /*
+ Called for what is found in a file, the worst names first: `level` is a `NUMPACK_SCAN_*`, `what`
+ says it (`os.system: runs a command`), `part` names the pickle or record it is in and may be
+ empty, `offset` is the byte there, or -1. Texts are valid during the call. Anything but 0 cancels.
+ */
+typedef int32_t (*numpack_scan_fn)(int32_t level,
+                                   const char *what,
+                                   const char *part,
+                                   int64_t offset,
+                                   void *user);
+
+/*
+ Called for each difference: `path` is where, as a dotted path, and `what` says it. Texts are
+ valid during the call. Anything but 0 cancels.
+ */
+typedef int32_t (*numpack_difference_fn)(const char *path, const char *what, void *user);
+
+/*
  Called for each thing that was found: its kind, a `NUMPACK_FAULT_*`; whether it is only a notice
  (not 0), so that no data is wrong or lost; the file; the array, NULL where none is concerned; and
  what is wrong, with the file and the array. The texts are valid during the call. Anything but 0
@@ -1367,6 +1449,22 @@ int32_t numpack_to_torch_file(const char *input,
                               const numpack_to_torch_options *options,
                               uint64_t *tensors,
                               uint64_t *bytes);
+
+/*
+ Converts any file with tensors to a `.safetensors`, `.npy` or `.npz` file, which the suffix of
+ `output` chooses; streaming. Tensors go by their dotted names, a bare one by the stem of the
+ input's name. Values that are no tensors are left out, with a warning. The file appears whole or
+ not at all.
+
+ `input` and `output` are paths. `options` may be NULL. `tensors` and `bytes`, both may be NULL,
+ take the number of tensors written and their bytes. Errors: `NUMPACK_UNSUPPORTED` for what such a
+ file cannot hold: an element type it lacks, and, without `copy_shared`, tensors that share bytes.
+ */
+int32_t numpack_export_file(const char *input,
+                            const char *output,
+                            const numpack_export_options *options,
+                            uint64_t *tensors,
+                            uint64_t *bytes);
 
 /* == Element types and rows ====================================================================== */
 
@@ -2522,6 +2620,41 @@ int32_t numpack_from_torch(const char *const *names,
                            size_t count,
                            const char *output,
                            int32_t existing);
+
+/* == What is in a file, and what is not the same in two ========================================== */
+
+/*
+ Reads each pickle that can be reached in a file, of whatever kind, and says what unpickling it
+ would do; nothing is executed or imported.
+
+ `verdict` takes the worst as a `NUMPACK_SCAN_*`, `weights_only` 1 if `torch.load` would take the
+ pickles with `weights_only=True`, else 0. `callback`, which may be NULL, is called for each place
+ of a name that is dangerous or unknown, and for whatever else is odd.
+
+ Errors: `NUMPACK_IO`, `NUMPACK_CANCELLED`.
+ */
+int32_t numpack_scan(const char *path,
+                     numpack_scan_fn callback,
+                     void *user,
+                     int32_t *verdict,
+                     int32_t *weights_only);
+
+/*
+ Compares two files: kinds of containers, keys and their order, plain values, and of each tensor
+ the element type, shape, flags, elements and what it shares its storage with. Strides and the
+ invisible rest of storages are not compared.
+
+ `callback`, which may be NULL, is called for each difference, at most `limit` of them; `count`
+ takes how many were found: 0 if the files hold the same.
+
+ Errors: as `numpack_checkpoint_read`, and `NUMPACK_CANCELLED`.
+ */
+int32_t numpack_diff(const numpack_checkpoint *a,
+                     const numpack_checkpoint *b,
+                     size_t limit,
+                     numpack_difference_fn callback,
+                     void *user,
+                     size_t *count);
 
 /* == Verification ================================================================================ */
 

@@ -6,7 +6,7 @@
 //! | `version` | versions |
 //! | `status` | status codes and the message of the last error |
 //! | `options` | the callbacks, and the options of conversions |
-//! | `convert` | `numpack_from_torch_file`, `numpack_to_torch_file` |
+//! | `convert` | `numpack_from_torch_file`, `numpack_to_torch_file`, `numpack_export_file` |
 //! | `dtype` | element types |
 //! | `view` | what goes in: arrays in memory, choices of rows |
 //! | `store` | `numpack_store`: opening, and changes that are durable on return |
@@ -24,6 +24,7 @@
 //! | `tensor_values` | elements |
 //! | `dlpack` | tensors to and from other libraries |
 //! | `save` | tensors in memory to a `.pt` file |
+//! | `scan` | what unpickling a file would do; what two files disagree on |
 //! | `verify` | what is wrong with a store |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
 //! | `structs` | structs that begin with their size |
@@ -95,6 +96,8 @@ pub mod tensor_values;
 pub mod dlpack;
 
 pub mod save;
+
+pub mod scan;
 
 pub mod verify;
 

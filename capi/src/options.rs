@@ -93,6 +93,53 @@ pub struct numpack_to_torch_options {
     pub user: *mut c_void,
 }
 
+/// How `numpack_export_file` converts. Zero means the default of each.
+#[allow(non_camel_case_types, reason = "the name C programs type")]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct numpack_export_options {
+    /// `sizeof(numpack_export_options)`.
+    pub struct_size: u32,
+    /// A `NUMPACK_EXISTING_*`; a file cannot be merged into.
+    pub existing: i32,
+    /// Only what stands at this key or dotted path. NULL: everything.
+    pub key: *const c_char,
+    /// `array_count` names: export only these tensors. NULL: all.
+    pub array_names: *const *const c_char,
+    /// How many names.
+    pub array_count: usize,
+    /// Upper bound of buffers in bytes. 0: 100 MiB; they stay below 8 MiB all the same.
+    pub chunk_size: u64,
+    /// A `NUMPACK_CRC_*`.
+    pub crc: i32,
+    /// Not 0: tensors that show the same bytes are written once for each name, not refused.
+    pub copy_shared: i32,
+    /// NULL: not called.
+    pub progress: numpack_progress_fn,
+    /// NULL: warnings are dropped.
+    pub warning: numpack_warning_fn,
+    /// Handed to both callbacks.
+    pub user: *mut c_void,
+}
+
+// SAFETY: integers, raw pointers and nullable function pointers only, and `struct_size` first.
+unsafe impl Versioned for numpack_export_options {
+    const NAME: &str = "numpack_export_options";
+    const ZERO: Self = numpack_export_options {
+        struct_size: 0,
+        existing: 0,
+        key: std::ptr::null(),
+        array_names: std::ptr::null(),
+        array_count: 0,
+        chunk_size: 0,
+        crc: 0,
+        copy_shared: 0,
+        progress: None,
+        warning: None,
+        user: std::ptr::null_mut(),
+    };
+}
+
 // SAFETY: integers, raw pointers and nullable function pointers only, and `struct_size` first.
 unsafe impl Versioned for numpack_from_torch_options {
     const NAME: &str = "numpack_from_torch_options";

@@ -186,6 +186,111 @@ static void writing(const char *folder) {
     CHECK(!exists(path));
 }
 
+/* What is found in a file: how much of each level, and the last place. */
+struct found {
+    int levels[3];
+    char what[256], part[64];
+    int64_t offset;
+};
+
+static int32_t note(int32_t level, const char *what, const char *part, int64_t offset, void *user) {
+    struct found *found = user;
+    found->levels[level]++;
+    if (level == NUMPACK_SCAN_DANGEROUS) {
+        snprintf(found->what, sizeof found->what, "%s", what);
+        snprintf(found->part, sizeof found->part, "%s", part);
+        found->offset = offset;
+    }
+    return 0;
+}
+
+static int32_t no_more(int32_t level, const char *what, const char *part, int64_t offset,
+                       void *user) {
+    (void)level, (void)what, (void)part, (void)offset, (void)user;
+    return 1;
+}
+
+static void scanning(const char *checkpoint, const char *folder) {
+    int32_t verdict = -1, weights_only = -1;
+    struct found found;
+    memset(&found, 0, sizeof found);
+    CHECK(numpack_scan(checkpoint, note, &found, &verdict, &weights_only) == NUMPACK_OK);
+    CHECK(verdict == NUMPACK_SCAN_CLEAN && weights_only == 1);
+    CHECK(found.levels[1] == 0 && found.levels[2] == 0);
+
+    /* os.system('id'), never run. */
+    char path[1024];
+    join(path, sizeof path, folder, "bad.pkl");
+    FILE *file = fopen(path, "wb");
+    CHECK(file && fputs("cos\nsystem\n(S'id'\ntR.", file) >= 0 && fclose(file) == 0);
+    CHECK(numpack_scan(path, note, &found, &verdict, &weights_only) == NUMPACK_OK);
+    CHECK(verdict == NUMPACK_SCAN_DANGEROUS && weights_only == 0 && found.levels[2] > 0);
+    CHECK(strncmp(found.what, "os.system", 9) == 0 && found.offset == 0);
+    CHECK(numpack_scan(path, NULL, NULL, NULL, NULL) == NUMPACK_OK);
+    verdict = -1;
+    CHECK(numpack_scan(path, no_more, NULL, &verdict, NULL) == NUMPACK_CANCELLED && verdict == -1);
+    CHECK(numpack_scan(NULL, NULL, NULL, NULL, NULL) == NUMPACK_PARAMETER);
+}
+
+static int32_t count_differences(const char *path, const char *what, void *user) {
+    CHECK(path[0] != 0 && what[0] != 0);
+    ++*(int *)user;
+    return 0;
+}
+
+static void exporting(const char *checkpoint, const char *folder) {
+    const uint64_t shape[] = {2};
+    const float data[] = {1, 2}, others[] = {1, 3};
+    const char *names[] = {"a", "b"};
+    numpack_view views[] = {numpack_view_of(NUMPACK_DTYPE_FLOAT32, 1, shape, data, sizeof data),
+                            numpack_view_of(NUMPACK_DTYPE_FLOAT32, 1, shape, data, sizeof data)};
+    char first[1024], second[1024], exported[1024];
+    join(first, sizeof first, folder, "first.pt");
+    join(second, sizeof second, folder, "second.pt");
+    CHECK(numpack_save_torch(first, names, views, 2, NULL) == NUMPACK_OK);
+    views[1].data = others;
+    CHECK(numpack_save_torch(second, names, views, 2, NULL) == NUMPACK_OK);
+
+    const char *const suffixes[] = {"out.safetensors", "out.npz"};
+    for (int i = 0; i < 2; i++) {
+        uint64_t tensors = 0, bytes = 0;
+        join(exported, sizeof exported, folder, suffixes[i]);
+        CHECK(numpack_export_file(first, exported, NULL, &tensors, &bytes) == NUMPACK_OK);
+        CHECK(tensors == 2 && bytes == 16);
+        numpack_checkpoint *a = NULL, *b = NULL, *c = NULL;
+        CHECK(numpack_checkpoint_open(first, NULL, &a) == NUMPACK_OK);
+        CHECK(numpack_checkpoint_open(exported, NULL, &b) == NUMPACK_OK);
+        CHECK(numpack_checkpoint_open(second, NULL, &c) == NUMPACK_OK);
+        size_t count = 9;
+        int called = 0;
+        CHECK(numpack_diff(a, b, 10, count_differences, &called, &count) == NUMPACK_OK);
+        CHECK(count == 0 && called == 0);
+        CHECK(numpack_diff(c, b, 10, count_differences, &called, &count) == NUMPACK_OK);
+        CHECK(count == 1 && called == 1);
+        CHECK(numpack_diff(a, NULL, 10, NULL, NULL, &count) == NUMPACK_PARAMETER && count == 1);
+        numpack_checkpoint_free(a);
+        numpack_checkpoint_free(b);
+        numpack_checkpoint_free(c);
+    }
+    numpack_export_options options;
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.existing = NUMPACK_EXISTING_REFUSE;
+    CHECK(numpack_export_file(first, exported, &options, NULL, NULL) == NUMPACK_EXISTS);
+    options.existing = NUMPACK_EXISTING_DEFAULT;
+    options.array_names = names;
+    options.array_count = 1;
+    uint64_t tensors = 0;
+    CHECK(numpack_export_file(first, exported, &options, &tensors, NULL) == NUMPACK_OK);
+    CHECK(tensors == 1);
+    options.array_names = NULL;
+    options.array_count = 0;
+    options.key = "nothing";
+    CHECK(numpack_export_file(first, exported, &options, NULL, NULL) == NUMPACK_PARAMETER);
+    join(exported, sizeof exported, folder, "out.what");
+    CHECK(numpack_export_file(checkpoint, exported, NULL, NULL, NULL) == NUMPACK_PARAMETER);
+}
+
 int main(int argc, char **argv) {
     numpack_checkpoint *checkpoint = NULL;
     numpack_checkpoint_options options = {0};
@@ -236,5 +341,7 @@ int main(int argc, char **argv) {
     CHECK(file && fputs("GGUF and more", file) >= 0 && fclose(file) == 0);
     CHECK(numpack_checkpoint_open(path, NULL, &checkpoint) == NUMPACK_UNSUPPORTED);
     CHECK(checkpoint == NULL);
+    scanning(argv[1], argv[2]);
+    exporting(argv[1], argv[2]);
     return finish();
 }
