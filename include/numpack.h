@@ -2447,8 +2447,10 @@ int32_t numpack_tensor_contiguous(const numpack_tensor *tensor, numpack_tensor *
 
  Integers wrap; a float loses its fraction on the way to an integer, and one that does not fit
  becomes the nearest integer there is, NaN 0; whatever is not zero is true; a complex number loses
- its imaginary part; floats round to the nearest, of two to the even one. Errors: as
- `numpack_tensor_clone`, and `NUMPACK_TYPE` for a type no tensor in memory has.
+ its imaginary part; floats round to the nearest, of two to the even one. What is too large for an
+ 8-bit float becomes infinity, NaN in a type without one, but the largest number in
+ `FLOAT8_E4M3FN`. Errors: as `numpack_tensor_clone`, and `NUMPACK_TYPE` for a type no tensor in
+ memory has.
  */
 int32_t numpack_tensor_to_dtype(const numpack_tensor *tensor,
                                 int32_t dtype,
@@ -2523,7 +2525,7 @@ int32_t numpack_tensor_read(const numpack_tensor *tensor, void *buffer, size_t s
 /*
  Writes all elements in C order from `buffer`, whose `size` is `numpack_tensor_layout.nbytes`.
 
- Errors: as `numpack_tensor_read` and `numpack_tensor_fill`.
+ `buffer` is no memory of the tensor's. Errors: as `numpack_tensor_read` and `numpack_tensor_fill`.
  */
 int32_t numpack_tensor_write(const numpack_tensor *tensor, const void *buffer, size_t size);
 
@@ -2568,8 +2570,8 @@ int32_t numpack_tensor_from_dlpack_legacy(struct DLManagedTensor *managed, numpa
 
 /*
  A destructor for `PyCapsule_New`, of a capsule named `dltensor_versioned` or `dltensor`: calls
- the tensor's deleter if nobody took it. Called by Python only. A destructor written in Python
- would run while an exception is on its way, and replace it.
+ the tensor's deleter if nobody took it, with an exception that is on its way put aside meanwhile.
+ Called by Python only. A destructor written in Python would replace the exception.
  */
 void numpack_dlpack_capsule_destructor(void *capsule);
 

@@ -89,8 +89,8 @@ pub unsafe extern "C" fn numpack_tensor_from_dlpack_legacy(
 }
 
 /// A destructor for `PyCapsule_New`, of a capsule named `dltensor_versioned` or `dltensor`: calls
-/// the tensor's deleter if nobody took it. Called by Python only. A destructor written in Python
-/// would run while an exception is on its way, and replace it.
+/// the tensor's deleter if nobody took it, with an exception that is on its way put aside meanwhile.
+/// Called by Python only. A destructor written in Python would replace the exception.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_dlpack_capsule_destructor(capsule: *mut c_void) {
     // SAFETY: Python calls it, on such a capsule.

@@ -214,7 +214,7 @@ pub unsafe extern "C" fn numpack_tensor_read(
 
 /// Writes all elements in C order from `buffer`, whose `size` is `numpack_tensor_layout.nbytes`.
 ///
-/// Errors: as `numpack_tensor_read` and `numpack_tensor_fill`.
+/// `buffer` is no memory of the tensor's. Errors: as `numpack_tensor_read` and `numpack_tensor_fill`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_tensor_write(
     tensor: *const numpack_tensor,

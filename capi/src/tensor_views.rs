@@ -259,8 +259,10 @@ pub unsafe extern "C" fn numpack_tensor_contiguous(
 ///
 /// Integers wrap; a float loses its fraction on the way to an integer, and one that does not fit
 /// becomes the nearest integer there is, NaN 0; whatever is not zero is true; a complex number loses
-/// its imaginary part; floats round to the nearest, of two to the even one. Errors: as
-/// `numpack_tensor_clone`, and `NUMPACK_TYPE` for a type no tensor in memory has.
+/// its imaginary part; floats round to the nearest, of two to the even one. What is too large for an
+/// 8-bit float becomes infinity, NaN in a type without one, but the largest number in
+/// `FLOAT8_E4M3FN`. Errors: as `numpack_tensor_clone`, and `NUMPACK_TYPE` for a type no tensor in
+/// memory has.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_tensor_to_dtype(
     tensor: *const numpack_tensor,

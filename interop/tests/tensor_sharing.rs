@@ -169,7 +169,7 @@ fn from_numpy_shares_and_both_sides_see_changes() {
     assert_eq!(t.to_vec::<f32>().unwrap(), [99.0, 2.0, 3.0]);
     t.set(&[1], -7.0).unwrap();
     // SAFETY: as above.
-    assert_eq!(unsafe { array.data.cast::<f32>().add(1).read() }, -7.0);
+    assert_eq!(unsafe { array.data.cast::<f32>().wrapping_add(1).read() }, -7.0);
     drop(t);
     assert_eq!(theirs.released(), 1);
 }
@@ -331,7 +331,7 @@ fn strided_views_and_fortran_order_share() {
     assert_eq!((t.strides(), t.data_ptr().unwrap()), (&[2][..], array.data));
     t.set(&[1], 999.0).unwrap();
     // SAFETY: one of ten floats; nothing else looks at it.
-    assert_eq!(unsafe { array.data.cast::<f32>().add(2).read() }, 999.0);
+    assert_eq!(unsafe { array.data.cast::<f32>().wrapping_add(2).read() }, 999.0);
     drop(t);
 
     let mut theirs = Theirs::of(&[0_i64, 3, 1, 4, 2, 5]);
@@ -358,7 +358,7 @@ fn numpy_shares_and_refuses() {
     assert_eq!(unsafe { array.interface().data.cast::<f32>().read() }, 99.0);
     drop(t);
     // SAFETY: as above; the tensor is gone, its memory is not.
-    assert_eq!(unsafe { array.interface().data.cast::<f32>().add(2).read() }, 3.0);
+    assert_eq!(unsafe { array.interface().data.cast::<f32>().wrapping_add(2).read() }, 3.0);
 
     let mut t = Tensor::from_slice(&[1.0_f32], &[1]).unwrap();
     t.set_requires_grad(true).unwrap();
@@ -513,7 +513,7 @@ fn many_threads_share_one_storage() {
                         }
                         Err(e) => assert!(matches!(e, Error::InUse("being written")), "{e}"),
                     }
-                    match mine.fill(i as i64) {
+                    match mine.fill(i) {
                         Ok(()) => {
                             written.fetch_add(1, Ordering::Relaxed);
                         }

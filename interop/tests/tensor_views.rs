@@ -1,7 +1,9 @@
 //! Views of tensors against a slow model: a list of the numbers of elements, moved about by
 //! counting through all indices.
 
-use numpack_interop::{Borrowed, Error, Memory, Tensor, dlpack, dtype::DType, from_memory};
+use numpack_interop::{
+    Borrowed, Error, Memory, Scalar, Storage, Tensor, dlpack, dtype::DType, from_memory,
+};
 use proptest::prelude::*;
 
 /// Few under an interpreter that is a thousand times slower.
@@ -407,4 +409,29 @@ fn what_is_not_there_is_named() {
     );
     assert!(t.narrow(0, usize::MAX, 1).is_err());
     assert!(t.expand(&[isize::MAX, isize::MAX, 2, 3]).is_err());
+}
+
+#[test]
+fn places_of_no_elements_do_not_count() {
+    let strides = [isize::MAX / 2, 1];
+    let t = Tensor::new(Storage::zeros(0).unwrap(), DType::FLOAT32, &[4, 0], &strides, 0).unwrap();
+    let far = t.select(0, 3).unwrap();
+    assert_eq!(far.clone().unwrap().shape(), [0]);
+    assert!(far.to_dtype(DType::INT8).unwrap().to_vec::<i8>().unwrap().is_empty());
+    far.fill(1.0).unwrap();
+    t.copy_from(&far).unwrap();
+}
+
+#[test]
+fn real_numbers_have_no_imaginary_part() {
+    for dtype in [DType::FLOAT32, DType::INT8] {
+        let t = Tensor::zeros(&[2], dtype).unwrap();
+        t.fill(Scalar::complex(2.0, 0.0)).unwrap();
+        for value in [Scalar::complex(1.0, 1.0), Scalar::complex(1.0, f64::NAN)] {
+            assert!(matches!(t.fill(value), Err(Error::Parameter(_))), "{dtype}");
+        }
+        assert_eq!(t.get(&[1]).unwrap(), t.get(&[0]).unwrap());
+    }
+    let t = Tensor::full(&[1], Scalar::complex(0.0, 1.0), DType::BOOL).unwrap();
+    assert_eq!(t.item().unwrap(), Scalar::Bool(true));
 }

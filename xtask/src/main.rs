@@ -16,7 +16,8 @@ commands:
   test                run every test that needs no other library: Rust, C, Python
   peers [ARG…]        check against the real torch, numpy, safetensors, the public numpack and
                       scanners, fetching them first; arguments go to xtask/peers/peers.py,
-                      and leave out the files in every container
+                      and leave out tensors in memory and the files in every container
+  peers tensors       only tensors in memory, beside torch's
   peers containers [ARG…]
                       only the files in every container, by the oldest and the newest torch;
                       arguments (--count N, --seed N) go to xtask/peers/check_containers.py

@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -57,13 +58,13 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// The reader in Python, written from the format's description alone, checks what we wrote, and
-/// numpy what goes in and out as `.npy` files.
+/// numpy what goes in and out as `.npy` files, and as tensors of the C library.
 fn python_tests() -> Result<()> {
     let python = match environment::python_version().and_then(|_| TEST.python()) {
         Ok(python) => python,
         Err(e) if is_ci() => return Err(e),
         Err(e) => {
-            println!("skipped: the independent reader in Python ({e:#})");
+            println!("skipped: the independent reader and the tensors in Python ({e:#})");
             return Ok(());
         }
     };
@@ -74,13 +75,30 @@ fn python_tests() -> Result<()> {
             .arg(binary())
             .current_dir(repository()))?;
     }
+    let library = library()?;
+    for check in ["sharing", "dlpack", "elements", "casts"] {
+        run(&mut tensor_check(&python, check, &library))?;
+    }
     Ok(())
 }
 
+/// What checks tensors of the C library in Python.
+fn tensor_check(python: &Path, check: &str, library: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .args(["-B", &format!("xtask/peers/check_{check}.py"), "--library"])
+        .arg(library)
+        .current_dir(repository());
+    command
+}
+
 /// Both directions against the real torch, the neighbours of `.pt` against numpy and safetensors,
-/// our stores read by the public numpack, files scanned by the public scanners, and files in every
-/// container by the oldest and the newest torch.
+/// our stores read by the public numpack, files scanned by the public scanners, tensors in memory
+/// beside torch's, and files in every container by the oldest and the newest torch.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
+    if args == ["tensors"] {
+        return tensors();
+    }
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     if let Some((first, rest)) = args.split_first()
         && first == "containers"
@@ -93,7 +111,20 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
     std::fs::remove_dir_all(&stores)?;
     result?;
     // Who asks for certain cases wants those.
-    if args.is_empty() { containers(&[]) } else { Ok(()) }
+    if !args.is_empty() {
+        return Ok(());
+    }
+    tensors()?;
+    containers(&[])
+}
+
+fn tensors() -> Result<()> {
+    let (python, library) = (TORCH.python()?, library()?);
+    run(&mut tensor_check(&python, "dlpack_torch", &library))?;
+    for check in ["sharing", "elements", "casts"] {
+        run(tensor_check(&python, check, &library).arg("--torch"))?;
+    }
+    Ok(())
 }
 
 fn containers(args: &[String]) -> Result<()> {
@@ -106,7 +137,7 @@ fn containers(args: &[String]) -> Result<()> {
         .current_dir(repository()))
 }
 
-fn with_stores(args: &[String], stores: &std::path::Path) -> Result<()> {
+fn with_stores(args: &[String], stores: &Path) -> Result<()> {
     run(Command::new(TORCH.python()?)
         .args(["-B", "xtask/peers/peers.py", "--beyond", "--count", "500", "--numpack"])
         .arg(binary())
@@ -153,8 +184,19 @@ pub(crate) fn lint() -> Result<()> {
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-fn binary() -> std::path::PathBuf {
+fn binary() -> PathBuf {
+    release("numpack")
+}
+
+/// Builds the C library.
+fn library() -> Result<PathBuf> {
+    use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+    run(cargo().args(["build", "--release", "--package", "numpack-capi"]))?;
+    Ok(release(&format!("{DLL_PREFIX}numpack{DLL_SUFFIX}")))
+}
+
+fn release(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), std::path::PathBuf::from);
-    repository().join(target).join("release/numpack")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    repository().join(target).join("release").join(name)
 }

@@ -4,7 +4,7 @@
 //! not zero is true, a complex number loses its imaginary part, and floats round to the nearest,
 //! to the even one of two. Where a float does not fit an integer, NumPy leaves the result to the
 //! processor; here it is the nearest integer there is, and 0 for NaN. To the types that NumPy lacks
-//! (bfloat16, the 8-bit floats) numbers go through a single, as in torch.
+//! (bfloat16, the 8-bit floats, complex numbers of halves) numbers go through a single, as in torch.
 
 use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
@@ -31,6 +31,11 @@ trait Target: Pod {
 
     fn of_complex(value: Pair) -> Self {
         Self::of_float(value.re)
+    }
+
+    /// As a part of a complex number.
+    fn of_part(value: f64) -> Self {
+        Self::of_float(value)
     }
 }
 
@@ -129,6 +134,11 @@ macro_rules! short {
                 let of_double: fn(f64) -> $t = $of_double;
                 of_double(value)
             }
+
+            fn of_part(value: f64) -> $t {
+                let of_single: fn(f32) -> $t = $of_single;
+                of_single(value as f32)
+            }
         }
     )*};
 }
@@ -217,19 +227,19 @@ where
     Complex<T>: Pod,
 {
     fn of_int(value: i64) -> Self {
-        Complex::new(T::of_int(value), T::of_float(0.0))
+        Complex::new(T::of_int(value), T::of_part(0.0))
     }
 
     fn of_uint(value: u64) -> Self {
-        Complex::new(T::of_uint(value), T::of_float(0.0))
+        Complex::new(T::of_uint(value), T::of_part(0.0))
     }
 
     fn of_float(value: f64) -> Self {
-        Complex::new(T::of_float(value), T::of_float(0.0))
+        Complex::new(T::of_part(value), T::of_part(0.0))
     }
 
     fn of_complex(value: Pair) -> Self {
-        Complex::new(T::of_float(value.re), T::of_float(value.im))
+        Complex::new(T::of_part(value.re), T::of_part(value.im))
     }
 }
 

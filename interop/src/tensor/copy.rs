@@ -24,10 +24,11 @@ pub(super) struct Places {
 impl Layout {
     /// Where its elements of so many bytes are.
     pub(super) fn places(&self, size: usize) -> Places {
-        // A stride of a single index may be any number, and is not used.
+        // A stride of a single index may be any number, and so may the place of no elements; they
+        // are not used.
         let bytes = |&s: &isize| s.wrapping_mul(size as isize);
         let strides = self.strides.iter().map(bytes).collect();
-        Places { offset: (self.offset * size) as isize, strides }
+        Places { offset: self.offset.wrapping_mul(size) as isize, strides }
     }
 }
 

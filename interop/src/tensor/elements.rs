@@ -100,9 +100,12 @@ impl Scalar {
     /// Its bytes as an element of this type.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a number that an integer type cannot hold; a fraction is cut off.
+    /// [`Error::Parameter`] for a number that an integer type cannot hold, and for a complex one
+    /// where only real ones are; a fraction is cut off.
     pub(super) fn encode(self, dtype: DType) -> Result<([u8; 16], usize)> {
+        let real = dtype.is_integer() || dtype.is_floating_point();
         let fits = match (dtype.is_integer(), self) {
+            (_, Scalar::Complex(z)) if real && z.im != 0.0 => false,
             (false, _) | (true, Scalar::Bool(_)) => true,
             (true, Scalar::Int(i)) => within(dtype, i.into()),
             (true, Scalar::UInt(u)) => within(dtype, u.into()),

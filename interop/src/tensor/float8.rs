@@ -12,7 +12,8 @@ pub(super) struct Kind {
     bias: i32,
     /// The largest finite code, without a sign.
     max: u8,
-    /// What is too large, and what is no number.
+    /// What is made of a number that is too large, infinity too, and what of one that is none:
+    /// `e4m3fn` stays at its largest, as in torch, where the other kinds become infinite or NaN.
     overflow: u8,
     nan: u8,
     /// Whether there is one zero, one NaN, and no infinity.
@@ -20,7 +21,7 @@ pub(super) struct Kind {
 }
 
 pub(super) const E4M3FN: Kind =
-    Kind { fraction: 3, bias: 7, max: 0x7e, overflow: 0x7f, nan: 0x7f, unsigned_zero: false };
+    Kind { fraction: 3, bias: 7, max: 0x7e, overflow: 0x7e, nan: 0x7f, unsigned_zero: false };
 pub(super) const E4M3FNUZ: Kind =
     Kind { fraction: 3, bias: 8, max: 0x7f, overflow: 0x80, nan: 0x80, unsigned_zero: true };
 pub(super) const E5M2: Kind =
@@ -50,8 +51,7 @@ impl Kind {
         if sign == 0 { size } else { -size }
     }
 
-    /// The code nearest to a number, of two as near the even one; what is too large becomes
-    /// infinity where there is one, else NaN.
+    /// The code nearest to a number, of two as near the even one.
     pub(super) fn encode(self, value: f32) -> u8 {
         let sign = if value.is_sign_negative() { 0x80 } else { 0 };
         let signed = |code: u8| if self.unsigned_zero && code == 0 { 0 } else { code | sign };

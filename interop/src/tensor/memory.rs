@@ -196,6 +196,16 @@ impl Storage {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// Whether a byte of one is a byte of the other: of one storage, or of two that were lent the
+    /// same memory.
+    pub(crate) fn overlaps(&self, other: &Storage) -> bool {
+        let (Place::Host(a), Place::Host(b)) = (&self.0.place, &other.0.place) else {
+            return self.is_same(other);
+        };
+        let (a0, b0) = (a.start.addr().get(), b.start.addr().get());
+        self.is_same(other) || (a0 < b0 + b.len && b0 < a0 + a.len)
+    }
+
     /// The device that has it, if it is not the memory of this process.
     pub fn device(&self) -> Option<&dyn DeviceMemory> {
         match &self.0.place {

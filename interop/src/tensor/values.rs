@@ -73,7 +73,9 @@ impl Tensor {
     /// Integers wrap; a float loses its fraction on the way to an integer, and one that does not fit
     /// becomes the nearest integer there is, NaN 0 (NumPy leaves these two to the processor);
     /// whatever is not zero is true; a complex number loses its imaginary part; floats round to the
-    /// nearest, of two to the even one. 8-bit floats and bfloat16 are made by way of a single.
+    /// nearest, of two to the even one. bfloat16, 8-bit floats and complex numbers of halves are made
+    /// by way of a single, and what is too large for an 8-bit float becomes infinity, NaN in a type
+    /// without one, but the largest number in `float8_e4m3fn`: as in torch.
     ///
     /// ```
     /// # use numpack_interop::{Tensor, dtype::DType};
@@ -128,7 +130,8 @@ impl Tensor {
     }
 
     /// Copies the elements of another tensor here, one for each index, converted to this type.
-    /// `other` may be of fewer dimensions or sizes of 1, as [`expand`](Tensor::expand) has it.
+    /// `other` may be of fewer dimensions or sizes of 1, as [`expand`](Tensor::expand) has it. Where
+    /// both show the same memory, what was there before is copied.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a shape that does not fit, or where several elements here are the
@@ -137,7 +140,7 @@ impl Tensor {
         self.check_distinct()?;
         let sizes: Vec<isize> = self.shape().iter().map(|&n| n as isize).collect();
         let mut src = other.to_dtype(self.dtype)?;
-        if src.storage.is_same(&self.storage) {
+        if src.storage.overlaps(&self.storage) {
             // What is read must not be what has just been written.
             src = src.clone()?;
         }
