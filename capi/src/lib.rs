@@ -102,5 +102,7 @@ pub mod scan;
 pub mod verify;
 
 mod handle;
+#[cfg(test)]
+mod panics;
 mod shell;
 mod structs;

@@ -11,6 +11,11 @@ use crate::status::{self, NUMPACK_OK, NUMPACK_PANIC};
 
 /// Runs the work of a function, and turns its end into a status and a message.
 pub(crate) fn guard(work: impl FnOnce() -> Result<(), Error>) -> i32 {
+    let work = || {
+        #[cfg(test)]
+        crate::panics::strike();
+        work()
+    };
     // What the work borrowed is not looked at again after a panic.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => {

@@ -19,7 +19,7 @@ pub(crate) struct Environment {
 pub(crate) const TEST: Environment = Environment {
     name: "test",
     requirements: "xtask/peers/requirements-test.txt",
-    size: "about 20 MB",
+    size: "about 120 MB installed",
 };
 pub(crate) const TORCH: Environment = Environment {
     name: "torch",
@@ -42,6 +42,12 @@ pub(crate) const SCANNERS: Environment = Environment {
     name: "scanners",
     requirements: "xtask/peers/requirements-scanners.txt",
     size: "about 90 MB",
+};
+/// A compiler that links against the glibc of years ago.
+pub(crate) const DIST: Environment = Environment {
+    name: "dist",
+    requirements: "xtask/peers/requirements-dist.txt",
+    size: "about 430 MB installed",
 };
 
 impl Environment {
@@ -83,6 +89,12 @@ impl Environment {
 /// The root of the repository.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// Where cargo writes what it builds.
+pub(crate) fn target_folder() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    repository().join(target)
 }
 
 fn cache_folder() -> Result<PathBuf> {

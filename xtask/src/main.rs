@@ -1,9 +1,12 @@
-//! Set-up, tests, header and benchmarks: `cargo xtask help` lists them.
+//! Set-up, tests, header, benchmarks and releases: `cargo xtask help` lists them.
 //!
 //! Nothing here touches the system: what the tests need beyond Rust and a C compiler is fetched
 //! into the user's cache folder, keyed by what was asked for.
 
+mod dist;
 mod environment;
+mod install;
+mod install_tests;
 mod steps;
 
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ usage: cargo xtask COMMAND
 commands:
   setup [--dry-run]   fetch what the tests need into the cache; --dry-run lists it
   test                run every test that needs no other library: Rust, C, Python
+  test install        only that the C library works where it was installed
   peers [ARG…]        check against the real torch, numpy, safetensors, the public numpack and
                       scanners, fetching them first; arguments go to xtask/peers/peers.py,
                       and leave out tensors in memory and the files in every container
@@ -22,7 +26,12 @@ commands:
                       only the files in every container, by the oldest and the newest torch;
                       arguments (--count N, --seed N) go to xtask/peers/check_containers.py
   bench [ARG…]        print the benchmark table; arguments go to the benchmark
-  header              write include/numpack.h from the sources
+  header              write include/numpack.h from the sources, and capi/symbols.txt
+  install --prefix FOLDER [--destdir FOLDER]
+                      build the C library and lay it down with its headers, for pkg-config and
+                      CMake; --destdir puts the prefix under another folder
+  dist                the same as target/dist/libnumpack-VERSION-x86_64-linux-gnu.tar.gz, for any
+                      Linux with glibc 2.28 or newer; fetches zig first
   lint                formatting and clippy, warnings as errors
 ";
 
@@ -36,9 +45,12 @@ fn main() -> ExitCode {
         ("setup", []) => steps::setup(false),
         ("setup", [flag]) if flag == "--dry-run" => steps::setup(true),
         ("test", []) => steps::test(),
+        ("test", [only]) if only == "install" => install_tests::install_tests(),
         ("peers", rest) => steps::peers(rest),
         ("bench", rest) => steps::bench(rest),
         ("header", []) => steps::header(),
+        ("install", rest) => install::install(rest),
+        ("dist", []) => dist::dist(),
         ("lint", []) => steps::lint(),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");

@@ -5,14 +5,17 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::environment::{self, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run};
+use crate::environment::{
+    self, DIST, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run, target_folder,
+};
+use crate::install_tests;
 
 /// Whether a missing thing is an error instead of a skip.
-fn is_ci() -> bool {
+pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(repository());
     cargo
@@ -26,6 +29,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
         (OLD_TORCH, "peers"),
         (NUMPACK, "peers"),
         (SCANNERS, "peers"),
+        (DIST, "dist"),
     ];
     for (environment, needed_by) in all {
         let state = if environment.is_ready()? { "there" } else { "to be fetched" };
@@ -54,7 +58,8 @@ pub(crate) fn test() -> Result<()> {
         run(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]))?;
     }
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
-    python_tests()
+    python_tests()?;
+    install_tests::install_tests()
 }
 
 /// The reader in Python, written from the format's description alone, checks what we wrote, and
@@ -171,11 +176,14 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     run(table.args(args))
 }
 
-/// The C header, written by the test that compares it.
+/// The C header and the list of its functions, written by the tests that compare them.
 pub(crate) fn header() -> Result<()> {
-    run(cargo()
-        .args(["test", "--package", "numpack-capi", "--test", "header", "--quiet"])
-        .env("NUMPACK_WRITE_HEADER", "1"))
+    for test in ["header", "symbols"] {
+        run(cargo()
+            .args(["test", "--package", "numpack-capi", "--test", test, "--quiet"])
+            .env("NUMPACK_WRITE_HEADER", "1"))?;
+    }
+    Ok(())
 }
 
 /// Formatting and clippy.
@@ -196,7 +204,5 @@ fn library() -> Result<PathBuf> {
 }
 
 fn release(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), PathBuf::from);
-    repository().join(target).join("release").join(name)
+    target_folder().join("release").join(name)
 }

@@ -1,0 +1,272 @@
+//! A panic within any function becomes `NUMPACK_PANIC`: it does not get out into C, writes nothing,
+//! and the library goes on.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::status::{NUMPACK_OK, NUMPACK_PANIC, numpack_last_error};
+
+thread_local! {
+    static IS_ARMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics, once after it was armed. `shell::guard` calls it where the work of a function begins.
+pub(crate) fn strike() {
+    assert!(!IS_ARMED.take(), "struck");
+}
+
+/// What every pointer points to. Nobody is to read or write it.
+static MEMORY: [AtomicU8; 1024] = [const { AtomicU8::new(0xa5) }; 1024];
+
+/// An argument that is not looked at.
+trait Argument {
+    const ANY: Self;
+}
+
+impl<T> Argument for *const T {
+    const ANY: Self = (&raw const MEMORY).cast();
+}
+
+impl<T> Argument for *mut T {
+    const ANY: Self = (&raw const MEMORY).cast_mut().cast();
+}
+
+/// A callback.
+impl<T> Argument for Option<T> {
+    const ANY: Self = None;
+}
+
+/// A function that returns a status.
+trait Function {
+    fn call(self) -> i32;
+}
+
+macro_rules! numbers {
+    ($($of:ty)*) => { $(impl Argument for $of { const ANY: Self = 1; })* };
+}
+
+numbers!(i32 u32 i64 u64 usize);
+
+macro_rules! functions_of {
+    ($($($argument:ident)*;)*) => {
+        $(impl<$($argument: Argument),*> Function
+            for unsafe extern "C" fn($($argument),*) -> i32
+        {
+            fn call(self) -> i32 {
+                // SAFETY: the work, which would use the arguments, panics where it begins.
+                unsafe { self($($argument::ANY),*) }
+            }
+        })*
+    };
+}
+
+functions_of! {
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+}
+
+/// The functions of each module, with as many `_` as they have parameters.
+macro_rules! functions {
+    ($($module:ident { $($name:ident($($any:tt),*);)* })*) => {
+        vec![$($((
+            stringify!($name),
+            Box::new(|| {
+                (crate::$module::$name as unsafe extern "C" fn($($any),*) -> i32).call()
+            }),
+        ),)*)*]
+    };
+}
+
+type Call = Box<dyn Fn() -> i32>;
+
+fn functions() -> Vec<(&'static str, Call)> {
+    functions! {
+        convert {
+            numpack_from_torch_file(_, _, _, _, _);
+            numpack_to_torch_file(_, _, _, _, _);
+            numpack_export_file(_, _, _, _, _);
+        }
+        scan {
+            numpack_scan(_, _, _, _, _);
+            numpack_diff(_, _, _, _, _, _);
+        }
+        view {
+            numpack_rows_count(_, _, _);
+        }
+        store {
+            numpack_store_open(_, _, _);
+            numpack_store_create(_, _, _);
+            numpack_store_open_or_create(_, _, _);
+            numpack_store_save(_, _, _, _);
+            numpack_store_append(_, _, _, _);
+            numpack_store_replace_rows(_, _, _, _);
+            numpack_store_drop_rows(_, _, _, _);
+            numpack_store_remove_arrays(_, _, _);
+            numpack_store_rename_array(_, _, _);
+            numpack_store_clone_array(_, _, _);
+            numpack_store_compact(_, _, _);
+            numpack_store_reset(_);
+        }
+        writer {
+            numpack_store_begin(_, _, _);
+            numpack_writer_create(_, _, _);
+            numpack_writer_replace(_, _, _);
+            numpack_writer_commit(_, _, _);
+            numpack_writer_array(_, _, _);
+            numpack_writer_save(_, _, _, _);
+            numpack_writer_append(_, _, _, _);
+            numpack_writer_replace_rows(_, _, _, _);
+            numpack_writer_drop_rows(_, _, _, _);
+            numpack_writer_remove_arrays(_, _, _);
+            numpack_writer_rename_array(_, _, _);
+            numpack_writer_clone_array(_, _, _);
+            numpack_writer_compact(_, _, _);
+            numpack_writer_reset(_);
+        }
+        list {
+            numpack_store_list(_, _);
+            numpack_list_get(_, _, _);
+            numpack_list_find(_, _, _);
+            numpack_list_warnings(_, _, _);
+        }
+        array {
+            numpack_array_open(_, _, _);
+            numpack_array_get_info(_, _);
+            numpack_array_read(_, _, _);
+            numpack_array_read_rows(_, _, _, _, _);
+            numpack_array_read_bytes(_, _, _, _);
+            numpack_array_gather(_, _, _, _);
+        }
+        map {
+            numpack_array_map(_, _, _);
+            numpack_array_map_rows(_, _);
+            numpack_mapped_rows_get(_, _, _, _);
+            numpack_mapped_rows_gather(_, _, _, _, _);
+        }
+        rows_mut {
+            numpack_store_map_rows_mut(_, _, _);
+            numpack_rows_mut_get(_, _, _);
+            numpack_rows_mut_flush(_);
+        }
+        package {
+            numpack_pack(_, _, _, _, _, _);
+            numpack_unpack(_, _, _, _, _);
+            numpack_package_open(_, _);
+            numpack_package_list(_, _);
+            numpack_package_read(_, _, _, _);
+            numpack_package_read_rows(_, _, _, _, _, _);
+            numpack_package_verify(_);
+        }
+        checkpoint {
+            numpack_checkpoint_open(_, _, _);
+            numpack_checkpoint_get_info(_, _, _);
+            numpack_checkpoint_find(_, _, _);
+            numpack_checkpoint_warnings(_, _, _);
+            numpack_checkpoint_read(_, _, _, _);
+            numpack_checkpoint_read_rows(_, _, _, _, _, _);
+            numpack_checkpoint_map(_, _, _, _);
+        }
+        tree {
+            numpack_checkpoint_get_root(_, _);
+            numpack_checkpoint_get_node(_, _, _);
+            numpack_checkpoint_get_child(_, _, _, _, _);
+        }
+        tensor {
+            numpack_tensor_zeros(_, _, _, _);
+            numpack_tensor_share(_, _, _, _, _);
+            numpack_tensor_copy(_, _);
+            numpack_tensor_get_layout(_, _);
+            numpack_tensor_shares(_, _, _);
+        }
+        tensor_array {
+            numpack_tensor_from_numpy(_, _, _, _);
+            numpack_tensor_as_tensor(_, _, _, _, _);
+            numpack_tensor_copy_numpy(_, _, _, _);
+            numpack_tensor_numpy(_, _);
+            numpack_tensor_get_view(_, _);
+            numpack_checkpoint_load(_, _, _);
+            numpack_checkpoint_load_mapped(_, _, _);
+        }
+        tensor_views {
+            numpack_tensor_select(_, _, _, _);
+            numpack_tensor_slice(_, _, _, _, _, _);
+            numpack_tensor_narrow(_, _, _, _, _);
+            numpack_tensor_transpose(_, _, _, _);
+            numpack_tensor_permute(_, _, _, _);
+            numpack_tensor_squeeze(_, _, _);
+            numpack_tensor_squeeze_all(_, _);
+            numpack_tensor_unsqueeze(_, _, _);
+            numpack_tensor_expand(_, _, _, _);
+            numpack_tensor_view(_, _, _, _);
+            numpack_tensor_reshape(_, _, _, _);
+            numpack_tensor_flatten(_, _, _, _);
+            numpack_tensor_detach(_, _);
+            numpack_tensor_require_grad(_, _, _);
+            numpack_tensor_clone(_, _);
+            numpack_tensor_contiguous(_, _);
+            numpack_tensor_to_dtype(_, _, _);
+            numpack_tensor_cpu(_, _);
+        }
+        tensor_values {
+            numpack_tensor_full(_, _, _, _, _);
+            numpack_tensor_get(_, _, _, _);
+            numpack_tensor_set(_, _, _, _);
+            numpack_tensor_fill(_, _);
+            numpack_tensor_copy_from(_, _);
+            numpack_tensor_read(_, _, _);
+            numpack_tensor_write(_, _, _);
+        }
+        dlpack {
+            numpack_tensor_to_dlpack(_, _, _);
+            numpack_tensor_to_dlpack_legacy(_, _, _);
+            numpack_tensor_from_dlpack(_, _);
+            numpack_tensor_from_dlpack_legacy(_, _);
+        }
+        save {
+            numpack_save_torch(_, _, _, _, _);
+            numpack_save_tensors(_, _, _, _, _);
+            numpack_from_torch(_, _, _, _, _);
+        }
+        verify {
+            numpack_store_verify(_, _, _, _, _);
+        }
+    }
+}
+
+fn last_error() -> String {
+    let mut text = [0; 200];
+    // SAFETY: a buffer of this size.
+    let length = unsafe { numpack_last_error(text.as_mut_ptr().cast(), text.len()) };
+    String::from_utf8(text[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn a_panic_in_any_function_is_a_status() {
+    for (name, call) in functions() {
+        IS_ARMED.set(true);
+        assert_eq!(call(), NUMPACK_PANIC, "{name}");
+        assert!(!IS_ARMED.get(), "{name}");
+        assert_eq!(last_error(), "a fault of libnumpack: struck; please report it", "{name}");
+        let is_untouched = |byte: &AtomicU8| byte.load(Ordering::Relaxed) == 0xa5;
+        assert!(MEMORY.iter().all(is_untouched), "{name} wrote to an output");
+        // And the next call works.
+        assert_eq!(crate::shell::guard(|| Ok(())), NUMPACK_OK);
+        assert_eq!(last_error(), "");
+    }
+}
+
+#[test]
+fn no_function_with_a_status_is_forgotten() {
+    let header = include_str!("../../include/numpack.h");
+    let declared = |line: &'static str| line.strip_prefix("int32_t ")?.split_once('(');
+    let mut declared: Vec<&str> =
+        header.lines().filter_map(declared).map(|(name, _)| name).collect();
+    let mut called: Vec<&str> = functions().into_iter().map(|(name, _)| name).collect();
+    declared.sort_unstable();
+    called.sort_unstable();
+    assert_eq!(called, declared);
+}
