@@ -57,6 +57,7 @@
 //!   libnumpack.lock            locked by the writer; stays; counts replacements of rows
 //!   libnumpack.redo            a committed change that is not applied yet
 //!   libnumpack.redo.tmp        one that is being written, or the last one of an open handle
+//!   libnumpack.meta.tmp        metadata that are being written, or the last ones of an open handle
 //!   libnumpack.stage/….new     data files of a change that is being written
 //! ```
 //!
@@ -152,8 +153,18 @@
 //! copied before they are changed. All is synced.
 //!
 //! If arrays without a bitmap have grown and nothing else has changed, `metadata.npkm` is written
-//! beside, synced, renamed, and the folder synced. Any other change is decided by one record,
-//! written beside, synced and renamed to `libnumpack.redo`:
+//! beside, as `libnumpack.meta.tmp`, synced, renamed, and the folder synced. A handle exchanges the
+//! two instead, where the file system can, and for its next change writes the blocks that differ to
+//! the old file: where a store has many arrays, to make and remove so large a file costs most. That
+//! happens only under a write lease (fcntl(2), Linux), which is given if no program has the old
+//! file open, so whoever reads it reads it as it was; else, the next one is a new file again. Who
+//! opens the file in the instant in which it is exchanged waits for that, and the system sends the
+//! writer a `SIGURG`, which is ignored by default. Where files are reached past the system that
+//! gives the lease, as on the other side of a shared folder, a reader there may see a part of the
+//! next state; such a folder is like a network file system.
+//!
+//! Any other change is decided by one record, written beside, synced and renamed to
+//! `libnumpack.redo`:
 //!
 //! ```text
 //!      0     8  "NPKREDO\0"
@@ -292,6 +303,7 @@ mod dtype;
 mod error;
 mod fault;
 mod folder;
+mod lease;
 mod limits;
 mod loaded;
 mod lock;
@@ -300,6 +312,7 @@ mod merge;
 mod metadata;
 mod names;
 mod new_store;
+mod next_metadata;
 mod numpack;
 mod overlay;
 mod package;

@@ -1,4 +1,4 @@
-//! An array's bytes as memory. The only file with `unsafe` code.
+//! An array's bytes as memory. The only file with `unsafe` code besides [`crate::lease`].
 #![allow(unsafe_code)]
 
 mod rows;

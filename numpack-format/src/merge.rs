@@ -1,12 +1,13 @@
 //! A store that is there, while a change of it is prepared.
 
 use crate::commit::{self, Hashed};
-use crate::disk::{self, Dir};
+use crate::disk::{self, Dir, FileId};
 use crate::error::{Error, Result};
 use crate::folder::Generation;
 use crate::limits::Limits;
 use crate::lock::StoreLock;
 use crate::metadata::{self, Metadata};
+use crate::next_metadata::LastMetadata;
 use crate::plan::{Bits, Plan};
 use crate::redo::{self, Redo, sha256};
 use crate::spare::Spare;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     hash: Option<[u8; 32]>,
     /// The file of the last record, for the next one.
     pub(crate) spare: Option<Spare>,
+    /// The file of the metadata before, for the next one.
+    pub(crate) last: Option<LastMetadata>,
 }
 
 impl State {
@@ -46,6 +49,7 @@ impl State {
             shared: None,
             hash: None,
             spare: None,
+            last: None,
         }
     }
 
@@ -97,8 +101,12 @@ impl State {
 
     /// The metadata as it was read, if that was from a file.
     pub(crate) fn hashed(&mut self) -> Option<Hashed> {
-        let id = self.store.folder()?.generation.metadata?;
-        Some((id, self.hash()))
+        Some((self.metadata_file()?, self.hash()))
+    }
+
+    /// The file of the metadata as it was read, if that was from one.
+    pub(crate) fn metadata_file(&self) -> Option<FileId> {
+        self.store.folder()?.generation.metadata
     }
 
     /// Arrays without dropped rows have grown.
@@ -111,7 +119,8 @@ impl State {
     pub(crate) fn replace(&mut self, store: Option<Store>, removed: &[String], count: u64) {
         self.count = count;
         if let Some(store) = store {
-            (self.store, self.hash) = (store, None);
+            // Its own metadata came under the temporary name.
+            (self.store, self.hash, self.last) = (store, None, None);
         }
         for file in removed {
             self.taken.remove(&names::fold(file));

@@ -5,6 +5,7 @@ use crate::disk::Dir;
 use crate::error::{Error, Result};
 use crate::merge::State;
 use crate::rows::Rows;
+use crate::spare;
 use crate::store::Store;
 use crate::view::View;
 use crate::writer::{Writer, WriterOptions};
@@ -22,8 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// threads can have handles; a second writer waits. Never change a store through its handle while
 /// the same thread has a writer of it: the call would wait for ever.
 ///
-/// A handle that has changed the store keeps a small file there, `libnumpack.redo.tmp`, which its
-/// next change needs, and which goes with it.
+/// A handle that has changed the store keeps a small file there, `libnumpack.redo.tmp`, and one
+/// that has appended to a store of many arrays the metadata as they were before,
+/// `libnumpack.meta.tmp`: its next change needs them, and they go with it.
 ///
 /// A handle may be used by several threads. In a forked child it refuses to change anything: open
 /// the store anew there. After a sync that failed it refuses too, for what the system has dropped
@@ -86,9 +88,9 @@ impl Drop for Kept {
         }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = state
-            && let (Some(spare), Some(folder)) = (&state.spare, state.store.folder())
+            && let Some(folder) = state.store.folder()
         {
-            spare.remove(&folder.dir);
+            spare::remove(&folder.dir, state.spare.as_ref(), state.last.as_ref());
         }
     }
 }

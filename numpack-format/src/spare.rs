@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::folder::Generation;
 use crate::lock::StoreLock;
 use crate::metadata;
-use crate::redo::{FILE, TEMPORARY};
+use crate::next_metadata::LastMetadata;
+use crate::redo::{FILE, METADATA_TEMPORARY, TEMPORARY};
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
@@ -43,16 +44,16 @@ pub(crate) fn open_record(dir: &Dir) -> Result<Option<(File, FileId)>> {
     }
 }
 
-/// A state of a folder, to see later whether it has changed. While this lives, no other record can
-/// pass for the one that was found.
+/// A state of a folder, to see later whether it has changed. While this lives, no other record or
+/// metadata can pass for those that were found.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) generation: Generation,
-    _record: Option<File>,
+    _files: [Option<File>; 2],
 }
 
 impl Held {
-    /// `None` if the record is about to be another one.
+    /// `None` if the record or the metadata is about to be another one.
     pub(crate) fn of(dir: &Dir) -> Result<Option<Held>> {
         let inspect = || Error::io("inspect", dir.path());
         let record = match open_record(dir) {
@@ -61,14 +62,18 @@ impl Held {
             // What cannot be read is no record that somebody goes on with.
             Err(_) => {
                 let generation = Generation::of(dir).map_err(inspect())?;
-                return Ok(Some(Held { generation, _record: None }));
+                return Ok(Some(Held { generation, _files: [None, None] }));
             }
         };
         // After the record, as ever.
-        let metadata = dir.id(metadata::FILE).map_err(inspect())?;
-        let redo = record.as_ref().map(|(_, id)| *id);
-        let _record = record.map(|(file, _)| file);
-        Ok(Some(Held { generation: Generation { metadata, redo }, _record }))
+        let (metadata, file) = match dir.open_file(metadata::FILE) {
+            Ok(found) => found.map(|(file, id)| (id, file)).unzip(),
+            Err(Error::Changed { .. }) => return Ok(None),
+            // Nor is this metadata that a handle writes over.
+            Err(_) => (dir.id(metadata::FILE).map_err(inspect())?, None),
+        };
+        let (record, redo) = record.unzip();
+        Ok(Some(Held { generation: Generation { metadata, redo }, _files: [record, file] }))
     }
 
     /// Whether a folder is in that state.
@@ -107,18 +112,24 @@ impl Spare {
         let found = dir.find(TEMPORARY).ok().flatten();
         found.filter(|found| found.id.same_file(&self.found.id))
     }
+}
 
-    /// Removes it, unless somebody is writing to the store: the next writer does it then.
-    pub(crate) fn remove(&self, dir: &Dir) {
-        // Before the lock is looked for, which would be made in a folder that is a store no more.
-        if self.found_in(dir).is_none() {
-            return;
-        }
-        if let Ok(Some(lock)) = StoreLock::in_dir(dir, false)
-            && lock.is_in(dir).unwrap_or(false)
-            && self.found_in(dir).is_some()
-        {
-            let _ = dir.remove_file(TEMPORARY);
+/// Removes what a handle has kept, unless somebody is writing to the store: the next writer does it
+/// then.
+pub(crate) fn remove(dir: &Dir, record: Option<&Spare>, last: Option<&LastMetadata>) {
+    let there = || {
+        [
+            (TEMPORARY, record.is_some_and(|record| record.found_in(dir).is_some())),
+            (METADATA_TEMPORARY, last.is_some_and(|last| last.is_in(dir))),
+        ]
+    };
+    // Before the lock is looked for, which would be made in a folder that is a store no more.
+    if there().iter().any(|(_, there)| *there)
+        && let Ok(Some(lock)) = StoreLock::in_dir(dir, false)
+        && lock.is_in(dir).unwrap_or(false)
+    {
+        for (name, _) in there().into_iter().filter(|(_, there)| *there) {
+            let _ = dir.remove_file(name);
         }
     }
 }
@@ -355,7 +366,7 @@ mod tests {
         assert_eq!((read(), rows(&path)), ([8, 2, 3, 4], vec![7, 2, 3, 4]));
         carry_out(&dir, &redo, &spare);
         assert_eq!(read(), [7, 2, 3, 4]);
-        spare.remove(&dir);
+        remove(&dir, Some(&spare), None);
         assert_eq!(inode(&path), None);
     }
 

@@ -309,8 +309,7 @@ impl Check<'_> {
                         || bitmaps.contains(&name)
                         || overlay.leaving.contains(&name[..]) => {}
                 Kind::File if [metadata::FILE, lock::FILE, redo::FILE].contains(&&name[..]) => {}
-                // A handle that is open somewhere may keep it for its next change.
-                Kind::File if name == redo::TEMPORARY && self.is_spare()? => {}
+                Kind::File if self.may_be_kept(&name)? => {}
                 Kind::File if name.starts_with(names::OWN_PREFIX) => self.leftover(&name),
                 Kind::File if name.ends_with(".npkd") || name.ends_with(segments::SUFFIX) => {
                     self.orphan(&name);
@@ -343,11 +342,21 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Whether what has the temporary name of a record may be a spare one.
-    fn is_spare(&self) -> Result<bool> {
-        let found = self.dir.find(redo::TEMPORARY);
-        let found = found.map_err(Error::io("inspect", self.dir.join(redo::TEMPORARY)))?;
-        Ok(found.is_none_or(|found| found.id.len() <= spare::MAX))
+    /// Whether this is what a handle keeps for its next change, as far as can be told.
+    fn may_be_kept(&self, name: &str) -> Result<bool> {
+        let len = |name: &str| {
+            let id = self.dir.id(name).map_err(Error::io("inspect", self.dir.join(name)))?;
+            Ok(id.map(|id| id.len()))
+        };
+        Ok(match name {
+            redo::TEMPORARY => len(name)?.is_none_or(|len| len <= spare::MAX),
+            // Only metadata of as many bytes are made of it.
+            redo::METADATA_TEMPORARY => {
+                let whole = len(metadata::FILE)?;
+                len(name)?.is_none_or(|len| Some(len) == whole)
+            }
+            _ => false,
+        })
     }
 
     fn orphan(&mut self, file: &str) {

@@ -289,3 +289,87 @@ fn everybody_beside_everybody() {
     Writer::replace(path).unwrap().commit().unwrap();
     assert_eq!(common::names(t.path()), ["s.npk"]);
 }
+
+/// The number of rows of the array that grows, if the metadata are one whole state: what a program
+/// sees that knows nothing of this crate.
+fn rows_by_hand(bytes: &[u8]) -> u64 {
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let short = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let (mut at, mut sum, mut rows) = (20, 0, 0);
+    for _ in 0..short(16) {
+        let dims = at + 4 + short(at);
+        rows = number(dims + 4);
+        let file = dims + 4 + short(dims) * 8;
+        let time = file + 4 + short(file);
+        assert_eq!(number(time + 8), rows);
+        sum += number(time + 8);
+        at = time + 39;
+    }
+    assert_eq!((at, sum), (bytes.len(), number(8)), "two states at once");
+    rows
+}
+
+/// A handle writes the metadata over those of the last but one, unless somebody reads them.
+#[test]
+fn readers_of_any_program_beside_appends() {
+    const CHANGES: u64 = 1500;
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let dir = tempfile::tempdir_in(place).unwrap();
+    let path = dir.path().join("s.npk");
+    let mut w = Writer::create(&path).unwrap();
+    for i in 0..200 {
+        save(&mut w, &format!("array {i}"), DType::U8, &[1], &[0]);
+    }
+    w.commit().unwrap();
+    let npk = NumPack::open(&path).unwrap();
+    let (done, inodes) = (AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+    std::thread::scope(|s| {
+        for pause in [0, 1, 20, 300] {
+            let (path, done) = (path.join("metadata.npkm"), &done);
+            s.spawn(move || {
+                let (mut last, mut times) = (0, 0u32);
+                while !done.load(Ordering::Relaxed) {
+                    let mut file = std::fs::File::open(&path).unwrap();
+                    let mut bytes = Vec::new();
+                    let mut part = [0; 3000];
+                    loop {
+                        match std::io::Read::read(&mut file, &mut part).unwrap() {
+                            0 => break,
+                            n => bytes.extend_from_slice(&part[..n]),
+                        }
+                        std::thread::sleep(Duration::from_micros(pause));
+                    }
+                    let rows = rows_by_hand(&bytes);
+                    assert!(rows >= last, "{rows} after {last}");
+                    (last, times) = (rows, times + 1);
+                }
+                assert!(times > 3);
+            });
+        }
+        let (path, done) = (&path, &done);
+        s.spawn(move || {
+            let mut last = 1;
+            while !done.load(Ordering::Relaxed) {
+                let array = Store::open(path).unwrap().array("array 199");
+                // It may have grown in between.
+                let Ok(array) = array else { continue };
+                let mut rows = vec![0; array.nbytes() as usize];
+                array.read_into(&mut rows).unwrap();
+                assert!(rows.len() >= last && rows.iter().enumerate().all(|(i, r)| *r == i as u8));
+                last = rows.len();
+            }
+        });
+        for n in 1..=CHANGES {
+            npk.append(&[("array 199", View::new(DType::U8, &[1], &[n as u8]))]).unwrap();
+            let meta = std::fs::metadata(path.join("metadata.npkm")).unwrap();
+            inodes.lock().unwrap().push(std::os::unix::fs::MetadataExt::ino(&meta));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let inodes = inodes.into_inner().unwrap();
+    let again = inodes.windows(3).filter(|w| w[0] == w[2] && w[0] != w[1]).count();
+    println!("{again} of {CHANGES} were written over");
+    assert!(again > 0 || !cfg!(target_os = "linux"));
+    assert_eq!(Store::verify(&path).unwrap(), []);
+}

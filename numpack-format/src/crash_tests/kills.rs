@@ -3,7 +3,7 @@
 //! It is this test program itself, run again with only [`child`].
 
 use super::checks::{Reference, check_whole, clear_up, state};
-use super::scenarios::{At, all, scenario, with_scenarios};
+use super::scenarios::{At, all, no_exchange, scenario, with_scenarios};
 use crate::{DType, Error, View, Writer};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,7 +37,7 @@ fn run(name: &str, path: &Path, step: usize, action: &str) -> Option<i32> {
         .env("NUMPACK_FAULT_ACTION", action)
         // The message of an abort takes longer to write than all else.
         .env("RUST_BACKTRACE", "0");
-    if name.ends_with("by_record") {
+    if no_exchange(name) {
         command.env("NUMPACK_FAULT_NO_EXCHANGE", "1");
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().code()

@@ -283,11 +283,10 @@ macro_rules! tests {
 }
 with_scenarios!(tests);
 
-/// Each sync of a change that is decided by a record is needed: without it some state is wrong.
-/// So the checks above would tell if one went missing.
-#[test]
-fn a_missing_sync_is_found() {
-    let reference = Reference::of(&scenario("everything"));
+/// How many of the syncs of a scenario are needed: without one some state is wrong. So the checks
+/// above would tell if it went missing.
+fn syncs_missed(name: &'static str) -> (usize, u32) {
+    let reference = Reference::of(&scenario(name));
     let (mut syncs, mut needed) = (0, 0);
     for at in 0..reference.log.len() {
         if !matches!(reference.log[at], Op::Sync { .. }) {
@@ -308,6 +307,19 @@ fn a_missing_sync_is_found() {
         needed += u32::from(found);
         println!("{found}: {:?}", reference.log[at]);
     }
-    println!("{needed} of {syncs} syncs are missed at once");
-    assert!(needed * 2 > syncs);
+    println!("{name}: {needed} of {syncs} syncs are missed at once");
+    (syncs, needed)
+}
+
+#[test]
+fn a_missing_sync_of_a_record_is_found() {
+    let (syncs, needed) = syncs_missed("everything");
+    assert!(needed * 2 > syncs as u32);
+}
+
+/// All but two of a handle that is opened, and those after a record has been carried out.
+#[test]
+fn a_missing_sync_of_appended_rows_is_found() {
+    let (syncs, needed) = syncs_missed("append_often");
+    assert!(needed >= 6 * 3 && needed * 4 > syncs as u32 * 3);
 }

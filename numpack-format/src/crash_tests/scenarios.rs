@@ -12,7 +12,7 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) set_up: fn(&Path),
     pub(super) calls: Vec<fn(&At) -> Result<()>>,
-    /// Whether the file system cannot exchange folders.
+    /// Whether the file system cannot exchange files and folders.
     pub(super) no_exchange: bool,
 }
 
@@ -138,6 +138,21 @@ fn surplus(path: &Path) {
     }
 }
 
+/// The same, with metadata that take several blocks.
+fn large(path: &Path) {
+    shared_folder(path);
+    let mut w = Writer::open(path).unwrap();
+    for i in 0..20 {
+        one(&mut w, &long_name(i), DType::U8, &[i; 2]).unwrap();
+    }
+    w.commit().unwrap();
+    assert!(std::fs::metadata(path.join("metadata.npkm")).unwrap().len() > 2 * 4096);
+}
+
+fn long_name(i: u8) -> String {
+    format!("{i:0190}")
+}
+
 /// A store in which a writer died while it made a change; `after` its record was put there, or
 /// before.
 fn died(path: &Path, after: bool) {
@@ -202,6 +217,7 @@ macro_rules! with_scenarios {
             replace replace_by_record
             merge merge_many save_twice splice set_side
             append append_with_bitmap append_to_several append_twice append_over_surplus
+            append_often append_without_exchange
             replace_scattered replace_contiguous replace_again replace_among_dropped
             everything drop_rows drop_all_then_append
             compact_array compact rename_array clone_array escaped reset segmented
@@ -219,6 +235,11 @@ macro_rules! table {
     };
 }
 with_scenarios!(table);
+
+/// Whether a scenario is one of a file system that exchanges nothing.
+pub(super) fn no_exchange(name: &str) -> bool {
+    ["replace_by_record", "append_without_exchange"].contains(&name)
+}
 
 pub(super) fn scenario(name: &'static str) -> Scenario {
     type Calls = Vec<fn(&At) -> Result<()>>;
@@ -321,6 +342,26 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
             surplus,
             vec![|at| at.npk()?.append(&[("kept", bytes(&[1, 2]))]), |at| {
                 at.npk()?.append(&[("changed", bytes(&[1, 2]))])
+            }],
+        ),
+        // From the third one on, the metadata are written over those of the last but one.
+        "append_often" => (
+            large,
+            vec![
+                |at| at.npk()?.append(&[("kept", bytes(&[11]))]),
+                |at| at.npk()?.append(&[("kept", bytes(&[12]))]),
+                |at| at.npk()?.append(&[("kept", bytes(&[13])), (&long_name(19), bytes(&[14]))]),
+                |at| at.npk()?.append(&[(&long_name(10), bytes(&[15, 16]))]),
+                |at| at.npk()?.replace_rows("kept", &Rows::from(4..6), &bytes(&[17, 18])),
+                |at| at.npk()?.append(&[("rows", pairs(&[19, 20]))]),
+                |at| at.npk()?.drop_rows("kept", &Rows::List(&[1])).map(drop),
+                |at| at.npk()?.append(&[("rows", pairs(&[21, 22]))]),
+            ],
+        ),
+        "append_without_exchange" => (
+            shared_folder,
+            vec![|at| at.npk()?.append(&[("kept", bytes(&[11, 12]))]), |at| {
+                at.npk()?.append(&[("kept", bytes(&[13])), ("rows", pairs(&[2, 3]))])
             }],
         ),
         "replace_scattered" => (
@@ -432,5 +473,5 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
         "recover_undecided" => (undecided, vec![|at| Writer::open(&at.path).map(drop)]),
         other => panic!("no scenario {other}"),
     };
-    Scenario { name, set_up, calls, no_exchange: name == "replace_by_record" }
+    Scenario { name, set_up, calls, no_exchange: no_exchange(name) }
 }

@@ -200,6 +200,8 @@ impl Dir {
             Ok(fd) => fd.into(),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(not_plain(file(), "is a symbolic link")),
+            // Under a lease it is being written over: it has lost its name since it was looked up.
+            Err(Errno::WOULDBLOCK) => return Err(Error::Changed { file: file() }),
             Err(e) => return Err(Error::io("open", file())(e.into())),
         };
         let stat = fs::fstat(&fd).map_err(|e| Error::io("inspect", file())(e.into()))?;

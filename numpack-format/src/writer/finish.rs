@@ -5,9 +5,11 @@ use crate::commit::{self, AtHand};
 use crate::disk;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::lease;
 use crate::merge::{State, sync_new_files};
 use crate::metadata::{self, Record};
 use crate::names;
+use crate::next_metadata::NextMetadata;
 use crate::plan::{Bits, NoteOf};
 use crate::redo::{self, RecordWriter};
 use crate::side::{self, SideInfo};
@@ -218,32 +220,33 @@ impl Writer {
         let Mode::Merge(merge) = &self.mode else { return Ok(Vec::new()) };
         let changes: Vec<_> = self.plan.changed().map(|(i, e)| (i, &e.record)).collect();
         let metadata = self.state.store.metadata.with_rows(&changes)?;
-        let (dir, temporary) = (&merge.dir, redo::METADATA_TEMPORARY);
-        let path = dir.join(temporary);
+        let dir = &merge.dir;
+        let keep = self.home.is_some() && lease::POSSIBLE;
+        let mut last = self.state.last.take();
         let mut write = || {
-            let file = dir.create_anew(temporary, dir.like)?;
-            disk::write_at(&file, metadata.bytes(), 0, &path)?;
-            // On its way before the rows are synced, it costs no second commit of a journal.
-            disk::begin_to_write(&file);
+            let next = NextMetadata::write(dir, metadata.bytes(), last.take())?;
             self.live.sync_all()?;
-            disk::sync_file(&file, &path)?;
+            next.sync(dir)?;
             // The syncs may have taken long.
             merge.check_here(&self.state, &self.target)?;
-            dir.rename(temporary, dir, metadata::FILE)?;
-            Ok(file)
+            next.publish(dir, self.state.metadata_file(), keep)
         };
-        let file = match write() {
-            Ok(file) => file,
+        let clear = || dir.remove_file(redo::METADATA_TEMPORARY);
+        let (file, last) = match write() {
+            Ok(published) => published,
             Err(e) => {
-                let _ = dir.remove_file(temporary);
+                let _ = clear();
                 return Err(e);
             }
         };
         self.published = true;
-        merge.dir.sync()?;
+        dir.sync()?;
         // The change stands, whatever comes now.
-        if self.state.grown(metadata, &merge.dir, file).is_err() {
+        if self.state.grown(metadata, dir, file).is_ok() {
+            self.state.last = last;
+        } else {
             self.home = None;
+            let _ = last.map(|_| clear());
         }
         self.clear_stage();
         Ok(Vec::new())
