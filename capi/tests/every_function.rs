@@ -7,30 +7,15 @@
 
 #[path = "every_function/cases.rs"]
 mod cases;
+mod common;
 mod declarations;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cases::{Argument, Case};
-use declarations::{Function, repository};
-
-/// The libraries lie beside this test's own binary.
-fn build_dir() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
+use common::{compiler, has, link_shared, program, repository, run, valgrind};
+use declarations::Function;
 
 /// The largest status that the header has.
 fn last_status(code: &str) -> i32 {
@@ -119,7 +104,7 @@ fn calls(function: &Function, arguments: Vec<Argument>, c: &mut String) {
 }
 
 /// The whole program.
-fn program() -> String {
+fn program_text() -> String {
     let code = declarations::code();
     let structs = declarations::structs(&code);
     let functions = declarations::functions(&code);
@@ -149,21 +134,17 @@ fn program() -> String {
 /// Compiles the program in a folder, where it lies beside its source.
 fn compile(folder: &Path) -> PathBuf {
     let source = folder.join("calls.c");
-    std::fs::write(&source, program()).unwrap();
+    std::fs::write(&source, program_text()).unwrap();
     let exe = folder.join("calls");
-    let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    run(Command::new(cc)
-        .args(["-std=c11", "-g", "-Wall", "-Werror", "-Wno-unused-function"])
-        .arg("-I")
-        .arg(repository().join("include"))
+    let mut cc = compiler(&std::env::var("CC").unwrap_or_else(|_| "cc".into()));
+    // It has functions for what a header may come to have.
+    cc.args(["-std=c11", "-Wno-unused-function", "-Wno-pedantic", "-Wno-extra"])
         .arg("-I")
         .arg(repository().join("capi/tests/every_function"))
         .arg(&source)
         .arg("-o")
-        .arg(&exe)
-        .arg("-L")
-        .arg(build_dir())
-        .arg("-lnumpack"));
+        .arg(&exe);
+    run(link_shared(&mut cc));
     exe
 }
 
@@ -177,8 +158,7 @@ fn work_folder(folder: &Path) -> PathBuf {
 fn every_function_takes_every_bad_argument() {
     let folder = tempfile::tempdir().unwrap();
     let exe = compile(folder.path());
-    let said =
-        run(Command::new(exe).arg(work_folder(folder.path())).env("LD_LIBRARY_PATH", build_dir()));
+    let said = run(program(&exe).arg(work_folder(folder.path())));
     print!("{said}");
     let functions = declarations::functions(&declarations::code()).len();
     assert!(functions > 100 && said.starts_with(&format!("{functions} functions, ")), "{said}");
@@ -187,21 +167,10 @@ fn every_function_takes_every_bad_argument() {
 /// The same under valgrind, where it is installed: no read of what is not there, no leak.
 #[test]
 fn valgrind_finds_nothing_in_every_function() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "valgrind is not installed");
-        println!("skipped: valgrind is not installed");
+    if !has("valgrind") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let exe = compile(folder.path());
-    run(Command::new("valgrind")
-        .args([
-            "--quiet",
-            "--error-exitcode=9",
-            "--leak-check=full",
-            "--errors-for-leak-kinds=definite",
-        ])
-        .arg(exe)
-        .arg(work_folder(folder.path()))
-        .env("LD_LIBRARY_PATH", build_dir()));
+    run(valgrind(&exe).arg(work_folder(folder.path())));
 }

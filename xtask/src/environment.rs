@@ -43,7 +43,8 @@ pub(crate) const SCANNERS: Environment = Environment {
     requirements: "xtask/peers/requirements-scanners.txt",
     size: "about 90 MB",
 };
-/// A compiler that links against the glibc of years ago.
+/// A compiler that links against the glibc of years ago; and, where there is no clang, the second
+/// compiler of the C and C++ tests.
 pub(crate) const DIST: Environment = Environment {
     name: "dist",
     requirements: "xtask/peers/requirements-dist.txt",
@@ -84,6 +85,17 @@ impl Environment {
         fs::write(folder.join("ready"), "")?;
         Ok(python)
     }
+}
+
+/// Zig, which has a clang inside.
+pub(crate) fn zig() -> Result<PathBuf> {
+    let said = Command::new(DIST.python()?)
+        .args(["-c", "import ziglang; print(ziglang.__path__[0], end='')"])
+        .output()?;
+    if !said.status.success() {
+        bail!("{}", String::from_utf8_lossy(&said.stderr));
+    }
+    Ok(PathBuf::from(String::from_utf8(said.stdout)?).join("zig"))
 }
 
 /// The root of the repository.

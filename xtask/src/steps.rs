@@ -52,11 +52,19 @@ pub(crate) fn test() -> Result<()> {
         .args(["nextest", "--version"])
         .output()
         .is_ok_and(|o| o.status.success());
+    let mut tests = cargo();
     if has_nextest {
-        run(cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
     } else {
-        run(cargo().args(["test", "--workspace", "--lib", "--bins", "--tests"]))?;
+        tests.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
     }
+    // The C and C++ tests want a second compiler. Where there is none, zig has one, which is large
+    // to fetch.
+    let has_clang = Command::new("clang++").arg("--version").output().is_ok();
+    if !has_clang && (is_ci() || DIST.is_ready().unwrap_or(false)) {
+        tests.env("NUMPACK_ZIG", environment::zig()?);
+    }
+    run(&mut tests)?;
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     python_tests()?;
     install_tests::install_tests()

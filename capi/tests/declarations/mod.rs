@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "one of the tests that have this module wants names only")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// A parameter of a function, or a field of a struct.
 #[derive(Clone, Debug)]
@@ -19,13 +18,11 @@ pub(crate) struct Function {
     pub(crate) parameters: Vec<Named>,
 }
 
-pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../include/numpack.h");
 
 /// The header, without comments.
 pub(crate) fn code() -> String {
-    let header = std::fs::read_to_string(repository().join("include/numpack.h")).unwrap();
+    let header = std::fs::read_to_string(HEADER).unwrap();
     let mut code = String::new();
     let mut rest = header.as_str();
     while let Some((before, comment)) = rest.split_once("/*") {

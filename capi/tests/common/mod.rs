@@ -1,0 +1,92 @@
+//! How the tests of C and C++ programs compile and run them.
+#![allow(dead_code, reason = "no test that has this module wants all of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The libraries lie beside the test's own binary.
+pub(crate) fn build_dir() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A checkpoint of torch's own.
+pub(crate) fn checkpoint() -> PathBuf {
+    repository().join("examples/checkpoint.pt")
+}
+
+/// Runs a command that must succeed, and returns what it prints.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// A compiler with every warning an error, which finds the headers.
+pub(crate) fn compiler(name: &str) -> Command {
+    let mut command = tool(name);
+    command
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g", "-pthread", "-I"])
+        .arg(repository().join("include"));
+    command
+}
+
+/// Links what a compiler compiles to the shared library.
+pub(crate) fn link_shared(command: &mut Command) -> &mut Command {
+    command.arg("-L").arg(build_dir()).arg("-lnumpack")
+}
+
+/// A program that finds the shared library.
+pub(crate) fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env("LD_LIBRARY_PATH", build_dir());
+    command
+}
+
+/// The same under valgrind, where any error or leak fails.
+pub(crate) fn valgrind(path: &Path) -> Command {
+    let mut command = program(Path::new("valgrind"));
+    command
+        .args(["--quiet", "--error-exitcode=9", "--leak-check=full"])
+        .arg("--errors-for-leak-kinds=definite")
+        .arg(path);
+    command
+}
+
+/// Runs a tool. In place of a clang that is not there, the one inside zig does, which
+/// `cargo xtask test` names.
+fn tool(name: &str) -> Command {
+    let is_there = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    let part = match name {
+        "clang" => "cc",
+        "clang++" => "c++",
+        _ => return Command::new(name),
+    };
+    match std::env::var_os("NUMPACK_ZIG").filter(|_| !is_there(name)) {
+        Some(zig) => {
+            let mut command = Command::new(zig);
+            command.arg(part);
+            command
+        }
+        None => Command::new(name),
+    }
+}
+
+/// Whether a tool is there. One that is missing is a skip for a person and a failure for CI.
+pub(crate) fn has(name: &str) -> bool {
+    let found = tool(name).arg("--version").output().is_ok_and(|o| o.status.success());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{name} is not installed");
+        println!("skipped: {name} is not installed");
+    }
+    found
+}
