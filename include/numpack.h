@@ -1390,6 +1390,12 @@ typedef int32_t (*numpack_fault_fn)(int32_t kind,
                                     const char *message,
                                     void *user);
 
+/*
+ Called for each fault of a file, and for what is odd but loses nothing, a notice: not 0. The text
+ is valid during the call. Anything but 0 cancels.
+ */
+typedef int32_t (*numpack_file_fault_fn)(int32_t is_notice, const char *message, void *user);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2126,6 +2132,15 @@ int32_t numpack_checkpoint_read(const numpack_checkpoint *checkpoint,
                                 size_t size);
 
 /*
+ The SHA-256 of what `numpack_checkpoint_read` gives, in 32 bytes at `digest`.
+
+ Errors: as there.
+ */
+int32_t numpack_checkpoint_sha256(const numpack_checkpoint *checkpoint,
+                                  size_t index,
+                                  uint8_t *digest);
+
+/*
  Reads `count` rows from row `start` on; rows are the first dimension. `size` must be `count`
  times the size of a row: `nbytes / shape[0]`.
  */
@@ -2318,6 +2333,14 @@ int32_t numpack_checkpoint_load(const numpack_checkpoint *checkpoint,
 int32_t numpack_checkpoint_load_mapped(const numpack_checkpoint *checkpoint,
                                        size_t index,
                                        numpack_tensor **tensor);
+
+/*
+ Reads all rows of an array into a tensor in memory of its own. Its type is the array's in the
+ store; `numpack_checkpoint_load` knows of types that a store lacks. The caller owns it.
+
+ Errors: as `numpack_array_read`; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_array_load(const numpack_array *array, numpack_tensor **tensor);
 
 /* == Views and copies of tensors ================================================================= */
 
@@ -2676,6 +2699,21 @@ int32_t numpack_store_verify(const char *path,
                              void *user,
                              uint64_t *faults,
                              uint64_t *notices);
+
+/*
+ Looks for everything that is wrong with a file of any kind that is read: structure, checksums,
+ content. Nothing is written. `numpack_store_verify` says more of a store.
+
+ `NUMPACK_OK`: it is sound; there may be notices. `NUMPACK_FORMAT`: it has faults, and
+ `numpack_last_error` has the first. `callback`, which may be NULL, is called for each fault and
+ notice. `faults` and `notices`, both may be NULL, take how many there are, and for a file with
+ faults too. Other errors: `NUMPACK_IO`; `NUMPACK_UNSUPPORTED`; `NUMPACK_CANCELLED`.
+ */
+int32_t numpack_verify(const char *path,
+                       numpack_file_fault_fn callback,
+                       void *user,
+                       uint64_t *faults,
+                       uint64_t *notices);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -31,7 +31,7 @@
  * | numpack/checkpoint.hpp | `checkpoint`: the tensors of a file |
  * | numpack/tree.hpp | `node`: the object they are part of |
  * | numpack/convert.hpp | `from_torch_file`, `to_torch_file`, `export_file`, `save_tensors`, `from_torch` |
- * | numpack/scan.hpp | `scan`, `diff` |
+ * | numpack/scan.hpp | `scan`, `verify`, `diff` |
  */
 
 #ifndef NUMPACK_HPP

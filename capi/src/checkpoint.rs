@@ -327,6 +327,25 @@ pub unsafe extern "C" fn numpack_checkpoint_read(
     })
 }
 
+/// The SHA-256 of what `numpack_checkpoint_read` gives, in 32 bytes at `digest`.
+///
+/// Errors: as there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_checkpoint_sha256(
+    checkpoint: *const numpack_checkpoint,
+    index: usize,
+    digest: *mut u8,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let checkpoint = unsafe { handle::borrow(checkpoint) }?;
+        let sum = checkpoint.tensors.sha256(checkpoint.get(index)?)?;
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(digest.cast::<[u8; 32]>(), sum) };
+        Ok(())
+    })
+}
+
 /// Reads `count` rows from row `start` on; rows are the first dimension. `size` must be `count`
 /// times the size of a row: `nbytes / shape[0]`.
 #[unsafe(no_mangle)]

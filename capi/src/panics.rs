@@ -167,6 +167,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_checkpoint_find(_, _, _);
             numpack_checkpoint_warnings(_, _, _);
             numpack_checkpoint_read(_, _, _, _);
+            numpack_checkpoint_sha256(_, _, _);
             numpack_checkpoint_read_rows(_, _, _, _, _, _);
             numpack_checkpoint_map(_, _, _, _);
         }
@@ -189,6 +190,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_tensor_numpy(_, _);
             numpack_tensor_get_view(_, _);
             numpack_checkpoint_load(_, _, _);
+            numpack_array_load(_, _);
             numpack_checkpoint_load_mapped(_, _, _);
         }
         tensor_views {
@@ -233,6 +235,7 @@ fn functions() -> Vec<(&'static str, Call)> {
         }
         verify {
             numpack_store_verify(_, _, _, _, _);
+            numpack_verify(_, _, _, _, _);
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use numpack_interop::{ArrayInterface, Error, as_tensor, from_numpy};
+use numpack_interop::{ArrayInterface, Error, Tensor, as_tensor, from_numpy};
 
+use crate::array::numpack_array;
 use crate::checkpoint::numpack_checkpoint;
 use crate::dtype;
 use crate::handle;
@@ -265,6 +266,26 @@ pub unsafe extern "C" fn numpack_checkpoint_load_mapped(
         handle::wanted(tensor)?;
         // SAFETY: the caller answers for the file, as the header says.
         let new = unsafe { c.tensors.map(c.get(index)?) }?;
+        // SAFETY: not NULL; the caller vouches for the memory.
+        unsafe { tensor::give(tensor, new) };
+        Ok(())
+    })
+}
+
+/// Reads all rows of an array into a tensor in memory of its own. Its type is the array's in the
+/// store; `numpack_checkpoint_load` knows of types that a store lacks. The caller owns it.
+///
+/// Errors: as `numpack_array_read`; `NUMPACK_OUT_OF_MEMORY`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_array_load(
+    array: *const numpack_array,
+    tensor: *mut *mut numpack_tensor,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let array = unsafe { handle::borrow(array) }?;
+        handle::wanted(tensor)?;
+        let new = Tensor::from_array(&array.array)?;
         // SAFETY: not NULL; the caller vouches for the memory.
         unsafe { tensor::give(tensor, new) };
         Ok(())

@@ -127,3 +127,48 @@ pub unsafe extern "C" fn numpack_store_verify(
         }
     })
 }
+
+/// Called for each fault of a file, and for what is odd but loses nothing, a notice: not 0. The text
+/// is valid during the call. Anything but 0 cancels.
+#[allow(non_camel_case_types, reason = "the name C programs type")]
+pub type numpack_file_fault_fn =
+    Option<unsafe extern "C" fn(is_notice: i32, message: *const c_char, user: *mut c_void) -> i32>;
+
+/// Looks for everything that is wrong with a file of any kind that is read: structure, checksums,
+/// content. Nothing is written. `numpack_store_verify` says more of a store.
+///
+/// `NUMPACK_OK`: it is sound; there may be notices. `NUMPACK_FORMAT`: it has faults, and
+/// `numpack_last_error` has the first. `callback`, which may be NULL, is called for each fault and
+/// notice. `faults` and `notices`, both may be NULL, take how many there are, and for a file with
+/// faults too. Other errors: `NUMPACK_IO`; `NUMPACK_UNSUPPORTED`; `NUMPACK_CANCELLED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_verify(
+    path: *const c_char,
+    callback: numpack_file_fault_fn,
+    user: *mut c_void,
+    faults: *mut u64,
+    notices: *mut u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let path = unsafe { shell::path(path, "path") }?;
+        let found = numpack_interop::verify(&path)?;
+        let each = found.faults.iter().map(|f| (0, f));
+        for (is_notice, message) in each.chain(found.notices.iter().map(|n| (1, n))) {
+            let Some(callback) = callback else { break };
+            let message = shell::c_text(message);
+            // SAFETY: the caller vouches for its function; the text ends in NUL and lives on.
+            if unsafe { callback(is_notice, message.as_ptr(), user) } != 0 {
+                return Err(Error::Cancelled);
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(faults, found.faults.len() as u64) };
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(notices, found.notices.len() as u64) };
+        match found.faults.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(Error::Faulty(first)),
+        }
+    })
+}

@@ -232,6 +232,49 @@ static void scanning(const char *checkpoint, const char *folder) {
     CHECK(numpack_scan(NULL, NULL, NULL, NULL, NULL) == NUMPACK_PARAMETER);
 }
 
+/* What is wrong with a file, and what its tensors' bytes add up to. */
+static int32_t count_faults(int32_t is_notice, const char *message, void *user) {
+    CHECK(message[0] != 0);
+    ((int *)user)[is_notice != 0]++;
+    return 0;
+}
+
+static void verifying(const char *checkpoint, const char *folder) {
+    uint64_t faults = 9, notices = 9;
+    int heard[2] = {0, 0};
+    CHECK(numpack_verify(checkpoint, count_faults, heard, &faults, &notices) == NUMPACK_OK);
+    CHECK(faults == 0 && heard[0] == 0 && (uint64_t)heard[1] == notices);
+
+    const uint64_t shape[] = {3};
+    const char *name = "a";
+    numpack_view view = numpack_view_of(NUMPACK_DTYPE_UINT8, 1, shape, "abc", 3);
+    char path[1024];
+    join(path, sizeof path, folder, "sum.pt");
+    CHECK(numpack_save_torch(path, &name, &view, 1, NULL) == NUMPACK_OK);
+    numpack_checkpoint *c = NULL;
+    unsigned char digest[32];
+    CHECK(numpack_checkpoint_open(path, NULL, &c) == NUMPACK_OK);
+    CHECK(numpack_checkpoint_sha256(c, 0, digest) == NUMPACK_OK);
+    /* FIPS 180's example. */
+    const unsigned char abc[] = {0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea};
+    CHECK(memcmp(digest, abc, sizeof abc) == 0);
+    CHECK(numpack_checkpoint_sha256(c, 1, digest) == NUMPACK_PARAMETER);
+    numpack_checkpoint_free(c);
+
+    /* One byte of it changed. */
+    FILE *file = fopen(path, "r+b");
+    char bytes[4096];
+    size_t size = fread(bytes, 1, sizeof bytes, file), at = 0;
+    while (at + 3 < size && memcmp(bytes + at, "abc", 3) != 0) {
+        at++;
+    }
+    CHECK(fseek(file, (long)at, SEEK_SET) == 0 && fputc('A', file) == 'A' && fclose(file) == 0);
+    heard[0] = heard[1] = 0;
+    CHECK(numpack_verify(path, count_faults, heard, &faults, &notices) == NUMPACK_FORMAT);
+    CHECK(faults == 1 && heard[0] == 1 && numpack_last_error(NULL, 0) > 20);
+    CHECK(numpack_verify(folder, NULL, NULL, NULL, NULL) != NUMPACK_OK);
+}
+
 static int32_t count_differences(const char *path, const char *what, void *user) {
     CHECK(path[0] != 0 && what[0] != 0);
     ++*(int *)user;
@@ -343,5 +386,6 @@ int main(int argc, char **argv) {
     CHECK(checkpoint == NULL);
     scanning(argv[1], argv[2]);
     exporting(argv[1], argv[2]);
+    verifying(argv[1], argv[2]);
     return finish();
 }

@@ -502,6 +502,14 @@ static void files(const char *checkpoint, const char *folder) {
     CHECK(numpack_store_create(path, NULL, &store) == NUMPACK_OK);
     CHECK(numpack_store_save(store, &name, &view, 1) == NUMPACK_OK);
     CHECK(holds(store, name, turned, sizeof turned));
+    numpack_array *array = NULL;
+    numpack_tensor *loaded = NULL;
+    CHECK(numpack_array_open(store, name, &array) == NUMPACK_OK);
+    CHECK(numpack_array_load(array, &loaded) == NUMPACK_OK);
+    numpack_array_free(array);
+    CHECK(layout_of(loaded).dtype == NUMPACK_DTYPE_UINT8 && layout_of(loaded).shape[0] == 3);
+    CHECK(memcmp(layout_of(loaded).data, turned, sizeof turned) == 0);
+    numpack_tensor_free(loaded);
     numpack_store_free(store);
     numpack_tensor_free(v);
     numpack_tensor_free(t);

@@ -7,6 +7,7 @@
 #include "dtype.hpp"
 #include "handle.hpp"
 #include "span.hpp"
+#include "tensor.hpp"
 #include "view.hpp"
 
 NUMPACK_BEGIN
@@ -200,6 +201,9 @@ class array
         return out;
     }
 
+    /* Reads all rows into a tensor, of the type that the array has in the store. */
+    result<tensor> try_load() const { return detail::make<tensor>(numpack_array_load, c()); }
+
     /* The whole array as memory of its file, borrowed from this array. The caller answers for the
      * file: numpack_array_map in numpack.h says how. `status::parameter` for an array in segments
      * or with dropped rows. */
@@ -236,6 +240,7 @@ class array
 
 #if NUMPACK_EXCEPTIONS
     array_info info() const { return try_info().value(); }
+    tensor load() const { return try_load().value(); }
     template <class R>
     void read(R &&out) const {
         try_read(out).value();

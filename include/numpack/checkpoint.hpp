@@ -9,6 +9,8 @@
 #include "tensor.hpp"
 #include "tree.hpp"
 
+#include <array>
+
 NUMPACK_BEGIN
 
 /* What to do about checksums. */
@@ -139,6 +141,19 @@ class checkpoint : public detail::shared_handle<numpack_checkpoint, numpack_chec
                                 memory.size_bytes());
         });
     }
+    /* The SHA-256 of the elements in C order. */
+    result<std::array<std::uint8_t, 32>> try_sha256(place which) const {
+        auto index = which.find(c());
+        if (!index) {
+            return index.failure();
+        }
+        std::array<std::uint8_t, 32> digest{};
+        auto done = detail::call(numpack_checkpoint_sha256, c(), *index, digest.data());
+        if (!done) {
+            return done.failure();
+        }
+        return digest;
+    }
     /* Reads `count` rows, which are the first dimension, from row `start` on. */
     template <class R>
     result<void> try_read_rows(place which, std::uint64_t start, std::uint64_t count,
@@ -226,6 +241,7 @@ class checkpoint : public detail::shared_handle<numpack_checkpoint, numpack_chec
     span<const T> map(place which) const {
         return try_map<T>(which).value();
     }
+    std::array<std::uint8_t, 32> sha256(place which) const { return try_sha256(which).value(); }
     tensor load(place which) const { return try_load(which).value(); }
     tensor load_mapped(place which) const { return try_load_mapped(which).value(); }
     node root() const { return try_root().value(); }

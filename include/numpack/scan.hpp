@@ -1,10 +1,11 @@
-/* What unpickling a file would do, and what two files disagree on. */
+/* What unpickling a file would do, what is wrong with it, and what two files disagree on. */
 
 #ifndef NUMPACK_SCAN_HPP
 #define NUMPACK_SCAN_HPP
 
 #include "callback.hpp"
 #include "checkpoint.hpp"
+#include "store.hpp"
 
 NUMPACK_BEGIN
 
@@ -35,6 +36,9 @@ struct scanned {
     bool weights_only = false;
 };
 
+/* Told what is wrong with a file, or only a notice, and in which words; borrowed during the call. */
+using file_fault_callback = stoppable<bool, std::string_view>;
+
 /* One thing that is not the same in two files. The texts are borrowed during the callback. */
 struct difference {
     /* Where, as a dotted path; empty for the whole object. */
@@ -58,6 +62,16 @@ struct finding_listener {
             return (*self.callback)(found);
         });
         return goes_on ? 0 : 1;
+    }
+};
+
+struct file_fault_listener {
+    const file_fault_callback *callback;
+    guard caught;
+
+    static std::int32_t on_fault(std::int32_t is_notice, const char *message, void *user) noexcept {
+        auto &self = *static_cast<file_fault_listener *>(user);
+        return self.caught.run([&] { return (*self.callback)(is_notice != 0, message); }) ? 0 : 1;
     }
 };
 
@@ -91,6 +105,22 @@ inline result<scanned> try_scan(std::string_view path, const finding_callback &c
     return scanned{static_cast<verdict>(worst), takes != 0};
 }
 
+/* Looks for everything that is wrong with a file of any kind; writes nothing. Faults are a result, not
+ * an error. `callback` may be empty. `status::io`, `unsupported`, `cancelled`. */
+inline result<verification> try_verify(std::string_view path,
+                                       const file_fault_callback &callback = {}) {
+    detail::file_fault_listener heard{&callback, {}};
+    verification found;
+    auto done = detail::call(numpack_verify, path, callback ? heard.on_fault : nullptr, &heard,
+                             &found.faults, &found.notices);
+    heard.caught.rethrow();
+    if (!done && (done.status() != status::format || found.faults == 0)) {
+        return done.failure();
+    }
+    found.message = done.message();
+    return found;
+}
+
 /* How many differences there are between the objects of two files, `limit` at most, of which
  * `callback`, which may be empty, is told; 0 if they hold the same. Strides and the invisible rest
  * of storages are not compared. */
@@ -111,6 +141,9 @@ inline result<std::size_t> try_diff(const checkpoint &a, const checkpoint &b,
 #if NUMPACK_EXCEPTIONS
 inline scanned scan(std::string_view path, const finding_callback &callback = {}) {
     return try_scan(path, callback).value();
+}
+inline verification verify(std::string_view path, const file_fault_callback &callback = {}) {
+    return try_verify(path, callback).value();
 }
 inline std::size_t diff(const checkpoint &a, const checkpoint &b,
                         const difference_callback &callback = {}, std::size_t limit = 100) {

@@ -102,6 +102,9 @@ pub enum Error {
     /// An option or argument that cannot be.
     #[error("{0}")]
     Parameter(String),
+    /// A file was verified and has faults, of which this is the first.
+    #[error("{0}; the callback is told of all that is wrong")]
+    Faulty(String),
     /// The caller's progress callback said stop. The output is as it was before.
     #[error("cancelled; nothing was changed")]
     Cancelled,

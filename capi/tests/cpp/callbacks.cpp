@@ -131,6 +131,17 @@ static void scanning(const std::string &checkpoint, const std::string &folder) {
           status::cancelled);
     CHECK(numpack::try_scan(join(folder, "missing")).status() == status::io);
 
+    CHECK(numpack::verify(checkpoint).is_sound());
+    const std::string broken = damaged(checkpoint, folder);
+    heard = 0;
+    CHECK(numpack::verify(broken, [&](bool is_notice, std::string_view) { heard += !is_notice; })
+              .faults == 1);
+    CHECK(heard == 1 && !numpack::verify(broken).message.empty());
+    CHECK(stops([&] { numpack::verify(broken, [](bool, std::string_view) { throw stopped{15}; }); },
+                15));
+    CHECK(numpack::checkpoint::open(checkpoint).sha256(0) !=
+          numpack::checkpoint::open(checkpoint).sha256(1));
+
     const numpack::tensor t = numpack::tensor::copy(std::vector<float>{1, 2, 3, 4}, {2, 2});
     const numpack::tensor turned = t.transpose(0, 1);
     const std::string first = join(folder, "a.pt"), store = join(folder, "a.npk");
@@ -142,6 +153,7 @@ static void scanning(const std::string &checkpoint, const std::string &folder) {
     const auto a = numpack::checkpoint::open(first), b = numpack::checkpoint::open(store);
     CHECK(a.get("turned").storage == a.get("t").storage);
     CHECK(numpack::diff(a, b) == 0);
+    CHECK(numpack::store::open(store).array("t").load().get<float>({1, 0}) == 3);
     CHECK(thrown_by([&] { numpack::export_file(first, join(folder, "a.safetensors")); }) ==
           status::unsupported);
     numpack::export_options options;

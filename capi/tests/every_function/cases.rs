@@ -42,6 +42,7 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
         ("numpack_warning_fn", 0) => Some(optional(of, name, "on_warning", true)),
         ("numpack_release_fn", 0) => Some(optional(of, name, "on_release", true)),
         ("numpack_fault_fn", 0) => Some(optional(of, name, "on_fault", true)),
+        ("numpack_file_fault_fn", 0) => Some(optional(of, name, "on_file_fault", true)),
         ("numpack_scan_fn", 0) => Some(optional(of, name, "on_scan", true)),
         ("numpack_difference_fn", 0) => Some(optional(of, name, "on_difference", true)),
         ("numpack_tensor *const", 2) => Some(tensors(of, i, name)),
@@ -54,7 +55,7 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
         // Python's; a process without Python has none.
         ("void", 1) if name == "capsule" => Some(optional(of, name, "NULL", true)),
         ("char", 1) if name == "buffer" => Some(optional(of, name, &format!("slot({i})"), false)),
-        ("int32_t" | "uint32_t" | "uint64_t" | "size_t", 1) | ("void", 2) => {
+        ("int32_t" | "uint8_t" | "uint32_t" | "uint64_t" | "size_t", 1) | ("void", 2) => {
             Some(optional(of, name, &format!("slot({i})"), false))
         }
         ("struct DLManagedTensorVersioned" | "struct DLManagedTensor", _) => {
@@ -191,7 +192,7 @@ const FAILS: &str = "FAILURE";
 fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
     let valid = match (f, name) {
         ("numpack_from_torch_file" | "numpack_export_file", "input")
-        | ("numpack_checkpoint_open" | "numpack_scan", "path") => "\"good.pt\"",
+        | ("numpack_checkpoint_open" | "numpack_scan" | "numpack_verify", "path") => "\"good.pt\"",
         ("numpack_export_file", "output") => "\"exported.safetensors\"",
         ("numpack_unpack", "package") | ("numpack_package_open", "path") => "\"good.npkg\"",
         ("numpack_to_torch_file", "input")

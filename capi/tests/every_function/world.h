@@ -200,6 +200,11 @@ static void on_warning(const char *message, void *user) {
     (void)user;
 }
 
+static int32_t on_file_fault(int32_t is_notice, const char *message, void *user) {
+    (void)is_notice, (void)message, (void)user;
+    return 0;
+}
+
 static int32_t on_scan(int32_t level, const char *found, const char *part, int64_t offset,
                        void *user) {
     (void)level, (void)found, (void)part, (void)offset, (void)user;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use torch_pickle::{Map, StorageId};
 
 use super::{Storage, Tensor};
-use crate::dtype::{DType, from_torch};
+use crate::dtype::{DType, from_numpack, from_torch};
 use crate::tensors::Source;
 use crate::{Error, Result, TensorInfo, Tensors};
 
@@ -71,6 +71,31 @@ impl Tensors {
         let mut mapped = Tensor::new(storage, dtype, &shape, &strides, offset)?;
         mapped.requires_grad = info.requires_grad && dtype.is_differentiable();
         Ok(mapped)
+    }
+}
+
+impl Tensor {
+    /// Reads the live rows of a store's array into memory of its own, as the element type that the
+    /// store has: where side information names another, such as bfloat16, [`Tensors::load`] knows it.
+    ///
+    /// ```no_run
+    /// use numpack_format::Store;
+    /// use numpack_interop::Tensor;
+    /// let rows = Tensor::from_array(&Store::open("rows.npk")?.array("ids")?)?;
+    /// println!("{:?} of {}", rows.shape(), rows.dtype());
+    /// # Ok::<(), numpack_interop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it cannot be read; [`Error::OutOfMemory`].
+    pub fn from_array(array: &numpack_format::Array) -> Result<Tensor> {
+        let info = array.info();
+        let shape: Option<Vec<usize>> =
+            info.shape.iter().map(|&n| usize::try_from(n).ok()).collect();
+        let shape = shape.ok_or(Error::OutOfMemory { nbytes: array.nbytes() })?;
+        let tensor = Tensor::zeros(&shape, from_numpack(info.dtype))?;
+        array.read_into(&mut tensor.storage.write()?)?;
+        Ok(tensor)
     }
 }
 
