@@ -495,6 +495,21 @@ fn use_beside_a_write_is_refused() {
 }
 
 #[test]
+fn a_byte_that_is_no_truth_value_is_none() {
+    let mut theirs = Theirs::of(&[1_u8, 0, 2]);
+    let array = theirs.array("|b1", &[3]);
+    let t = theirs.share(&array).unwrap();
+    assert_eq!(t.narrow(0, 0, 2).unwrap().to_vec::<bool>().unwrap(), [true, false]);
+    assert!(matches!(t.elements::<bool>(), Err(Error::Parameter(_))));
+    assert!(matches!(t.elements_mut::<bool>(), Err(Error::Parameter(_))));
+    assert_eq!(t.elements::<u8>().unwrap()[2], 2);
+    assert_eq!(t.get(&[2]).unwrap(), Scalar::Bool(true));
+    // What failed has left no mark.
+    t.fill(true).unwrap();
+    assert_eq!(t.to_vec::<bool>().unwrap(), [true; 3]);
+}
+
+#[test]
 fn many_threads_share_one_storage() {
     let n = if cfg!(miri) { 40 } else { 2_000 };
     let t = Tensor::from_slice(&(0..64).collect::<Vec<i64>>(), &[8, 8]).unwrap();

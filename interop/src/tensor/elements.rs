@@ -155,41 +155,30 @@ fn within(dtype: DType, value: i128) -> bool {
 }
 
 /// Elements of a tensor, which nobody can write to as long as this lives. Derefs to a slice.
-pub struct Elements<'a, T> {
-    bytes: Reading<'a>,
-    range: Range<usize>,
-    of: std::marker::PhantomData<T>,
-}
+pub struct Elements<'a, T>(Reading<'a, [T]>);
 
 /// Elements of a tensor, which nobody else can use as long as this lives. Derefs to a slice.
-pub struct ElementsMut<'a, T> {
-    bytes: Writing<'a>,
-    range: Range<usize>,
-    of: std::marker::PhantomData<T>,
-}
+pub struct ElementsMut<'a, T>(Writing<'a, [T]>);
 
-/// Checked when these were made: aligned, whole, and each a value of the type.
-const CHECKED: &str = "elements that were checked";
-
-impl<T: Element> Deref for Elements<'_, T> {
+impl<T> Deref for Elements<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        checked::try_cast_slice(&self.bytes[self.range.clone()]).expect(CHECKED)
+        &self.0
     }
 }
 
-impl<T: Element> Deref for ElementsMut<'_, T> {
+impl<T> Deref for ElementsMut<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        checked::try_cast_slice(&self.bytes[self.range.clone()]).expect(CHECKED)
+        &self.0
     }
 }
 
-impl<T: Element> DerefMut for ElementsMut<'_, T> {
+impl<T> DerefMut for ElementsMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        checked::try_cast_slice_mut(&mut self.bytes[self.range.clone()]).expect(CHECKED)
+        &mut self.0
     }
 }
 
@@ -214,8 +203,7 @@ impl Tensor {
     pub fn elements<T: Element>(&self) -> Result<Elements<'_, T>> {
         let range = self.run_of::<T>()?;
         let bytes = self.storage.read()?;
-        checked::try_cast_slice::<u8, T>(&bytes[range.clone()]).map_err(no_values)?;
-        Ok(Elements { bytes, range, of: std::marker::PhantomData })
+        Ok(Elements(bytes.try_map(|all| checked::try_cast_slice(&all[range]).map_err(no_values))?))
     }
 
     /// The elements of a contiguous tensor, to be changed in place.
@@ -224,9 +212,10 @@ impl Tensor {
     /// As [`elements`](Tensor::elements), and [`Error::Sharing`] for read-only memory.
     pub fn elements_mut<T: Element>(&self) -> Result<ElementsMut<'_, T>> {
         let range = self.run_of::<T>()?;
-        let mut bytes = self.storage.write()?;
-        checked::try_cast_slice_mut::<u8, T>(&mut bytes[range.clone()]).map_err(no_values)?;
-        Ok(ElementsMut { bytes, range, of: std::marker::PhantomData })
+        let bytes = self.storage.write()?;
+        Ok(ElementsMut(
+            bytes.try_map(|all| checked::try_cast_slice_mut(&mut all[range]).map_err(no_values))?,
+        ))
     }
 
     /// The elements in C order, copied.

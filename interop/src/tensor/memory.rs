@@ -239,12 +239,9 @@ impl Storage {
     /// [`Error::InUse`] while they are written, [`Error::Sharing`] where they are on a device.
     pub(crate) fn read(&self) -> Result<Reading<'_>> {
         let host = self.bytes()?;
-        self.0.uses.read()?;
-        let uses = &self.0.uses;
-        // SAFETY: the bytes live as long as the storage, there are `len` of them, and until the
-        // count of readers goes back nobody gets them mutably.
-        let bytes = unsafe { std::slice::from_raw_parts(host.start.as_ptr(), host.len) };
-        Ok(Reading { bytes, uses })
+        let mark = self.0.uses.read()?;
+        let bytes = NonNull::slice_from_raw_parts(host.start, host.len);
+        Ok(Reading { bytes, mark })
     }
 
     /// The bytes, to change.
@@ -258,12 +255,9 @@ impl Storage {
             let problem = "the tensor's memory is read-only".to_owned();
             return Err(Error::Sharing { problem, advice: "clone it, and write to the copy" });
         }
-        self.0.uses.write()?;
-        let uses = &self.0.uses;
-        // SAFETY: as for `read`; these may be written, and until the mark goes nobody else gets
-        // them.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(host.start.as_ptr(), host.len) };
-        Ok(Writing { bytes, uses })
+        let mark = self.0.uses.write()?;
+        let bytes = NonNull::slice_from_raw_parts(host.start, host.len);
+        Ok(Writing { bytes, mark })
     }
 }
 
@@ -296,65 +290,101 @@ struct Uses(AtomicUsize);
 const WRITTEN: usize = usize::MAX;
 
 impl Uses {
-    fn read(&self) -> Result<()> {
+    fn read(&self) -> Result<ReadMark<'_>> {
         let more = |n: usize| if n >= WRITTEN - 1 { None } else { Some(n + 1) };
         match self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, more) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(ReadMark(self)),
             Err(_) => Err(Error::InUse("being written")),
         }
     }
 
-    fn write(&self) -> Result<()> {
+    fn write(&self) -> Result<WriteMark<'_>> {
         match self.0.compare_exchange(0, WRITTEN, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(WriteMark(self)),
             Err(WRITTEN) => Err(Error::InUse("being written")),
             Err(_) => Err(Error::InUse("being read")),
         }
     }
 }
 
-/// Bytes that nobody changes meanwhile.
-pub(crate) struct Reading<'a> {
-    bytes: &'a [u8],
-    uses: &'a Uses,
-}
+/// One reader, as long as it lives.
+struct ReadMark<'a>(&'a Uses);
 
-impl Deref for Reading<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.bytes
-    }
-}
-
-impl Drop for Reading<'_> {
+impl Drop for ReadMark<'_> {
     fn drop(&mut self) {
-        self.uses.0.fetch_sub(1, Ordering::Release);
+        self.0.0.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// Bytes that nobody else uses meanwhile.
-pub(crate) struct Writing<'a> {
-    bytes: &'a mut [u8],
-    uses: &'a Uses,
-}
+/// The writer, as long as it lives.
+struct WriteMark<'a>(&'a Uses);
 
-impl Deref for Writing<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.bytes
-    }
-}
-
-impl DerefMut for Writing<'_> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.bytes
-    }
-}
-
-impl Drop for Writing<'_> {
+impl Drop for WriteMark<'_> {
     fn drop(&mut self) {
-        self.uses.0.store(0, Ordering::Release);
+        self.0.0.store(0, Ordering::Release);
+    }
+}
+
+/// Bytes of a storage that nobody changes meanwhile, or what they are seen as.
+///
+/// A pointer and no reference, as in std's `Ref`: a reference would have to be good until the
+/// function returns that drops this, and the mark is gone before.
+pub(crate) struct Reading<'a, T: ?Sized = [u8]> {
+    bytes: NonNull<T>,
+    mark: ReadMark<'a>,
+}
+
+impl<'a> Reading<'a> {
+    /// Sees the bytes as something else.
+    pub(crate) fn try_map<T: ?Sized>(
+        self,
+        see: impl FnOnce(&[u8]) -> Result<&T>,
+    ) -> Result<Reading<'a, T>> {
+        let seen = NonNull::from(see(&self)?);
+        Ok(Reading { bytes: seen, mark: self.mark })
+    }
+}
+
+impl<T: ?Sized> Deref for Reading<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the bytes live as long as the storage, which the mark borrows, and as long as the
+        // mark lives, nobody gets them mutably.
+        unsafe { self.bytes.as_ref() }
+    }
+}
+
+/// Bytes of a storage that nobody else uses meanwhile, or what they are seen as.
+pub(crate) struct Writing<'a, T: ?Sized = [u8]> {
+    bytes: NonNull<T>,
+    mark: WriteMark<'a>,
+}
+
+impl<'a> Writing<'a> {
+    /// Sees the bytes as something else.
+    pub(crate) fn try_map<T: ?Sized>(
+        mut self,
+        see: impl FnOnce(&mut [u8]) -> Result<&mut T>,
+    ) -> Result<Writing<'a, T>> {
+        let seen = NonNull::from(see(&mut self)?);
+        Ok(Writing { bytes: seen, mark: self.mark })
+    }
+}
+
+impl<T: ?Sized> Deref for Writing<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the bytes live as long as the storage, which the mark borrows, and as long as the
+        // mark lives, nobody else gets them.
+        unsafe { self.bytes.as_ref() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for Writing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`; the storage is writable, which was looked at when it was marked.
+        unsafe { self.bytes.as_mut() }
     }
 }
