@@ -152,9 +152,9 @@ impl numpack_checkpoint {
 }
 
 /// Opens a file, or the folder of a store or of a distributed checkpoint, told apart by content:
-/// what torch saves (zip archives, legacy streams, tar, TorchScript, the index of a sharded model),
-/// `.safetensors`, `.npy` and `.npz` files, NumPack stores and packages. The caller owns the handle;
-/// `numpack_checkpoint_free` gives it back.
+/// what torch saves (zip archives, legacy streams, tar, TorchScript, `.pt2`, the index of a sharded
+/// model), `.safetensors`, `.npy` and `.npz` files, NumPack stores and packages. The caller owns the
+/// handle; `numpack_checkpoint_free` gives it back.
 ///
 /// `options` may be NULL. Errors: `NUMPACK_IO`; `NUMPACK_FORMAT` for a damaged file;
 /// `NUMPACK_UNSUPPORTED` for one of another kind, named in the message; `NUMPACK_LIMIT`.

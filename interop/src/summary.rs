@@ -89,8 +89,10 @@ impl Tensors {
                     _ => "",
                 };
                 let version = match checkpoint.archive() {
-                    Some(archive) => format!(", version {}", archive.version()),
-                    None => String::new(),
+                    Some(archive) if archive.version() > 0 => {
+                        format!(", version {}", archive.version())
+                    }
+                    _ => String::new(),
                 };
                 format!("{}{version}{order}", checkpoint.container())
             }

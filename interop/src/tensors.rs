@@ -521,7 +521,8 @@ fn is_npz(path: &Path, head: &[u8]) -> bool {
     // What cannot be read is the checkpoint's reader's to name, but for what is called .npz.
     let Ok(Some(zip)) = ZipFile::open(path) else { return neighbours::suffix(path) == "npz" };
     let has = |suffix: &str| zip.entries().any(|e| e.name.ends_with(suffix));
-    has(".npy") && !has("/data.pkl") || zip.entries().next().is_none()
+    let is_torch = has("/data.pkl") || has("/archive_format") || has("exported_program.json");
+    has(".npy") && !is_torch || zip.entries().next().is_none()
 }
 
 /// Whether a tensor is all of its array, in the array's own type and shape.

@@ -197,10 +197,12 @@ impl Checkpoint {
         Some((&source.file, &source.path))
     }
 
-    /// The archive's directory, where the checkpoint is a single zip archive.
+    /// The archive's directory, where the checkpoint is a single zip archive; of archives in one
+    /// another that of the outermost.
     pub fn archive(&self) -> Option<&Archive> {
         match (self.inner.container, &self.inner.inputs[..]) {
-            (Container::Zip | Container::TorchScript, [input]) => input.archive.as_ref(),
+            (Container::Zip | Container::TorchScript, [input])
+            | (Container::Export, [input, ..]) => input.archive.as_ref(),
             _ => None,
         }
     }

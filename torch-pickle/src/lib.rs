@@ -44,14 +44,47 @@
 //! shards       {"weight_map": {"name": "pytorch_model-00001-of-00002.bin", …}}
 //! distributed  .metadata   a pickle: names, shapes, and where each box of each tensor is
 //!              __0_0.distcp  zip archives one after another, each of one box or object
+//! export       a zip archive without data.pkl: see below
 //! ```
+//!
+//! The archives of `torch.export` (`.pt2`) have no pickle of the whole, but JSON, which says of each
+//! name where its storage lies and how it is shown:
+//!
+//! ```text
+//! <folder>/data/weights/weight_N                the bytes of a storage, at a multiple of 64; for
+//!                                               tensors of other classes a file of torch.save
+//! <folder>/data/weights/M_weights_config.json   the state dict of model M:
+//!     {"config": {"fc.weight": {"path_name": "weight_0", "is_param": true, "use_pickle": false,
+//!       "tensor_meta": {"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}],
+//!         "storage_offset": {"as_int": 0}, "layout": 7, "requires_grad": true,
+//!         "device": {"type": "cpu", "index": null}}}}}
+//! <folder>/data/constants/tensor_N              the same of constants; custom_obj_N is an archive
+//!                                               of torch's, opaque_obj_N a plain pickle
+//! <folder>/data/constants/M_constants_config.json
+//! <folder>/models/M.json                        the graph, which is not read, nor are
+//! <folder>/data/sample_inputs/M.pt              example inputs, and extra/…
+//! <folder>/data/aotinductor/M/…                 a compiled model. weights_config.json, if there;
+//!                                               else its weights are in its library:
+//!     {"fc.weight": ["weight_0", [2], [1], 0]}  record, sizes, strides, offset; each record is a
+//!                                               tensor saved by torch.save
+//! <folder>/archive_format                       "pt2"
+//! <folder>/archive_version                      "0"
+//! ```
+//!
+//! Numbers of element types are those of `torch/_export/serde/schema.py`: 7 is float32, 13 bfloat16.
+//! In the first of these archives, of torch 2.8, weights and constants are one file of `torch.save`
+//! each: `data/weights/M.pt`, `data/constants/M.pt`. Torch 2.1 to 2.7 wrote a zip archive without a
+//! folder, of `serialized_exported_program.json`, `serialized_state_dict.pt` and
+//! `serialized_constants.pt`, the last two by `torch.save` (called `.json` at first).
 //!
 //! # What is refused
 //!
 //! What two readers could understand differently: two records of one name, a local header that
 //! contradicts the directory, overlapping records, bytes before or after the archive, encrypted
 //! records, a length that contradicts the number of elements, tensors that reach out of their
-//! storage, bytes after the end of the pickle. What is no checkpoint is refused by its name.
+//! storage, bytes after the end of the pickle. In a `.pt2`: two tensors of one name, one storage as
+//! two element types, and a record `data.pkl`, which `torch.load` would take. Sparse tensors and
+//! those without bytes are not read there either. What is no checkpoint is refused by its name.
 //!
 //! # Limits
 //!

@@ -1,6 +1,8 @@
 //! Storages as memory, without reading them: the one place where this crate maps a file.
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use memmap2::Mmap;
 
 use crate::archive::ByteOrder;
@@ -13,8 +15,8 @@ use crate::{StorageId, StorageType, TensorId};
 #[derive(Debug)]
 pub struct Map {
     checkpoint: Checkpoint,
-    /// One for each file.
-    maps: Vec<Mmap>,
+    /// One for each input; those in one file share it.
+    maps: Vec<Arc<Mmap>>,
 }
 
 impl Checkpoint {
@@ -27,11 +29,19 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`] where the system refuses.
     pub unsafe fn map(&self) -> Result<Map> {
-        let mut maps = Vec::with_capacity(self.inputs().len());
+        let mut maps: Vec<Arc<Mmap>> = Vec::with_capacity(self.inputs().len());
+        let mut last = None;
         for Source { file, path, .. } in self.inputs().iter().map(|input| &input.source) {
+            // Archives within one file come one after the other.
+            if let (Some(last), Some(map)) = (last.replace(file), maps.last())
+                && Arc::ptr_eq(last, file)
+            {
+                maps.push(map.clone());
+                continue;
+            }
             // SAFETY: that the file stays as it is while the map lives is the caller's promise.
             let map = unsafe { Mmap::map(&**file) };
-            maps.push(map.map_err(|e| Error::io(path, "map", None, e))?);
+            maps.push(Arc::new(map.map_err(|e| Error::io(path, "map", None, e))?));
         }
         Ok(Map { checkpoint: self.clone(), maps })
     }

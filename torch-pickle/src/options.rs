@@ -48,7 +48,7 @@ impl Options {
 /// [`Error::Limit`]: crate::Error::Limit
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes of `data.pkl`, inflated where it is compressed.
+    /// Bytes of `data.pkl`, or of the JSON in its place, inflated where it is compressed.
     pub max_pickle_bytes: u64,
     /// Nodes of the object.
     pub max_nodes: u64,

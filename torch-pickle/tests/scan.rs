@@ -248,6 +248,32 @@ fn archives_that_the_reader_refuses() {
 }
 
 #[test]
+fn archives_in_records_are_no_rivals() {
+    let inner = zip(&[Rec::new("archive/data.pkl", SYSTEM)]);
+    let of = |data: &[u8]| {
+        zip(&[records(b"\x80\x02}.", &[]), vec![Rec::new("archive/inner", data)]].concat())
+    };
+    let report =
+        dangerous(&of(&inner), "os", "system", ("archive/inner, archive/data.pkl", 0, "GLOBAL"));
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(report.weights_only.accepts() && report.pickles.len() == 2);
+    // Its directory may seem to be where the one of another stands.
+    let first = zip(&[Rec::new("a/b", b"x")]);
+    let at = first.windows(4).position(|w| w == b"PK\x01\x02").unwrap() + 30 + "a/1".len();
+    let second = zip(&[Rec::new("b", &vec![b'y'; at - 30 - 1])]);
+    let report = scanned(&zip(&[Rec::new("a/1", &first), Rec::new("a/2", &second)]));
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // In what begins as something else, or where bytes follow the last end record, it may be taken
+    // for the archive.
+    let hidden = [b"text".as_slice(), &inner].concat();
+    for bytes in [of(&hidden), [of(&inner).as_slice(), b"more"].concat()] {
+        let report = scanned(&bytes);
+        says(&report, Level::Suspicious, "2 central directories");
+        find(&report, "os", "system");
+    }
+}
+
+#[test]
 fn files_that_are_two_things() {
     let archive = sound();
     let report = scanned(&[SYSTEM, &archive].concat());

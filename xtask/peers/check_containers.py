@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 WORDS = {
     "zip": "zip archive of torch", "legacy": "legacy stream", "tar": "tar archive", "shards": "sharded",
     "torchscript": "torchscript", "distributed": "distributed",
+    "export": "torch.export archive",
 }  # fmt: skip
 FACTS = ("name", "dtype", "shape", "stride", "offset", "requires_grad", "nbytes", "sha256")
 
@@ -89,6 +90,14 @@ def check_info(facts: dict[str, Any], output: str) -> None:
         raise Failure(f"info: tensors are {lines['tensors']!r}, expected {facts['distinct']}")
 
 
+def check_scan(report: dict[str, Any]) -> None:
+    """Expects nothing odd of what torch wrote, and that all of it was looked into."""
+    if report["verdict"] != "clean" or not report["complete"]:
+        raise Failure(f"scan: {report['verdict']}: {report['findings']!r:.300}")
+    if report["containers"] != ["zip archive of torch.export"]:
+        raise Failure(f"scan: it is {report['containers']!r}")
+
+
 class Checker:
     """The command under test, and where it works."""
 
@@ -111,6 +120,8 @@ class Checker:
         attempt(lambda: check_listing(facts, self.numpack.json("ls", "--json", "--sha256", path)))
         attempt(lambda: self.numpack.run("verify", path))
         attempt(lambda: check_info(facts, self.numpack.run("info", path)))
+        if facts["container"] == "export":
+            attempt(lambda: check_scan(self.numpack.json("scan", "--json", path)[0]))
         if facts["seed"] % 100 < 100 * self.share:
             attempt(lambda: self.round_trip(outcome, "plain", []))
             # What stands for a class outside the file, nothing can write again.

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import distributed_files
+import export_files
 import streams
 from mixtures import OLD, TYPED_KINDS, Mixture
 
@@ -222,4 +223,9 @@ CONTAINERS: list[tuple[str, int, Make, Write]] = [
         if OLD
         else ("distributed", 6, distributed_files.state, distributed_files.write_alone)
     ),
+    *([] if OLD else [("export", 6, export_files.module, export_files.newest)]),
+    *([] if OLD else [("export of several", 2, export_files.modules, export_files.newest)]),
+    *([] if OLD else [("export compiled", 2, export_files.modules, export_files.compiled)]),
+    *([] if OLD else [("export saved", 2, export_files.module, export_files.saved)]),
+    *([] if OLD else [("export old", 3, export_files.module, export_files.old)]),
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 SCRIPTED, SHARDS, DISTRIBUTED, TAR = "torchscript", "shards", "distributed", "tar"
+EXPORTED = "export"
 
 
 def torch_load(path: Path, weights_only: bool, **options: Any) -> Any:
@@ -57,4 +58,8 @@ def load_original(path: Path, container: str, weights_only: bool = False) -> Any
             return load_shards(path)
         if container == DISTRIBUTED:
             return load_distributed(path)
+        if container == EXPORTED:
+            import export_files
+
+            return export_files.load(path)
         return torch_load(path, weights_only)

@@ -24,7 +24,7 @@ FACTS = ("name", "dtype", "shape", "requires_grad", "sha256")
 
 
 # What numpack makes equal, loaded by the same torch: the others are compared by facts alone.
-WHOLE = ("zip", "legacy", "tar", "shards", "distributed")
+WHOLE = ("zip", "legacy", "tar", "shards", "distributed", "export")
 
 
 class Skip(Exception):

@@ -262,7 +262,7 @@ impl Archive {
     }
 
     /// A short record, and where it lies in the file.
-    fn text(
+    pub(crate) fn text(
         &mut self,
         source: &Source,
         index: u32,
@@ -286,7 +286,8 @@ impl Archive {
         &self.prefix
     }
 
-    /// The version of the archive's layout, 1 to 10; torch writes 3.
+    /// The version of the archive's layout, 1 to 10; torch writes 3, and 6 from `torch.export`. 0
+    /// where the archive has none.
     pub fn version(&self) -> u32 {
         self.version
     }
@@ -358,7 +359,8 @@ impl Archive {
         self
     }
 
-    fn find_name(&self, name: &[u8]) -> Option<u32> {
+    /// The index of the record of this name.
+    pub(crate) fn find_name(&self, name: &[u8]) -> Option<u32> {
         self.names.find(name, &self.directory, &self.starts)
     }
 

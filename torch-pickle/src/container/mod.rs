@@ -7,9 +7,11 @@
 //! | `tar` | what torch 0.1 wrote |
 //! | `shards` | a `.bin.index.json` that names the files of a large model |
 //! | `distributed` | a folder that the processes of a training wrote together |
+//! | `export` | the archives of `torch.export` |
 //! | `sniff` | what a file is that is none of these |
 
 mod distributed;
+mod export;
 mod legacy;
 mod shards;
 mod sniff;
@@ -48,6 +50,9 @@ pub enum Container {
     Shards,
     /// The folder of a distributed checkpoint.
     Distributed,
+    /// The archive of `torch.export`, a `.pt2`: a dict of the model's state dict and, behind it,
+    /// of its constants by their own names; of several models a dict of such dicts.
+    Export,
     /// No file of torch's: an object that was given with its bytes.
     Parts,
 }
@@ -61,6 +66,7 @@ impl std::fmt::Display for Container {
             Container::Tar => "tar archive of torch 0.1",
             Container::Shards => "sharded checkpoint",
             Container::Distributed => "distributed checkpoint",
+            Container::Export => "torch.export archive",
             Container::Parts => "tensors",
         })
     }
@@ -96,8 +102,14 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened> {
 
 /// Opens a file that is a checkpoint by itself; gives its first bytes where it is none.
 fn open_file(source: Source, options: &Options) -> Result<std::result::Result<Opened, Vec<u8>>> {
-    if let Some(archive) = Archive::open(&source, Naming::InOneFolder)? {
-        return zip::open(source, archive, options).map(Ok);
+    match Archive::open(&source, Naming::InOneFolder) {
+        Ok(Some(archive)) if export::is_one(&archive) => {
+            return export::open(source, archive, options).map(Ok);
+        }
+        Ok(Some(archive)) => return zip::open(source, archive, options).map(Ok),
+        Ok(None) => {}
+        // What is in no folder.
+        Err(e) => return export::open_old(&source, options).ok_or(e)?.map(Ok),
     }
     let head = sniff::head(&source)?;
     if legacy::is_one(&head) {

@@ -95,8 +95,8 @@ fn needed(head: &[u8], len: u64) -> u64 {
 /// The error for a zip archive without `data.pkl`.
 pub(super) fn not_a_checkpoint(archive: &Archive, path: &Path) -> Error {
     let has = |suffix: &str| archive.entries().any(|e| e.name.ends_with(suffix));
-    let (what, advice) = if has("models/model.json") || has("model_weights_config.json") {
-        ("a torch.export archive", "save the module's state_dict() with torch.save")
+    let (what, advice) = if has("/archive_format") {
+        ("a torch.export archive, where an archive of torch.save was expected", "")
     } else if has(".npy") {
         ("an npz archive of numpy arrays", "read it as npz")
     } else {

@@ -95,6 +95,8 @@ pub enum FileKind {
     Torch,
     /// A zip archive by `torch.jit.save`.
     TorchScript,
+    /// A zip archive by `torch.export.save`, which `torch.load` does not read.
+    Export,
     /// A zip archive of numpy arrays.
     Npz,
     /// Any other zip archive.
@@ -122,6 +124,7 @@ impl fmt::Display for FileKind {
         f.write_str(match self {
             FileKind::Torch => "zip archive of torch",
             FileKind::TorchScript => "zip archive of torchscript",
+            FileKind::Export => "zip archive of torch.export",
             FileKind::Npz => "npz archive of numpy arrays",
             FileKind::Zip => "zip archive",
             FileKind::Legacy => "legacy stream of torch",

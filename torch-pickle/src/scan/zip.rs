@@ -61,16 +61,20 @@ struct Met {
     places: HashSet<(u64, u16)>,
     /// Where records lie, with their headers.
     extents: Vec<(u64, u64)>,
+    /// Where the bytes of records lie that are archives, which are looked into by themselves.
+    archives: Vec<(u64, u64)>,
     records: usize,
     npy: usize,
     data_pkl: bool,
     constants_pkl: bool,
+    /// What only an archive of `torch.export` has.
+    export: bool,
 }
 
 /// Looks at an archive. False where there is none.
 pub(super) fn look<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>) -> io::Result<bool> {
     let bytes = &item.bytes;
-    let (directories, ends) = directories(bytes)?;
+    let (mut directories, ends) = directories(bytes)?;
     let starts_with_record = bytes.read(0, 4)? == LOCAL;
     if directories.is_empty() && !starts_with_record {
         let is_empty = ends > 0 && bytes.read(0, 4)? == END;
@@ -86,6 +90,15 @@ pub(super) fn look<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>) -> io::Result
     scanner.archives_left -= 1;
     let mut met = Met::default();
     let hasher = RandomState::new();
+    if let Some(first) = directories.first().copied() {
+        read_directory(scanner, item, &first, &mut met, &hasher)?;
+        // The last end record is every reader's, where nothing follows it. One that lies in a
+        // record of its archive is that record's, wherever the offset in it would lead from here.
+        let is_last = first.end == bytes.len();
+        let inside =
+            |d: &Directory| met.archives.iter().any(|&(from, to)| from < d.end && d.end <= to);
+        directories.retain(|d| *d == first || !(is_last && inside(d)));
+    }
     match directories.as_slice() {
         [] => scanner.find(
             Level::Suspicious,
@@ -101,7 +114,7 @@ pub(super) fn look<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>) -> io::Result
             format!("{} central directories; readers differ in which they take", directories.len()),
         ),
     }
-    for directory in &directories {
+    for directory in directories.iter().skip(1) {
         read_directory(scanner, item, directory, &mut met, &hasher)?;
     }
     if directories.first().is_some_and(|d| d.delta > 0) {
@@ -120,6 +133,9 @@ fn classify<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>, met: &Met) {
         FileKind::TorchScript
     } else if met.data_pkl {
         FileKind::Torch
+    } else if met.export {
+        scanner.refuse(|| "it is an archive of torch.export".to_owned());
+        FileKind::Export
     } else if met.npy > 0 && met.npy == met.records {
         FileKind::Npz
     } else {
@@ -297,6 +313,9 @@ fn record<'f>(
     let head =
         if known.len() >= size { known[..size].to_vec() } else { bytes.read(data_at, size)? };
     let encrypted = (flags | entry.flags) & ENCRYPTED != 0;
+    if method.max(entry.method) == 0 && !encrypted && head.starts_with(LOCAL) {
+        met.archives.push((data_at, data_at.saturating_add(entry.stored)));
+    }
     let data = bytes.slice(data_at, stored);
     // Where both headers disagree, each may be believed.
     let methods = if method == entry.method { &[method][..] } else { &[method, entry.method] };
@@ -338,6 +357,7 @@ fn consider<'f>(
     let main = in_folder == "data.pkl" && item.depth == 0;
     met.data_pkl |= main;
     met.constants_pkl |= in_folder == "constants.pkl";
+    met.export |= in_folder == "archive_format" || name == "serialized_exported_program.json";
     if data.len() == 0 {
         return;
     }
