@@ -4,10 +4,12 @@
 //! into the user's cache folder, keyed by what was asked for.
 
 mod dist;
+mod drivers;
 mod environment;
 mod install;
 mod install_tests;
 mod steps;
+mod vulkan;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,11 @@ commands:
                       CMake; --destdir puts the prefix under another folder
   dist                the same as target/dist/libnumpack-VERSION-x86_64-linux-gnu.tar.gz, for any
                       Linux with glibc 2.28 or newer; fetches zig first
+  shaders [--check]   compile the kernels of vulkan-core, whose compiler takes minutes to build
+                      once; --check only says which are not what their sources compile to
+  vulkan              run the tests that need a Vulkan device, on each of several drivers
+  vulkan DRIVER COMMAND…
+                      run a command with one of them: lavapipe, lavapipe-newer, swiftshader
   lint                formatting and clippy, warnings as errors
 ";
 
@@ -52,6 +59,10 @@ fn main() -> ExitCode {
         ("install", rest) => install::install(rest),
         ("dist", []) => dist::dist(),
         ("lint", []) => steps::lint(),
+        ("shaders", []) => vulkan::shaders(false),
+        ("shaders", [flag]) if flag == "--check" => vulkan::shaders(true),
+        ("vulkan", []) => vulkan::test(),
+        ("vulkan", [name, command @ ..]) => vulkan::with_driver(name, command),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");
             Ok(())

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::environment::{
     self, DIST, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run, target_folder,
 };
-use crate::install_tests;
+use crate::{drivers, install_tests, vulkan};
 
 /// Whether a missing thing is an error instead of a skip.
 pub(crate) fn is_ci() -> bool {
@@ -43,6 +43,15 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
             environment.python()?;
         }
     }
+    let state = if drivers::are_ready()? { "there" } else { "to be fetched" };
+    println!(
+        "Vulkan drivers and layers for `cargo xtask test`: {}, {state}, in {}",
+        drivers::SIZE,
+        drivers::folder()?.display()
+    );
+    if !dry_run {
+        drivers::drivers()?;
+    }
     Ok(())
 }
 
@@ -64,8 +73,11 @@ pub(crate) fn test() -> Result<()> {
     if !has_clang && (is_ci() || DIST.is_ready().unwrap_or(false)) {
         tests.env("NUMPACK_ZIG", environment::zig()?);
     }
-    run(&mut tests)?;
+    // That crate's tests run on each of several drivers.
+    run(tests.args(["--exclude", "vulkan-core"]))?;
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    vulkan::shaders(true)?;
+    vulkan::test()?;
     python_tests()?;
     install_tests::install_tests()
 }

@@ -1,0 +1,19 @@
+//! What is computed with tensors.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `pointwise` | kernels over the elements of one shape: how their tensors are described, cut, and bound |
+//! | `promote` | the type of a result |
+//! | `unary`, `binary` | functions of one element, and of two |
+//! | `copy` | copies, casts, and what is put into tensors |
+//! | `select` | the choice between two tensors |
+
+mod binary;
+mod copy;
+mod pointwise;
+mod promote;
+mod select;
+mod unary;
+
+pub use binary::Operand;
+pub(crate) use copy::{arange, bits_of};

@@ -1,0 +1,95 @@
+//! The tests that need a Vulkan driver, on each of several, and the kernels' compiler.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::drivers::{self, Driver};
+use crate::environment::{cache_folder, repository, run};
+use crate::steps::{cargo, is_ci};
+
+/// How a driver is tested.
+struct Plan {
+    driver: &'static str,
+    /// Bits of a vector, where the driver can be told: they decide the size of a subgroup.
+    width: Option<&'static str>,
+    /// What the layers check.
+    validation: &'static str,
+    /// Only these tests; all if empty.
+    only: &'static str,
+}
+
+const PLANS: [Plan; 5] = [
+    Plan { driver: "lavapipe", width: None, validation: "synchronization", only: "" },
+    Plan { driver: "lavapipe", width: Some("128"), validation: "off", only: "harness" },
+    Plan { driver: "lavapipe", width: Some("512"), validation: "off", only: "harness" },
+    Plan { driver: "lavapipe-newer", width: None, validation: "core", only: "" },
+    Plan { driver: "swiftshader", width: None, validation: "off", only: "harness" },
+];
+
+/// Runs the tests of `vulkan-core` on each driver.
+pub(crate) fn test() -> Result<()> {
+    let drivers = match drivers::drivers() {
+        Ok(drivers) => drivers,
+        Err(e) if is_ci() => return Err(e),
+        Err(e) => {
+            println!("skipped: everything on a Vulkan device ({e:#})");
+            return Ok(());
+        }
+    };
+    for plan in &PLANS {
+        let Some(driver) = drivers.iter().find(|d| d.name == plan.driver) else {
+            bail!("{} is not among the drivers", plan.driver);
+        };
+        run_plan(plan, driver)?;
+    }
+    Ok(())
+}
+
+fn run_plan(plan: &Plan, driver: &Driver) -> Result<()> {
+    let Plan { width, validation, only, .. } = plan;
+    let vector = width.map_or(String::new(), |bits| format!(", vectors of {bits} bits"));
+    println!("xtask: vulkan-core on {}{vector}, validation {validation}", driver.name);
+    let mut tests = cargo();
+    tests.args(["test", "--package", "vulkan-core", "--quiet", "--tests", "--", "--nocapture"]);
+    tests.args(["--test-threads", "2"]).env("NUMPACK_TEST_VALIDATION", validation);
+    if !only.is_empty() {
+        tests.arg(only);
+    }
+    driver.set(&mut tests);
+    if let Some(bits) = width {
+        tests.env("LP_NATIVE_VECTOR_WIDTH", bits);
+    }
+    run(&mut tests)
+}
+
+/// Runs a command of the caller's with one of the drivers: `cargo xtask vulkan NAME COMMAND…`.
+pub(crate) fn with_driver(name: &str, command: &[String]) -> Result<()> {
+    let drivers = drivers::drivers()?;
+    let Some(driver) = drivers.iter().find(|d| d.name == name) else {
+        let names: Vec<&str> = drivers.iter().map(|d| d.name).collect();
+        bail!("{name} is no driver; there are {}", names.join(", "));
+    };
+    let [program, args @ ..] = command else {
+        bail!("say what to run with {name}");
+    };
+    let mut command = Command::new(program);
+    driver.set(command.args(args));
+    run(&mut command)
+}
+
+/// Compiles the kernels, or says which are not what their sources compile to.
+pub(crate) fn shaders(check: bool) -> Result<()> {
+    let folder = repository().join("vulkan-core");
+    let mut compiler = cargo();
+    compiler
+        .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(repository().join("xtask/shaders/Cargo.toml"))
+        .arg("--")
+        .args(check.then_some("--check"))
+        .arg(folder.join("shaders"))
+        .arg(folder.join("spirv"))
+        // Minutes of C++, once on a machine.
+        .env("CARGO_TARGET_DIR", cache_folder()?.join("shader-compiler"));
+    run(&mut compiler)
+}
