@@ -83,7 +83,8 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// The reader in Python, written from the format's description alone, checks what we wrote, and
-/// numpy what goes in and out as `.npy` files, and as tensors of the C library.
+/// numpy what goes in and out as `.npy` files and as tensors of the C library, and the operations on
+/// host memory.
 fn python_tests() -> Result<()> {
     let python = match environment::python_version().and_then(|_| TEST.python()) {
         Ok(python) => python,
@@ -104,7 +105,19 @@ fn python_tests() -> Result<()> {
     for check in ["sharing", "dlpack", "elements", "casts"] {
         run(&mut tensor_check(&python, check, &library))?;
     }
-    Ok(())
+    run(&mut operation_check(&python)?)
+}
+
+/// What checks the operations on host memory in Python.
+fn operation_check(python: &Path) -> Result<Command> {
+    let example = ["--release", "--package", "numpack-host-ops", "--example", "evaluate"];
+    run(cargo().arg("build").args(example))?;
+    let mut command = Command::new(python);
+    command
+        .args(["-B", "xtask/peers/check_host_ops.py", "--evaluate"])
+        .arg(release("examples").join("evaluate"))
+        .current_dir(repository());
+    Ok(command)
 }
 
 /// What checks tensors of the C library in Python.
@@ -119,10 +132,13 @@ fn tensor_check(python: &Path, check: &str, library: &Path) -> Command {
 
 /// Both directions against the real torch, the neighbours of `.pt` against numpy and safetensors,
 /// our stores read by the public numpack, files scanned by the public scanners, tensors in memory
-/// beside torch's, and files in every container by the oldest and the newest torch.
+/// and operations beside torch's, and files in every container by the oldest and the newest torch.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
     if args == ["tensors"] {
         return tensors();
+    }
+    if args == ["operations"] {
+        return operations();
     }
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     if let Some((first, rest)) = args.split_first()
@@ -140,6 +156,7 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
         return Ok(());
     }
     tensors()?;
+    operations()?;
     containers(&[])
 }
 
@@ -150,6 +167,10 @@ fn tensors() -> Result<()> {
         run(tensor_check(&python, check, &library).arg("--torch"))?;
     }
     Ok(())
+}
+
+fn operations() -> Result<()> {
+    run(operation_check(&TORCH.python()?)?.arg("--torch"))
 }
 
 fn containers(args: &[String]) -> Result<()> {

@@ -1,0 +1,55 @@
+//! Operations on each element by itself.
+//!
+//! Every operation has the same steps: the type of the result by torch's rules, operands converted
+//! to it, one loop ([`loops`]), and for halves, which are computed as float32, one rounding.
+
+mod activation;
+mod binary;
+mod choose;
+mod compare;
+pub(crate) mod loops;
+mod unary;
+
+pub use activation::{Approximate, gelu, leaky_relu, relu, sigmoid, silu};
+pub use binary::{add, div, floor_divide, maximum, minimum, mul, pow, remainder, sub};
+pub use choose::{clamp, where_};
+pub use compare::{
+    eq, ge, gt, isnan, le, logical_and, logical_not, logical_or, logical_xor, lt, ne,
+};
+pub use unary::{
+    abs, cos, erf, exp, log, log1p, neg, reciprocal, rsqrt, sign, sin, sqrt, square, tanh,
+};
+
+use crate::cast::cast_scalar;
+use crate::{Array, DType, Error, Operand, Result, Scalar};
+
+/// An operand in the type in which an operation computes that gives `dtype`.
+///
+/// Arrays with dimensions take the result's type first, so halves round; plain numbers, and arrays
+/// without dimensions, keep the precision of the computation, as in torch.
+pub(crate) fn prepare(op: &'static str, operand: Operand<'_>, dtype: DType) -> Result<Array> {
+    match operand {
+        Operand::Array(a) if a.ndim() > 0 => a.cast(dtype)?.cast(dtype.compute()),
+        Operand::Array(a) => a.cast(dtype.compute()),
+        Operand::Scalar(s) => {
+            if let Scalar::Int(i) = s
+                && !fits(i, dtype)
+            {
+                let problem = format!("the number {i} is beyond {dtype}");
+                return Err(Error::parameter(op, problem, "cast the array to a wider type first"));
+            }
+            Ok(Array::of_scalar(s, dtype.compute()))
+        }
+    }
+}
+
+/// Whether an integer keeps its value in a type; `uint8` takes negative ones too, which wrap.
+fn fits(value: i64, dtype: DType) -> bool {
+    match dtype {
+        DType::U8 => (-255..=255).contains(&value),
+        DType::I8 => i64::from(cast_scalar::<i8>(Scalar::Int(value))) == value,
+        DType::I16 => i64::from(cast_scalar::<i16>(Scalar::Int(value))) == value,
+        DType::I32 => i64::from(cast_scalar::<i32>(Scalar::Int(value))) == value,
+        _ => true,
+    }
+}

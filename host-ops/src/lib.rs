@@ -1,0 +1,62 @@
+//! Operations on tensors in host memory, plain and exact.
+//!
+//! What `cpu` tensors compute with, and the reference that every GPU kernel is checked against:
+//! each operation on floats has a float64 path. Names and meaning are PyTorch's.
+//!
+//! ```
+//! use numpack_host_ops::{Array, DType, add, gt, where_};
+//! let x = Array::from_slice(&[1.0_f32, -2.0, 3.0, -4.0], &[2, 2])?;
+//! let y = add(&x.t()?, 1)?; // a view; an integer number leaves float32 as it is
+//! assert_eq!((y.dtype(), y.to_vec::<f32>()?), (DType::F32, vec![2.0, 4.0, -1.0, -3.0]));
+//! assert_eq!(where_(&gt(&y, 0)?, &y, 0)?.to_vec::<f32>()?, [2.0, 4.0, 0.0, 0.0]);
+//! # Ok::<(), numpack_host_ops::Error>(())
+//! ```
+//!
+//! # Conventions
+//!
+//! - **Arrays.** [`Array`] is a layout over shared memory: clones and views copy nothing, writing
+//!   copies first where the memory is shared. Results are contiguous, in C order.
+//! - **Shapes** broadcast as in NumPy and torch. Dimensions count from the end where negative.
+//! - **Types** are bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64.
+//! - **Integers** are exact and wrap. Dividing one by zero is an error.
+//! - **Halves** are computed as float32, a whole operation at a time, and rounded once.
+//! - **Errors.** No argument makes a call panic; what it does not take is an [`Error`].
+//!
+//! # Promotion
+//!
+//! By PyTorch's documentation, "Tensor Attributes", on `torch.dtype`. [`result_type`] is
+//! `torch.result_type`, [`DType::promote`] is `torch.promote_types`:
+//!
+//! | Operands | Result |
+//! |---|---|
+//! | arrays with dimensions | their promoted type |
+//! | such, and arrays without dimensions or numbers of no higher category | the first ones' type |
+//! | such, and ones of a higher category (bool < integer < float) | the types promoted; a float number is float32 |
+//! | any float beside integers | the float type |
+//! | float16 and bfloat16 | float32 |
+//! | uint8 and int8 | int16 |
+//! | `a / b`, `exp` and other functions of floats, of integers or bools | float32 |
+//! | a comparison | bool |
+
+#![forbid(unsafe_code)]
+
+mod array;
+mod cast;
+mod create;
+mod dtype;
+mod element;
+mod elementwise;
+mod error;
+mod layout;
+mod number;
+mod promotion;
+mod special;
+mod views;
+
+pub use array::Array;
+pub use dtype::DType;
+pub use element::Element;
+pub use elementwise::*;
+pub use error::{Error, Result};
+pub use half::{bf16, f16};
+pub use promotion::{Operand, Scalar, result_type};
