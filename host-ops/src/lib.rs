@@ -48,9 +48,15 @@ mod element;
 mod elementwise;
 mod error;
 mod layout;
+mod linear;
+mod matmul;
 mod number;
 mod promotion;
+mod reduce;
+mod rows;
+mod softmax;
 mod special;
+mod sums;
 mod views;
 
 pub use array::Array;
@@ -59,4 +65,12 @@ pub use element::Element;
 pub use elementwise::*;
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
+pub use linear::{Activation, linear, linear_backward};
+pub use matmul::{addmm, matmul, matmul_backward};
 pub use promotion::{Operand, Scalar, result_type};
+pub use reduce::{
+    amax, amax_backward, amin, argmax, argmin, count_nonzero, max_with_indices, mean,
+    mean_backward, min_with_indices, prod, prod_backward, std, std_backward, sum, sum_backward,
+    sum_to_shape, var, var_backward,
+};
+pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward};

@@ -140,6 +140,8 @@ pub(crate) trait Float:
     + ndarray::LinalgScalar
 {
     fn of(value: f64) -> Self;
+    /// As a double, which is exact.
+    fn wide(self) -> f64;
     fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn ln_1p(self) -> Self;
@@ -233,6 +235,11 @@ macro_rules! floats {
             #[inline]
             fn of(value: f64) -> $t {
                 value as $t
+            }
+
+            #[inline]
+            fn wide(self) -> f64 {
+                f64::from(self)
             }
 
             #[inline]

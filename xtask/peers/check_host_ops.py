@@ -127,6 +127,10 @@ class Checks:
             import check_host_ops_torch
 
             check_host_ops_torch.add_to(self)
+        else:
+            import check_host_ops_whole
+
+            check_host_ops_whole.add_to(self)
         passed = failed = 0
         for i, (text, needs_torch, check) in enumerate(self.checks):
             if needs_torch != arguments.torch or arguments.only not in text:

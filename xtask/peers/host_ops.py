@@ -76,10 +76,10 @@ class HostOps:
         for given in inputs:
             if given is None:
                 described.append(None)
-            elif isinstance(given, (bool, int, float)):
+            elif isinstance(given, (bool, int, float)) and not isinstance(given, np.generic):
                 described.append({"scalar": type(given).__name__, "value": repr(given)})
             else:
-                raw = given if isinstance(given, Raw) else Raw.of(given)
+                raw = given if isinstance(given, Raw) else Raw.of(np.asarray(given))
                 head = {"dtype": raw.dtype, "shape": raw.shape, "strides": raw.strides}
                 described.append(head | {"offset": raw.offset, "nbytes": len(raw.data)})
                 blocks.append(raw.data)

@@ -8,7 +8,9 @@
 //! or `{"error": "…"}`. Bytes are in the machine's order.
 
 mod elementwise;
+mod gradients;
 mod request;
+mod whole;
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -17,7 +19,8 @@ use request::{Outcome, Request};
 use serde_json::{Value, json};
 
 fn evaluate(request: &Request) -> Outcome {
-    let families: [fn(&Request) -> Option<Outcome>; 1] = [elementwise::evaluate];
+    let families: [fn(&Request) -> Option<Outcome>; 3] =
+        [elementwise::evaluate, whole::evaluate, gradients::evaluate];
     families
         .into_iter()
         .find_map(|family| family(request))

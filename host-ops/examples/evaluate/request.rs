@@ -64,6 +64,16 @@ impl Request {
         }
     }
 
+    /// The inputs from one on, all arrays.
+    #[allow(dead_code)]
+    pub(crate) fn arrays(&self, from: usize) -> Result<Vec<&Array>, String> {
+        (from..self.inputs.len()).map(|i| self.array(i)).collect()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.args[name].as_bool().unwrap_or(false)
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         !self.args[name].is_null()
     }
