@@ -130,7 +130,7 @@ uvec2 from_float(uint t, float value) {
     if (t == F32) return uvec2(floatBitsToUint(value), 0u);
     if (t == F16) return uvec2(float_to_half(value), 0u);
     if (t == BF16) return uvec2(float_to_bfloat(value), 0u);
-    if (t == BOOL) return uvec2(value != 0.0 || is_nan(value) ? 1u : 0u, 0u);
+    if (t == BOOL) return uvec2((floatBitsToUint(value) & 0x7fffffffu) != 0u ? 1u : 0u, 0u);
     uvec2 v = float_to_long(value);
     if (t == I64) return v;
     bool negative = int(v.y) < 0;

@@ -15,8 +15,8 @@ float scale(float x, int n) {
     return x * uintBitsToFloat(uint(127 + half_n) << 23) * uintBitsToFloat(uint(127 + n - half_n) << 23);
 }
 
-// e^(x + low), where low is small beside x. x = n ln 2 + r, |r| <= ln 2 / 2.
-float exp_sum(float x, float low) {
+// 2^more e^(x + low), where low is small beside x. x = n ln 2 + r, |r| <= ln 2 / 2.
+float exp_scaled(float x, float low, int more) {
     // Beyond, the result is infinite or 0 by itself. NaN is put back at the end.
     float within = clamp(x, -105.0, 90.0);
     float n = floor(within * 1.44269504 + 0.5);
@@ -27,9 +27,11 @@ float exp_sum(float x, float low) {
     float p = (((0.0013942159712314606 * r + 0.008363775908946991) * r + 0.041666362434625626) * r
         + 0.16666573286056519) * r + 0.5;
     precise float y = r + r * r * p;
-    float result = scale(1.0 + y, int(n));
+    float result = scale(1.0 + y, int(n) + more);
     return is_nan(x) ? x : result;
 }
+
+float exp_sum(float x, float low) { return exp_scaled(x, low, 0); }
 
 float exp_(float x) { return exp_sum(x, 0.0); }
 
@@ -207,7 +209,8 @@ float tanh_(float x) {
 }
 
 float sigmoid_(float x) {
-    return 1.0 / (1.0 + exp_(-x));
+    float e = exp_(-abs(x));
+    return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
 
 // erf(x) for |x| <= 1: x times a polynomial in x^2.
@@ -219,39 +222,38 @@ float erf_small(float x) {
     return x * p;
 }
 
-// 1 - erf(y) for y >= 1/2: e^(-y^2) t times a polynomial in t = 1 / (1 + y / 2).
-float erfc_large(float y) {
-    if (y > 10.0) return 0.0;
-    float t = 1.0 / (1.0 + 0.5 * y);
+// The part of a normal distribution beyond a >= 3/4: with y = a / sqrt 2, half of 1 - erf(y), which is
+// e^(-y^2) t times a polynomial in t = 1 / (1 + y / 2).
+float normal_tail(float a) {
+    float t = 1.0 / (1.0 + 0.35355339059327376 * a);
     float p = (((((((-0.061515357345342636 * t + 0.29738256335258484) * t - 0.5139375329017639) * t
         + 0.3076379895210266) * t - 0.04571777209639549) * t + 0.21007786691188812) * t
         + 0.24142687022686005) * t + 0.2825792133808136) * t + 0.28207623958587646;
-    // y^2 in two parts, of which the first is exact.
-    float upper = uintBitsToFloat(floatBitsToUint(y) & 0xfffff000u);
-    precise float square = upper * upper;
-    precise float rest = (y - upper) * (y + upper);
-    return exp_sum(-square, -rest) * t * p;
+    // y^2 = a^2 / 2 in two parts, of which the first is exact.
+    float upper = uintBitsToFloat(floatBitsToUint(a) & 0xfffff000u);
+    precise float square = 0.5 * upper * upper;
+    precise float rest = 0.5 * (a - upper) * (a + upper);
+    return 0.5 * exp_sum(-square, -rest) * t * p;
 }
 
 // The part of a normal distribution below x.
 float normal_cdf(float x) {
-    float y = x * 0.70710678118654752;
-    if (abs(y) < 0.75) return 0.5 + 0.5 * erf_small(y);
-    float tail = 0.5 * erfc_large(abs(y));
-    return y < 0.0 ? tail : 1.0 - tail;
+    if (abs(x) < 1.0) return 0.5 + 0.5 * erf_small(x * 0.70710678118654752);
+    float tail = normal_tail(abs(x));
+    return x < 0.0 ? tail : 1.0 - tail;
 }
 
 float gelu_(float x) {
     if (is_nan(x)) return x;
-    // Beyond, the product is 0 times infinity, or x itself.
-    if (x < -14.0) return -0.0;
+    // Beyond, the part is 0 or 1; of minus infinity, 0 times that is NaN, as in PyTorch.
+    if (x < -14.0) return x == -INFINITY ? NAN : -0.0;
     if (x > 14.0) return x;
     return x * normal_cdf(x);
 }
 
 float gelu_tanh_(float x) {
     if (is_nan(x)) return x;
-    if (x < -14.0) return -0.0;
+    if (x < -14.0) return x == -INFINITY ? NAN : -0.0;
     if (x > 14.0) return x;
     // 1/2 (1 + tanh u) is 1 / (1 + e^(-2u)), which does not cancel.
     float u = 0.79788456080286535 * (x + 0.044715 * x * x * x);
@@ -259,7 +261,9 @@ float gelu_tanh_(float x) {
 }
 
 float silu_(float x) {
-    if (x < -110.0) return is_nan(x) ? x : -0.0;
+    if (x < -110.0) return x == -INFINITY ? NAN : -0.0;
+    // The sigmoid itself may be too small to be normal.
+    if (x < -20.0) return x * exp_scaled(x, 0.0, 30) * 9.3132257461547852e-10;
     return x * sigmoid_(x);
 }
 

@@ -16,7 +16,7 @@ float short_(float x) {
     if (OP == RELU) return x > 0.0 || is_nan(x) ? x : 0.0;
     if (OP == RECIPROCAL) return 1.0 / x;
     if (OP == SQUARE) return x * x;
-    if (OP == RSQRT) return x < 0.0 ? NAN : x == 0.0 ? INFINITY : 1.0 / sqrt(x);
+    if (OP == RSQRT) return x < 0.0 ? NAN : x == 0.0 ? uintBitsToFloat(0x7f800000u | floatBitsToUint(x)) : 1.0 / sqrt(x);
     float low = uintBitsToFloat(push.scalar[0]), high = uintBitsToFloat(push.scalar[1]);
     float y = x < low ? low : x;
     return y > high ? high : y;

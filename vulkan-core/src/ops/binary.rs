@@ -187,9 +187,16 @@ impl Tensor {
             _ => Module::BinaryInt,
         };
         let out = Tensor::empty(self.stream(), result, &shape)?;
-        let a = self.expand(&shape)?;
+        // Long integers are rounded to a narrow float type before anything is done with them.
+        let rounded = |t: &Tensor| match (t.dtype(), dtype) {
+            (DType::I32 | DType::I64, DType::F16 | DType::BF16) if t.ndim() > 0 => {
+                t.to_dtype(dtype)
+            }
+            _ => Ok(t.clone()),
+        };
+        let a = rounded(self)?.expand(&shape)?;
         let (b, scalar) = match other {
-            Operand::Tensor(t) => (Some(t.expand(&shape)?), [0; 4]),
+            Operand::Tensor(t) => (Some(rounded(t)?.expand(&shape)?), [0; 4]),
             Operand::Float(x) => (None, [(x as f32).to_bits(), 0, 0, 0]),
             Operand::Int(_) | Operand::Bool(_) if dtype.is_float() => {
                 let x = match other {

@@ -102,7 +102,8 @@ unary! {
     /// x times the part of a normal distribution below x (`torch.nn.functional.gelu`), within 6 units in
     /// the last place.
     gelu Gelu;
-    /// The same by its approximation with a hyperbolic tangent (`approximate='tanh'`).
+    /// The same by its approximation with a hyperbolic tangent (`approximate='tanh'`), within 128 units in
+    /// the last place: the tangent's argument is rounded before its exponential is taken.
     gelu_tanh GeluTanh;
     /// x times the sigmoid of x, within 6 units in the last place.
     silu Silu;
