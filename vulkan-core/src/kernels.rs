@@ -54,6 +54,8 @@ modules! {
     Copy "copy" 2 "Each element as it is.";
     Select "select" 4 "Of two elements the one that a third says.";
     Fill "fill" 1 "The same element everywhere, or numbers that go up.";
+    Reduce "reduce" 4 "One float out of many, for each row.";
+    ReduceInt "reduce_int" 4 "One integer out of many, for each row.";
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@
 //! | `unary`, `binary` | functions of one element, and of two |
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
+//! | `reduce` | sums, means, extremes and their places along dimensions |
 
 mod binary;
 mod copy;
 mod pointwise;
 mod promote;
+mod reduce;
 mod select;
 mod unary;
 
