@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::devices::DeviceKind;
 use crate::error::{Error, Result};
 
 /// The variable that chooses a device where a program does not: an index or a UUID.
@@ -103,6 +104,7 @@ pub struct DeviceOptions {
     pub(crate) transfers: Transfers,
     pub(crate) without: Vec<Feature>,
     pub(crate) pipeline_cache: PipelineCache,
+    pub(crate) kernels_for: Option<DeviceKind>,
     pub(crate) max_groups: Option<u32>,
     pub(crate) max_storage_range: Option<u64>,
     pub(crate) faults: Faults,
@@ -159,6 +161,12 @@ impl DeviceOptions {
     /// Keeps compiled kernels in this folder instead of the user's cache folder, or nowhere.
     pub fn pipeline_cache(mut self, folder: Option<PathBuf>) -> Self {
         self.pipeline_cache = folder.map_or(PipelineCache::Off, PipelineCache::Folder);
+        self
+    }
+
+    /// Does as if the device were of this kind, to test the kernels that such a one gets.
+    pub fn kernels_for(mut self, kind: DeviceKind) -> Self {
+        self.kernels_for = Some(kind);
         self
     }
 

@@ -7,10 +7,12 @@
 //! | `unary`, `binary` | functions of one element, and of two |
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
+//! | `matmul` | products of matrices |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
 mod binary;
 mod copy;
+mod matmul;
 mod pointwise;
 mod promote;
 mod reduce;
@@ -19,3 +21,4 @@ mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
+pub use matmul::Activation;

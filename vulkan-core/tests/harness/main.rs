@@ -7,6 +7,7 @@
 //! | `layouts` | views to compute over |
 //! | `judge` | what is right: the bounds, and the count of what was compared |
 //! | `elementwise` | functions of one element and of two, comparisons, the choice between two |
+//! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `movement` | copies, casts, and what is put into tensors |
 
@@ -16,6 +17,7 @@ mod common;
 mod elementwise;
 mod judge;
 mod layouts;
+mod matrices;
 mod movement;
 mod reductions;
 mod values;
