@@ -201,7 +201,7 @@ impl Array {
         let all = self.elements::<T>("to_vec")?;
         let mut out = room(self.numel())?;
         let Layout { shape, strides, offset } = &self.layout;
-        rows(shape, [strides], [*offset], |[start], [step], n| match step {
+        rows(shape, [strides], [*offset], &mut |[start], [step], n| match step {
             1 => out.extend_from_slice(&all[start..start + n]),
             _ => out.extend((0..n).map(|k| all[at(start, step, k)])),
         });
@@ -366,7 +366,7 @@ impl Array {
             let Some(into) = T::within_mut(&mut self.storage) else { return Ok(()) };
             let into = Arc::make_mut(into);
             let (start, first) = (layout.offset, source.layout.offset);
-            rows(&layout.shape, [&layout.strides, &strides], [start, first], |[i, j], [s, t], n| {
+            rows(&layout.shape, [&layout.strides, &strides], [start, first], &mut |[i, j], [s, t], n| {
                 match (s, t) {
                     (1, 1) => into[i..i + n].copy_from_slice(&from[j..j + n]),
                     (1, 0) => into[i..i + n].fill(from[j]),

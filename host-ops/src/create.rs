@@ -77,7 +77,8 @@ impl Array {
         let n = ((z - a) / d).ceil();
         // 2^53 is as far as a double counts; NaN is refused too.
         let finite = a.is_finite() && z.is_finite() && d.is_finite();
-        if !finite || !(0.0..9e15).contains(&n) {
+        // A step away from the end is refused even where less than one step is missing.
+        if !finite || !(0.0..9e15).contains(&n) || (z - a) * d < 0.0 {
             return Err(refuse());
         }
         let n = n as usize;

@@ -171,11 +171,13 @@ pub(crate) fn broadcast_strides(layout: &Layout, shape: &[usize]) -> Vec<isize> 
 /// Calls `row(starts, steps, length)` for each innermost row of a shape, in C order, with where
 /// each of `N` arrays is then and how it goes on. Dimensions that are one in all of them are merged,
 /// so contiguous arrays of one shape are a single row.
+///
+/// `row` is no type parameter, so that this is compiled once and not for each loop in the crate.
 pub(crate) fn rows<const N: usize>(
     shape: &[usize],
     strides: [&[isize]; N],
     starts: [usize; N],
-    mut row: impl FnMut([usize; N], [isize; N], usize),
+    row: &mut dyn FnMut([usize; N], [isize; N], usize),
 ) {
     if shape.contains(&0) {
         return;
@@ -233,4 +235,28 @@ pub(crate) fn room<T: crate::Element>(elements: usize) -> Result<Vec<T>> {
     let mut vec = Vec::new();
     vec.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { elements, dtype })?;
     Ok(vec)
+}
+
+/// A walk over arrays that broadcast to one shape.
+pub(crate) struct Walk<const N: usize> {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) numel: usize,
+    strides: [Vec<isize>; N],
+    starts: [usize; N],
+}
+
+impl<const N: usize> Walk<N> {
+    /// Over all elements of these.
+    pub(crate) fn over(op: &'static str, arrays: [&crate::Array; N]) -> Result<Walk<N>> {
+        let shape = broadcast(op, &arrays.map(crate::Array::shape))?;
+        let numel = shape.iter().product();
+        let strides = arrays.map(|a| broadcast_strides(&a.layout, &shape));
+        Ok(Walk { shape, numel, strides, starts: arrays.map(|a| a.layout.offset) })
+    }
+
+    /// Calls `row` as [`rows`] does.
+    pub(crate) fn rows(&self, row: &mut dyn FnMut([usize; N], [isize; N], usize)) {
+        let strides = std::array::from_fn(|i| &self.strides[i][..]);
+        rows(&self.shape, strides, self.starts, row);
+    }
 }

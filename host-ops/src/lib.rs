@@ -47,11 +47,16 @@ mod dtype;
 mod element;
 mod elementwise;
 mod error;
+mod indexing;
 mod layout;
 mod linear;
+mod loss;
 mod matmul;
+mod norm;
 mod number;
+pub mod optim;
 mod promotion;
+pub mod random;
 mod reduce;
 mod rows;
 mod softmax;
@@ -65,8 +70,18 @@ pub use element::Element;
 pub use elementwise::*;
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
+pub use indexing::{
+    cat, cat_backward, embedding, embedding_backward, gather, gather_backward, index_add,
+    index_select, index_select_backward, permute_backward, scatter_add, select_backward,
+    slice_backward, stack, stack_backward,
+};
 pub use linear::{Activation, linear, linear_backward};
+pub use loss::{
+    CrossEntropy, Reduction, cross_entropy, cross_entropy_backward, mse_loss, mse_loss_backward,
+    nll_loss, nll_loss_backward,
+};
 pub use matmul::{addmm, matmul, matmul_backward};
+pub use norm::{NormGrads, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use promotion::{Operand, Scalar, result_type};
 pub use reduce::{
     amax, amax_backward, amin, argmax, argmin, count_nonzero, max_with_indices, mean,

@@ -4,7 +4,7 @@ use crate::Element;
 use crate::special::{erf, erfc};
 
 /// Numbers that arithmetic is done in: integers, which wrap, `f32` and `f64`.
-pub(crate) trait Number: Element + PartialOrd {
+pub trait Number: Element + PartialOrd {
     const ZERO: Self;
     const ONE: Self;
     const IS_INTEGER: bool;
@@ -129,7 +129,7 @@ integers! {
 }
 
 /// `f32` and `f64`.
-pub(crate) trait Float:
+pub trait Float:
     Number
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>

@@ -9,6 +9,7 @@
 
 mod elementwise;
 mod gradients;
+mod networks;
 mod request;
 mod whole;
 
@@ -19,8 +20,8 @@ use request::{Outcome, Request};
 use serde_json::{Value, json};
 
 fn evaluate(request: &Request) -> Outcome {
-    let families: [fn(&Request) -> Option<Outcome>; 3] =
-        [elementwise::evaluate, whole::evaluate, gradients::evaluate];
+    let families: [fn(&Request) -> Option<Outcome>; 4] =
+        [elementwise::evaluate, whole::evaluate, gradients::evaluate, networks::evaluate];
     families
         .into_iter()
         .find_map(|family| family(request))

@@ -65,7 +65,6 @@ impl Request {
     }
 
     /// The inputs from one on, all arrays.
-    #[allow(dead_code)]
     pub(crate) fn arrays(&self, from: usize) -> Result<Vec<&Array>, String> {
         (from..self.inputs.len()).map(|i| self.array(i)).collect()
     }

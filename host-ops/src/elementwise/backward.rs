@@ -6,11 +6,11 @@
 
 use super::activation::{Approximate, TANH_CUBE, TANH_SCALE};
 use super::loops::{map2, map3};
-use super::{div, mul, neg, where_};
+use super::{div, eq, gt, lt, mul, neg, where_};
 use crate::element::by_float;
 use crate::number::{Float, Number};
 use crate::special::erfc;
-use crate::{Array, DType, Operand, Result, sum_to_shape};
+use crate::{Array, Operand, Result, sum_to_shape};
 
 /// A gradient from the gradient of the result and one saved array.
 macro_rules! of_one {
@@ -208,24 +208,28 @@ fn choice(
     })
 }
 
-/// Of [`clamp`](crate::clamp), for `x`: grad where x lies within the bounds, which belong to them.
+/// Of [`clamp`](crate::clamp), for `x`: grad where x lies within the bounds. Where it equals a bound, a
+/// plain number takes all of the gradient, and an array half of it, as in torch 2.15.
 ///
 /// # Errors
-/// As [`add_backward`].
+/// As [`add_backward`]; [`Error::DType`](crate::Error::DType) for all but floats.
 pub fn clamp_backward<'a>(
     grad: &Array,
     x: &'a Array,
     min: Option<Operand<'a>>,
     max: Option<Operand<'a>>,
 ) -> Result<Array> {
-    let mut within = Array::full(x.shape(), true, DType::Bool)?;
-    if let Some(min) = min {
-        within = crate::logical_and(&within, &crate::ge(x, min)?)?;
+    let mut out = grad.clone();
+    for (bound, below) in [(min, true), (max, false)] {
+        let Some(bound) = bound else { continue };
+        let inside = if below { gt(x, bound)? } else { lt(x, bound)? };
+        let at_bound = match bound {
+            Operand::Array(_) => where_(&eq(x, bound)?, &mul(&out, 0.5)?, 0.0)?,
+            Operand::Scalar(_) => Array::zeros(&[], out.dtype())?,
+        };
+        out = where_(&inside, &out, &at_bound)?;
     }
-    if let Some(max) = max {
-        within = crate::logical_and(&within, &crate::le(x, max)?)?;
-    }
-    fitted(&where_(&within, grad, 0.0)?, x)
+    fitted(&out, x)
 }
 
 /// Of [`where_`]: grad where the condition is true, and where it is false.

@@ -2,7 +2,7 @@
 
 use super::loops::map2;
 use super::prepare;
-use crate::element::{by_float, by_number};
+use crate::element::{by_float, by_number, no_numbers};
 use crate::number::Number;
 use crate::{Array, DType, Error, Operand, Result, Scalar, result_type};
 
@@ -11,11 +11,12 @@ macro_rules! arithmetic {
     ($($(#[$doc:meta])* $name:ident: $f:ident, $bools:expr;)*) => {$(
         $(#[$doc])*
         ///
-        /// Shapes broadcast, and the type is [`result_type`]'s. Integers wrap.
+        /// Shapes broadcast, and the type is [`result_type`]'s. Integers wrap, plain numbers that are
+        /// beyond the type too.
         ///
         /// # Errors
         /// [`Error::Shape`] where the shapes do not broadcast, [`Error::DType`] where it is not
-        /// defined for the type, [`Error::Parameter`] for a number beyond an integer type.
+        /// defined for the type.
         pub fn $name<'a>(
             a: impl Into<Operand<'a>>,
             b: impl Into<Operand<'a>>,
@@ -23,7 +24,10 @@ macro_rules! arithmetic {
             let op = stringify!($name);
             let (a, b) = (a.into(), b.into());
             let dtype = result_type(&[a, b]);
-            let (a, b) = (prepare(op, a, dtype)?, prepare(op, b, dtype)?);
+            if op == "sub" && [a, b].iter().any(|x| x.dtype() == DType::Bool) {
+                return Err(no_numbers(op, DType::Bool));
+            }
+            let (a, b) = (prepare(a, dtype)?, prepare(b, dtype)?);
             let bools: Option<fn(bool, bool) -> bool> = $bools;
             if let (DType::Bool, Some(f)) = (dtype, bools) {
                 return map2::<bool, bool, bool>(op, &a, &b, f);
@@ -48,7 +52,7 @@ arithmetic! {
     /// # Ok::<(), numpack_host_ops::Error>(())
     /// ```
     add: plus, Some(|a, b| a | b);
-    /// a − b: `torch.sub`. Not of two bools, as in torch.
+    /// a − b: `torch.sub`. Not of bools, as in torch.
     sub: minus, None;
     /// a · b: `torch.mul`. Of two bools, whether both are true.
     mul: times, Some(|a, b| a & b);
@@ -64,12 +68,11 @@ arithmetic! {
 /// gives an infinity or NaN.
 ///
 /// # Errors
-/// [`Error::Shape`] where the shapes do not broadcast, [`Error::Parameter`] for a number beyond an
-/// integer type.
+/// [`Error::Shape`] where the shapes do not broadcast.
 pub fn div<'a>(a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Array> {
     let (a, b) = (a.into(), b.into());
     let dtype = super::unary::float_of(result_type(&[a, b]));
-    let (a, b) = (prepare("div", a, dtype)?, prepare("div", b, dtype)?);
+    let (a, b) = (prepare(a, dtype)?, prepare(b, dtype)?);
     by_float!("div", dtype.compute(), T => map2::<T, T, T>("div", &a, &b, |x, y| x / y))?
         .cast(dtype)
 }
@@ -96,7 +99,7 @@ pub fn remainder<'a>(a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Re
 
 fn divided(op: &'static str, a: Operand<'_>, b: Operand<'_>, quotient: bool) -> Result<Array> {
     let dtype = result_type(&[a, b]);
-    let (a, b) = (prepare(op, a, dtype)?, prepare(op, b, dtype)?);
+    let (a, b) = (prepare(a, dtype)?, prepare(b, dtype)?);
     by_number!(op, dtype.compute(), T => {
         // A divisor that meets no element, because the other side is empty, does no harm.
         if <T as Number>::IS_INTEGER && a.numel() > 0 && b.flat::<T>(op)?.contains(&T::ZERO) {
@@ -117,7 +120,8 @@ fn divided(op: &'static str, a: Operand<'_>, b: Operand<'_>, quotient: bool) -> 
 /// as exponents gives 0, but for the bases 1 and −1, as in torch.
 ///
 /// # Errors
-/// [`Error::Parameter`] for an integer array to a negative number, and as [`add`].
+/// [`Error::Parameter`] for an integer array to a negative number or one beyond its type, and as
+/// [`add`].
 pub fn pow<'a>(a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<Array> {
     const OP: &str = "pow";
     let (a, b) = (a.into(), b.into());
@@ -129,7 +133,24 @@ pub fn pow<'a>(a: impl Into<Operand<'a>>, b: impl Into<Operand<'a>>) -> Result<A
         let problem = format!("{dtype} to the power of {n} is no integer");
         return Err(Error::parameter(OP, problem, "cast to a float type first"));
     }
-    let (a, b) = (prepare(OP, a, dtype)?, prepare(OP, b, dtype)?);
+    if let Operand::Scalar(Scalar::Int(n)) = b
+        && !dtype.is_float()
+        && Array::of_scalar(n.into(), dtype).item()? != Scalar::Int(n)
+    {
+        let problem = format!("the exponent {n} is beyond {dtype}");
+        return Err(Error::parameter(OP, problem, "cast to a wider type first"));
+    }
+    // Of bools torch takes only what needs no arithmetic.
+    if dtype == DType::Bool {
+        return match (a, b) {
+            (Operand::Array(a), Operand::Scalar(Scalar::Bool(true))) => a.contiguous(),
+            (Operand::Array(a), Operand::Scalar(Scalar::Bool(false))) => {
+                Array::ones(a.shape(), dtype)
+            }
+            _ => Err(no_numbers(OP, dtype)),
+        };
+    }
+    let (a, b) = (prepare(a, dtype)?, prepare(b, dtype)?);
     by_number!(OP, dtype.compute(), T => map2::<T, T, T>(OP, &a, &b, |x, y| x.power(y)))?
         .cast(dtype)
 }

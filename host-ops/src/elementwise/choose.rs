@@ -12,7 +12,7 @@ use crate::{Array, DType, Error, Operand, Result, maximum, minimum, result_type}
 ///
 /// # Errors
 /// [`Error::DType`] for a condition that is not bool, [`Error::Shape`] where the shapes do not
-/// broadcast, [`Error::Parameter`] for a number beyond an integer type.
+/// broadcast.
 ///
 /// ```
 /// use numpack_host_ops::{Array, gt, where_};
@@ -32,7 +32,7 @@ pub fn where_<'a>(
     }
     let (a, b) = (a.into(), b.into());
     let dtype = result_type(&[a, b]);
-    let (a, b) = (prepare(OP, a, dtype)?.cast(dtype)?, prepare(OP, b, dtype)?.cast(dtype)?);
+    let (a, b) = (prepare(a, dtype)?.cast(dtype)?, prepare(b, dtype)?.cast(dtype)?);
     by_type!(dtype, T => {
         map3::<bool, T, T, T>(OP, [condition, &a, &b], |c, x, y| if c { x } else { y })
     })
@@ -58,7 +58,7 @@ pub fn clamp<'a>(
     if dtype == DType::Bool {
         return Err(crate::element::no_numbers(OP, dtype));
     }
-    let wide = |operand| prepare(OP, operand, dtype);
+    let wide = |operand| prepare(operand, dtype);
     match (min, max) {
         (Some(min), Some(max)) => by_number!(OP, dtype.compute(), T => {
             let all = [&wide(x)?, &wide(min)?, &wide(max)?];

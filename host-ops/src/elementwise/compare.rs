@@ -2,46 +2,64 @@
 
 use super::loops::{map1, map2};
 use super::prepare;
-use crate::element::by_type;
+use crate::element::by_number;
 use crate::number::Number;
 use crate::{Array, DType, Operand, Result, result_type};
 
 /// A comparison in the type that both have together.
 macro_rules! comparisons {
-    ($($(#[$doc:meta])* $name:ident: $f:tt;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $loops:ident, $swapped:literal;)*) => {$(
         $(#[$doc])*
         ///
         /// Shapes broadcast; both are converted to [`result_type`]; the result is bool.
         ///
         /// # Errors
-        /// [`Error::Shape`](crate::Error::Shape) where the shapes do not broadcast,
-        /// [`Error::Parameter`](crate::Error::Parameter) for a number beyond an integer type.
+        /// [`Error::Shape`](crate::Error::Shape) where the shapes do not broadcast.
         pub fn $name<'a>(
             a: impl Into<Operand<'a>>,
             b: impl Into<Operand<'a>>,
         ) -> Result<Array> {
-            let op = stringify!($name);
             let (a, b) = (a.into(), b.into());
             let dtype = result_type(&[a, b]);
-            let (a, b) = (prepare(op, a, dtype)?, prepare(op, b, dtype)?);
-            by_type!(dtype.compute(), T => map2::<T, T, bool>(op, &a, &b, |x, y| x $f y))
+            let (a, b) = (prepare(a, dtype)?, prepare(b, dtype)?);
+            let (a, b) = if $swapped { (b, a) } else { (a, b) };
+            $loops(stringify!($name), &a, &b)
         }
     )*};
 }
 
 comparisons! {
     /// a = b: `torch.eq`. NaN equals nothing.
-    eq: ==;
+    eq: equal, false;
     /// a ≠ b: `torch.ne`. True for NaN.
-    ne: !=;
+    ne: unequal, false;
     /// a < b: `torch.lt`. False for NaN.
-    lt: <;
+    lt: less, false;
     /// a ≤ b: `torch.le`. False for NaN.
-    le: <=;
+    le: less_or_equal, false;
     /// a > b: `torch.gt`. False for NaN.
-    gt: >;
+    gt: less, true;
     /// a ≥ b: `torch.ge`. False for NaN.
-    ge: >=;
+    ge: less_or_equal, true;
+}
+
+/// The loops of a comparison, for bools and all types that are computed in.
+macro_rules! loops {
+    ($($name:ident: $f:tt;)*) => {$(
+        fn $name(op: &'static str, a: &Array, b: &Array) -> Result<Array> {
+            if a.dtype() == DType::Bool {
+                return map2::<bool, bool, bool>(op, a, b, |x, y| x $f y);
+            }
+            by_number!(op, a.dtype(), T => map2::<T, T, bool>(op, a, b, |x, y| x $f y))
+        }
+    )*};
+}
+
+loops! {
+    equal: ==;
+    unequal: !=;
+    less: <;
+    less_or_equal: <=;
 }
 
 /// Two truth values, which any numbers are: what is not 0, NaN too, is true.

@@ -1,7 +1,7 @@
 //! One function over the elements of one, two or three arrays that broadcast.
 
 use crate::element::Element;
-use crate::layout::{at, broadcast, broadcast_strides, room, rows};
+use crate::layout::{Walk, at, room};
 use crate::{Array, Result};
 
 /// `f` of each element.
@@ -11,13 +11,13 @@ pub(crate) fn map1<A: Element, O: Element>(
     f: impl Fn(A) -> O,
 ) -> Result<Array> {
     let all = a.elements::<A>(op)?;
-    let mut out = room(a.numel())?;
-    rows(a.shape(), [a.strides()], [a.layout.offset], |[i], [s], n| match s {
+    let walk = Walk::over(op, [a])?;
+    let mut out = room(walk.numel)?;
+    walk.rows(&mut |[i], [s], n| match s {
         1 => out.extend(all[i..i + n].iter().map(|&x| f(x))),
-        0 => out.resize(out.len() + n, f(all[i])),
         _ => out.extend((0..n).map(|k| f(all[at(i, s, k)]))),
     });
-    Array::from_vec(out, a.shape())
+    Array::from_vec(out, &walk.shape)
 }
 
 /// `f` of each two elements that lie upon each other when both arrays are broadcast.
@@ -27,12 +27,10 @@ pub(crate) fn map2<A: Element, B: Element, O: Element>(
     b: &Array,
     f: impl Fn(A, B) -> O,
 ) -> Result<Array> {
-    let shape = broadcast(op, &[a.shape(), b.shape()])?;
     let (x, y) = (a.elements::<A>(op)?, b.elements::<B>(op)?);
-    let strides = [a, b].map(|v| broadcast_strides(&v.layout, &shape));
-    let starts = [a.layout.offset, b.layout.offset];
-    let mut out = room(shape.iter().product())?;
-    rows(&shape, [&strides[0], &strides[1]], starts, |[i, j], [s, t], n| match (s, t) {
+    let walk = Walk::over(op, [a, b])?;
+    let mut out = room(walk.numel)?;
+    walk.rows(&mut |[i, j], [s, t], n| match (s, t) {
         (1, 1) => out.extend(x[i..i + n].iter().zip(&y[j..j + n]).map(|(&x, &y)| f(x, y))),
         (1, 0) => {
             let y = y[j];
@@ -44,7 +42,7 @@ pub(crate) fn map2<A: Element, B: Element, O: Element>(
         }
         _ => out.extend((0..n).map(|k| f(x[at(i, s, k)], y[at(j, t, k)]))),
     });
-    Array::from_vec(out, &shape)
+    Array::from_vec(out, &walk.shape)
 }
 
 /// `f` of each three elements that lie upon each other when the arrays are broadcast.
@@ -53,18 +51,15 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, O: Element>(
     [a, b, c]: [&Array; 3],
     f: impl Fn(A, B, C) -> O,
 ) -> Result<Array> {
-    let shape = broadcast(op, &[a.shape(), b.shape(), c.shape()])?;
     let (x, y, z) = (a.elements::<A>(op)?, b.elements::<B>(op)?, c.elements::<C>(op)?);
-    let strides = [a, b, c].map(|v| broadcast_strides(&v.layout, &shape));
-    let starts = [a, b, c].map(|v| v.layout.offset);
-    let mut out = room(shape.iter().product())?;
-    let steps = [&strides[0][..], &strides[1], &strides[2]];
-    rows(&shape, steps, starts, |[i, j, l], [s, t, u], n| match (s, t, u) {
+    let walk = Walk::over(op, [a, b, c])?;
+    let mut out = room(walk.numel)?;
+    walk.rows(&mut |[i, j, l], [s, t, u], n| match (s, t, u) {
         (1, 1, 1) => {
             let (y, z) = (&y[j..j + n], &z[l..l + n]);
             out.extend(x[i..i + n].iter().zip(y).zip(z).map(|((&x, &y), &z)| f(x, y, z)));
         }
         _ => out.extend((0..n).map(|k| f(x[at(i, s, k)], y[at(j, t, k)], z[at(l, u, k)]))),
     });
-    Array::from_vec(out, &shape)
+    Array::from_vec(out, &walk.shape)
 }

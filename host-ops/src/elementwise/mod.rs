@@ -28,36 +28,17 @@ pub use unary::{
     abs, cos, erf, exp, log, log1p, neg, reciprocal, rsqrt, sign, sin, sqrt, square, tanh,
 };
 
-use crate::cast::cast_scalar;
-use crate::{Array, DType, Error, Operand, Result, Scalar};
+use crate::{Array, DType, Operand, Result};
 
 /// An operand in the type in which an operation computes that gives `dtype`.
 ///
 /// Arrays with dimensions take the result's type first, so halves round; plain numbers, and arrays
 /// without dimensions, keep the precision of the computation, as in torch.
-pub(crate) fn prepare(op: &'static str, operand: Operand<'_>, dtype: DType) -> Result<Array> {
+/// An integer beyond the type wraps.
+pub(crate) fn prepare(operand: Operand<'_>, dtype: DType) -> Result<Array> {
     match operand {
         Operand::Array(a) if a.ndim() > 0 => a.cast(dtype)?.cast(dtype.compute()),
         Operand::Array(a) => a.cast(dtype.compute()),
-        Operand::Scalar(s) => {
-            if let Scalar::Int(i) = s
-                && !fits(i, dtype)
-            {
-                let problem = format!("the number {i} is beyond {dtype}");
-                return Err(Error::parameter(op, problem, "cast the array to a wider type first"));
-            }
-            Ok(Array::of_scalar(s, dtype.compute()))
-        }
-    }
-}
-
-/// Whether an integer keeps its value in a type; `uint8` takes negative ones too, which wrap.
-fn fits(value: i64, dtype: DType) -> bool {
-    match dtype {
-        DType::U8 => (-255..=255).contains(&value),
-        DType::I8 => i64::from(cast_scalar::<i8>(Scalar::Int(value))) == value,
-        DType::I16 => i64::from(cast_scalar::<i16>(Scalar::Int(value))) == value,
-        DType::I32 => i64::from(cast_scalar::<i32>(Scalar::Int(value))) == value,
-        _ => true,
+        Operand::Scalar(s) => Ok(Array::of_scalar(s, dtype.compute())),
     }
 }

@@ -33,8 +33,21 @@ number_functions! {
     neg: negative;
     /// |x|; the lowest integer stays itself: `torch.abs`.
     abs: absolute;
-    /// −1, 0 or 1: `torch.sign`. 0 for NaN.
-    sign: sign;
+}
+
+/// −1, 0 or 1: `torch.sign`. 0 for NaN.
+///
+/// In the input's type and shape; a bool is its own sign.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+pub fn sign(x: &Array) -> Result<Array> {
+    if x.dtype() == DType::Bool {
+        return x.contiguous();
+    }
+    let wide = x.cast(x.dtype().compute())?;
+    by_number!("sign", wide.dtype(), T => map1::<T, T>("sign", &wide, Number::sign))?
+        .cast(x.dtype())
 }
 
 /// x²: `torch.square`.
