@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView, CowArray, IxDyn, ShapeBuilder};
 
-use crate::cast::{cast_scalar, cast_slice};
+use crate::cast::{cast_halves, cast_scalar, cast_slice};
 use crate::element::{Element, Storage, Stored, by_type};
 use crate::layout::{self, Layout, at, numel, room, rows};
 use crate::{DType, Error, Result, Scalar};
@@ -297,6 +297,9 @@ impl Array {
             return Ok(self.clone());
         }
         let flat = self.contiguous()?;
+        if let Some(cast) = cast_halves(&flat, dtype)? {
+            return Ok(cast);
+        }
         by_type!(self.dtype(), S => {
             let from = flat.as_slice::<S>().unwrap_or(&[]);
             by_type!(dtype, T => Array::from_vec(cast_slice::<S, T>(from)?, self.shape()))

@@ -1,10 +1,11 @@
 //! One element type to another.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::element::Element;
 use crate::layout::room;
-use crate::{Result, Scalar};
+use crate::{Array, DType, Result, Scalar};
 
 /// A number to be read: as an integer, or as a float that holds it exactly.
 pub trait Source: Copy {
@@ -130,4 +131,32 @@ pub(crate) fn cast_scalar<T: Target>(value: Scalar) -> T {
         Scalar::Int(i) => T::of_int(i),
         Scalar::Float(f) => T::of_float(f),
     }
+}
+
+/// Between halves and singles, by the processor's instructions where it has them; `None` for other
+/// types.
+pub(crate) fn cast_halves(x: &Array, dtype: DType) -> Result<Option<Array>> {
+    macro_rules! between {
+        ($half:ty, $to:literal) => {
+            if $to {
+                let mut out = room::<$half>(x.numel())?;
+                out.resize(x.numel(), <$half>::ZERO);
+                out.convert_from_f32_slice(&x.flat::<f32>("cast")?);
+                Array::from_vec(out, x.shape())
+            } else {
+                let mut out = room::<f32>(x.numel())?;
+                out.resize(x.numel(), 0.0);
+                x.flat::<$half>("cast")?.convert_to_f32_slice(&mut out);
+                Array::from_vec(out, x.shape())
+            }
+        };
+    }
+    match (x.dtype(), dtype) {
+        (DType::F32, DType::F16) => between!(f16, true),
+        (DType::F32, DType::BF16) => between!(bf16, true),
+        (DType::F16, DType::F32) => between!(f16, false),
+        (DType::BF16, DType::F32) => between!(bf16, false),
+        _ => return Ok(None),
+    }
+    .map(Some)
 }

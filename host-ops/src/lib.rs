@@ -12,6 +12,25 @@
 //! # Ok::<(), numpack_host_ops::Error>(())
 //! ```
 //!
+//! # Map
+//!
+//! | Subject | Names |
+//! |---|---|
+//! | arrays | [`Array`]: made of slices, bytes with strides, numbers; views; copies, casts, writing into a part |
+//! | types | [`DType`], [`Scalar`], [`Operand`], [`result_type`] |
+//! | arithmetic | [`add`] [`sub`] [`mul`] [`div`] [`floor_divide`] [`remainder`] [`pow`] [`maximum`] [`minimum`] [`neg`] [`abs`] [`sign`] [`square`] |
+//! | functions | [`exp`] [`log`] [`log1p`] [`sqrt`] [`rsqrt`] [`reciprocal`] [`sin`] [`cos`] [`tanh`] [`erf`] [`sigmoid`] |
+//! | activations | [`relu`] [`leaky_relu`] [`gelu`] [`silu`], [`Activation`] |
+//! | comparing, choosing | [`eq`] [`ne`] [`lt`] [`le`] [`gt`] [`ge`] [`isnan`] [`logical_not`] [`logical_and`] [`logical_or`] [`logical_xor`] [`where_`] [`clamp`] |
+//! | reductions | [`sum`](fn@sum) [`mean`] [`prod`] [`var`] [`std`](fn@std) [`amax`] [`amin`] [`argmax`] [`argmin`] [`max_with_indices`] [`min_with_indices`] [`count_nonzero`] [`sum_to_shape`] |
+//! | products, layers | [`matmul`] [`addmm`] [`linear`] |
+//! | rows | [`softmax`] [`log_softmax`] [`layer_norm`] [`rms_norm`] |
+//! | indices, joining | [`index_select`] [`gather`] [`embedding`] [`index_add`] [`scatter_add`] [`cat`] [`stack`] |
+//! | losses | [`cross_entropy`] [`nll_loss`] [`mse_loss`] |
+//! | optimisers | [`optim::Sgd`] [`optim::Adam`] [`optim::clip_grad_norm`] |
+//! | random numbers | [`random`]: uniform, normal, integers, bernoulli, dropout |
+//! | gradients | each name with `_backward`: plain functions of the gradient and what was taken or given |
+//!
 //! # Conventions
 //!
 //! - **Arrays.** [`Array`] is a layout over shared memory: clones and views copy nothing, writing
@@ -20,6 +39,12 @@
 //! - **Types** are bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64.
 //! - **Integers** are exact and wrap. Dividing one by zero is an error.
 //! - **Halves** are computed as float32, a whole operation at a time, and rounded once.
+//! - **Sums** of floats are sums of doubles, pairwise, rounded once; norms, softmax and losses use
+//!   them too. Only products of matrices are added in their type.
+//! - **Functions** are the system's mathematical library's, to a unit or two of the last place;
+//!   `erf` and the `tanh` of singles are ours. `xtask/peers/check_host_ops.py` has a table of bounds.
+//! - **NaN** is above and below all: a maximum or minimum with one is NaN, and `argmax` finds it. Of
+//!   equal ones it finds the first.
 //! - **Errors.** No argument makes a call panic; what it does not take is an [`Error`].
 //!
 //! # Promotion

@@ -1,7 +1,7 @@
 //! Arithmetic of one element, as torch defines it for each kind of number.
 
 use crate::Element;
-use crate::special::{erf, erfc};
+use crate::special::{erf, erfc, tanh};
 
 /// Numbers that arithmetic is done in: integers, which wrap, `f32` and `f64`.
 pub trait Number: Element + PartialOrd {
@@ -155,7 +155,7 @@ pub trait Float:
 }
 
 macro_rules! floats {
-    ($($t:ty;)*) => {$(
+    ($($t:ty, $tanh:expr;)*) => {$(
         impl Number for $t {
             const ZERO: $t = 0.0;
             const ONE: $t = 1.0;
@@ -274,7 +274,7 @@ macro_rules! floats {
 
             #[inline]
             fn tanh(self) -> $t {
-                <$t>::tanh(self)
+                $tanh(self)
             }
 
             #[inline]
@@ -292,6 +292,6 @@ macro_rules! floats {
 }
 
 floats! {
-    f32;
-    f64;
+    f32, tanh;
+    f64, f64::tanh;
 }

@@ -156,12 +156,33 @@ fn extreme(
     // Bools are ordered as their numbers are.
     let own = if x.dtype() == DType::Bool { DType::U8 } else { x.dtype().compute() };
     let wide = x.cast(own)?;
-    by_number!(op, own, T => plan.reduce::<T, T>(op, &wide, keepdim, |row| {
-        // Several at a time, which the order of comparing does not matter to.
-        let best = |a: T, b: T| if highest { Number::greater(a, b) } else { Number::smaller(a, b) };
-        row.iter().copied().reduce(best).unwrap_or_default()
-    }))?
+    by_number!(op, own, T => if highest {
+        plan.reduce::<T, T>(op, &wide, keepdim, greatest)
+    } else {
+        plan.reduce::<T, T>(op, &wide, keepdim, |row| best(row, Number::smaller))
+    })?
     .cast(x.dtype())
+}
+
+/// The greatest of a row, NaN if one is.
+pub(crate) fn greatest<T: Number>(row: &[T]) -> T {
+    best(row, T::greater)
+}
+
+/// What remains of a row where `better` chooses one of two, in eight lanes: the order of comparing
+/// does not matter.
+fn best<T: Number>(row: &[T], better: impl Fn(T, T) -> T) -> T {
+    let mut eights = row.chunks_exact(8);
+    let rest = eights.remainder().iter().copied().reduce(&better);
+    let Some(first) = eights.next() else { return rest.unwrap_or_default() };
+    let mut lanes = [first[0]; 8];
+    lanes.copy_from_slice(first);
+    for eight in eights {
+        for (lane, &x) in lanes.iter_mut().zip(eight) {
+            *lane = better(*lane, x);
+        }
+    }
+    lanes.into_iter().chain(rest).reduce(better).unwrap_or_default()
 }
 
 /// Where the greatest is along a dimension, or among all in C order: `torch.argmax`. The first one of

@@ -1,7 +1,8 @@
 //! Softmax and its logarithm along a dimension.
 
 use crate::element::by_float;
-use crate::number::{Float, Number};
+use crate::number::Float;
+use crate::reduce::greatest;
 use crate::rows::{Plan, same_shape};
 use crate::sums::{sum_by, sum_by2};
 use crate::{Array, Result};
@@ -25,7 +26,7 @@ pub fn softmax(x: &Array, dim: isize) -> Result<Array> {
     let plan = Plan::new(OP, x.shape(), &[dim])?;
     let wide = x.cast(x.dtype().compute())?;
     by_float!(OP, wide.dtype(), T => plan.map::<T, 1>(OP, [&wide], |[x], out| {
-        let max = x.iter().copied().reduce(Number::greater).unwrap_or_default();
+        let max = greatest(x);
         out.iter_mut().zip(x).for_each(|(to, &x)| *to = (x - max).exp());
         let scale = (1.0 / sum_by(out, &Float::wide)) as T;
         out.iter_mut().for_each(|to| *to *= scale);
@@ -44,7 +45,7 @@ pub fn log_softmax(x: &Array, dim: isize) -> Result<Array> {
     let plan = Plan::new(OP, x.shape(), &[dim])?;
     let wide = x.cast(x.dtype().compute())?;
     by_float!(OP, wide.dtype(), T => plan.map::<T, 1>(OP, [&wide], |[x], out| {
-        let max = x.iter().copied().reduce(Number::greater).unwrap_or_default();
+        let max = greatest(x);
         let log = sum_by(x, &|x| (x - max).exp().wide()).ln();
         out.iter_mut().zip(x).for_each(|(to, &x)| {
             *to = (x.wide() - max.wide() - log) as T;

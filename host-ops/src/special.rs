@@ -1,4 +1,4 @@
-//! The error function, which Rust's library has not.
+//! The error function, which Rust's library has not, and a faster hyperbolic tangent.
 //!
 //! Both approximations are Chebyshev expansions computed with 50 digits and turned into plain
 //! polynomials: erf(x) / x in x² on [0, 1], and (2x + 1) · exp(x²) · erfc(x) in
@@ -82,6 +82,21 @@ pub(crate) fn erfc(x: f64) -> f64 {
         x if x < -1.0 => 2.0 - tail(-x),
         x => 1.0 - erf(x),
     }
+}
+
+/// Coefficients of rising powers of x² in (tanh(x) / x − 1) / x² on [0, 0.6], computed as those of
+/// [`erf`]; the next one would be below 1e-9.
+const TANH: [f32; 6] =
+    [-0.333_333_34, 0.133_333_13, -0.053_961_653, 0.021_789_107, -0.008_412_553, 0.002_373_515_1];
+
+/// tanh of a single, to two units of the last place and several times as fast as the system's.
+pub(crate) fn tanh(x: f32) -> f32 {
+    let a = x.abs();
+    if a < 0.6 {
+        let s = x * x;
+        return x + x * s * TANH.iter().rev().fold(0.0, |sum, c| sum * s + c);
+    }
+    (1.0 - 2.0 / (1.0 + (a + a).exp())).copysign(x)
 }
 
 #[cfg(test)]
