@@ -30,7 +30,7 @@ pub trait Stored: Sized {
     fn store(elements: Vec<Self>) -> Storage;
 }
 
-/// A Rust type that is an element of an array: `bool`, `u8`, `i8` to `i64`, [`f16`], [`bf16`],
+/// A Rust type that is an element of an array: `bool`, `u8`, `i8` to `i64`, `f16`, `bf16`,
 /// `f32` and `f64`.
 pub trait Element:
     Stored + Source + Target + Copy + Default + PartialOrd + Debug + Send + Sync + 'static

@@ -22,7 +22,7 @@
 //! | functions | [`exp`] [`log`] [`log1p`] [`sqrt`] [`rsqrt`] [`reciprocal`] [`sin`] [`cos`] [`tanh`] [`erf`] [`sigmoid`] |
 //! | activations | [`relu`] [`leaky_relu`] [`gelu`] [`silu`], [`Activation`] |
 //! | comparing, choosing | [`eq`] [`ne`] [`lt`] [`le`] [`gt`] [`ge`] [`isnan`] [`logical_not`] [`logical_and`] [`logical_or`] [`logical_xor`] [`where_`] [`clamp`] |
-//! | reductions | [`sum`](fn@sum) [`mean`] [`prod`] [`var`] [`std`](fn@std) [`amax`] [`amin`] [`argmax`] [`argmin`] [`max_with_indices`] [`min_with_indices`] [`count_nonzero`] [`sum_to_shape`] |
+//! | reductions | [`sum`] [`mean`] [`prod`] [`var`] [`std`](fn@std) [`amax`] [`amin`] [`argmax`] [`argmin`] [`max_with_indices`] [`min_with_indices`] [`count_nonzero`] [`sum_to_shape`] |
 //! | products, layers | [`matmul`] [`addmm`] [`linear`] |
 //! | rows | [`softmax`] [`log_softmax`] [`layer_norm`] [`rms_norm`] |
 //! | indices, joining | [`index_select`] [`gather`] [`embedding`] [`index_add`] [`scatter_add`] [`cat`] [`stack`] |

@@ -339,7 +339,7 @@ pub fn var_backward(
     .cast(x.dtype())
 }
 
-/// The gradient of [`std`], whose result `y` is: that of [`var`] times 1 / 2y.
+/// The gradient of [`std()`], whose result `y` is: that of [`var`] times 1 / 2y.
 ///
 /// # Errors
 /// As [`sum_backward`].
