@@ -58,12 +58,12 @@ impl Plan {
         self.kept.iter().chain(&self.dims).copied().collect()
     }
 
-    /// Whether the rows are the columns of what lies in memory: the dimensions are the first ones.
-    pub(crate) fn is_columns(&self, x: &Array) -> bool {
+    /// Whether the rows are columns in C order: the dimensions are the first ones. In which order
+    /// sums are added depends on this alone, not on how the array lies in memory.
+    pub(crate) fn is_columns(&self) -> bool {
         !self.dims.is_empty()
             && !self.kept.is_empty()
             && self.dims.iter().copied().eq(0..self.dims.len())
-            && x.is_contiguous()
     }
 
     /// The shape of one element for each row.

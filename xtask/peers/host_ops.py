@@ -91,7 +91,11 @@ class HostOps:
             raise RuntimeError(f"evaluate ended on {head}")
         answer = json.loads(line)
         if "error" in answer:
-            raise Refused(answer["error"])
+            error = answer["error"]
+            # In lower case, without a full stop, the operation first, and with an advice at the end.
+            if error[:1].isupper() or error.endswith(".") or not ("; " in error or "is missing" in error):
+                raise RuntimeError(f"an error as it should not be: {error!r}")
+            raise Refused(error)
         return [
             Answer(o["dtype"], tuple(o["shape"]), self.process.stdout.read(o["nbytes"]))
             for o in answer["outputs"]

@@ -230,7 +230,8 @@ fn arithmetic_of_two_integers() {
             };
             let (a_both, b_both) = (both(a, first), both(b, second));
             for &(name, device, reference, _) in ARITHMETIC {
-                if !exact.contains(&name) {
+                // The host refuses to subtract bools, as torch does.
+                if !exact.contains(&name) || (name == "sub" && first == DType::Bool) {
                     continue;
                 }
                 let case = format!("{name} of {first} and {second}, {} and {}", a.name, b.name);
