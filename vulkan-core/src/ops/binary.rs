@@ -161,7 +161,11 @@ impl Tensor {
             let problem = format!("powers of {dtype} are not computed on a device");
             return Err(Error::Parameter(problem + "; cast to float32, or compute on the host"));
         }
-        if op == Binary::Sub && dtype == DType::Bool {
+        let is_bool = |kind| {
+            let (Kind::Dimensioned(dtype) | Kind::ZeroDim(dtype) | Kind::Number(dtype)) = kind;
+            dtype == DType::Bool
+        };
+        if op == Binary::Sub && (self.dtype() == DType::Bool || is_bool(other.kind())) {
             let problem = "truth values have no difference".to_owned();
             return Err(Error::Parameter(problem + "; use logical_xor, or cast them to numbers"));
         }
