@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Pack(PackArgs),
     /// Make a store of a package
     Unpack(UnpackArgs),
+    /// List the GPUs that Vulkan finds, and say which cannot be used and why
+    Devices(DevicesArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -74,6 +76,13 @@ pub(crate) struct PathArgs {
     /// A checkpoint (.pt), a store (.npk), a package (.npkg), or a .safetensors, .npy or .npz
     /// file, told apart by content
     pub(crate) path: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(clap::Args)]

@@ -8,6 +8,7 @@ mod args;
 mod cat;
 mod compact;
 mod convert;
+mod devices;
 mod diff;
 mod drop;
 mod info;
@@ -72,6 +73,7 @@ fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Answer> {
         Command::Compact(args) => compact::run(&args, out),
         Command::Pack(args) => pack::run(&args, out),
         Command::Unpack(args) => pack::run_unpack(&args, out),
+        Command::Devices(args) => devices::run(&args, out),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when the pipe is closed.
             let mut script = Vec::new();

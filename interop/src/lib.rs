@@ -23,6 +23,7 @@
 //! | `keys` | which keys are the same |
 //! | `copy` | bytes from file to file, with their checksum |
 //! | `tensor` | tensors in memory that share: [`Tensor`], [`from_numpy`], [`dlpack`] |
+//! | `vulkan` | tensors on a GPU (feature `vulkan`) |
 //! | `progress`, `error` | [`Progress`], [`Error`] |
 //!
 //! ```no_run
@@ -65,6 +66,8 @@ mod tensor;
 mod tensors;
 mod text;
 mod to_torch;
+#[cfg(feature = "vulkan")]
+pub mod vulkan;
 
 pub use append::append_npy;
 pub use diff::{Difference, diff};

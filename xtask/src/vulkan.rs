@@ -42,6 +42,16 @@ pub(crate) fn test() -> Result<()> {
             return Ok(());
         }
     };
+    // What is built upon it, with the first of them.
+    if let Some(driver) = drivers.first() {
+        println!("xtask: devices in numpack-interop and on the command line, on {}", driver.name);
+        for package in ["numpack-interop", "numpack-cli"] {
+            let mut tests = cargo();
+            tests.args(["test", "--package", package, "--quiet", "--test", "vulkan"]);
+            driver.set(&mut tests);
+            run(&mut tests)?;
+        }
+    }
     for plan in &PLANS {
         let Some(driver) = drivers.iter().find(|d| d.name == plan.driver) else {
             bail!("{} is not among the drivers", plan.driver);

@@ -1,6 +1,8 @@
 //! Views: the same memory in another layout.
 
 use super::Tensor;
+use super::layout::{Layout, numel};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 
 impl Tensor {
@@ -128,5 +130,56 @@ impl Tensor {
         layout.shape.insert(d, 1);
         layout.strides.insert(d, stride);
         Ok(self.showing(layout))
+    }
+}
+
+/// The memory below a tensor.
+impl Tensor {
+    /// All bytes of the memory that it shows a part of.
+    pub fn storage_bytes(&self) -> Tensor {
+        let nbytes = usize::try_from(self.storage.nbytes).expect("it was asked for as a shape");
+        let layout = Layout::contiguous(&[nbytes]);
+        Tensor { dtype: DType::U8, layout, ..self.clone() }
+    }
+
+    /// Elements of any type in the memory that it shows a part of: of this shape, `strides` elements
+    /// apart, the first of them `offset` elements from the memory's start (`torch.as_strided`, over
+    /// `storage_bytes` with another type).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where that leads out of the memory.
+    pub fn as_strided(
+        &self,
+        dtype: DType,
+        shape: &[usize],
+        strides: &[usize],
+        offset: usize,
+    ) -> Result<Tensor> {
+        let refuse = |what: String| Err(Error::Parameter(format!("as_strided: {what}")));
+        if shape.len() != strides.len() {
+            return refuse(format!(
+                "{} sizes and {} strides; give as many",
+                shape.len(),
+                strides.len()
+            ));
+        }
+        let empty = numel(shape)? == 0;
+        let reach = shape.iter().zip(strides).try_fold(offset, |end, (&n, &stride)| {
+            end.checked_add(n.saturating_sub(1).checked_mul(stride)?)
+        });
+        let end = reach.and_then(|last| last.checked_add(usize::from(!empty)));
+        let bytes = end.and_then(|end| end.checked_mul(dtype.size()));
+        match bytes {
+            Some(bytes) if empty || bytes as u64 <= self.storage.nbytes => {}
+            _ => {
+                return refuse(format!(
+                    "shape {shape:?}, strides {strides:?} and offset {offset} of {dtype} lead out of \
+                     memory of {} bytes",
+                    self.storage.nbytes
+                ));
+            }
+        }
+        let layout = Layout { shape: shape.to_vec(), strides: strides.to_vec(), offset };
+        Ok(Tensor { dtype, layout, ..self.clone() })
     }
 }
