@@ -1617,6 +1617,24 @@ int32_t numpack_store_rename_array(const numpack_store *store, const char *from,
 int32_t numpack_store_clone_array(const numpack_store *store, const char *from, const char *to);
 
 /*
+ Makes an array of a data file that lies in the store and that no record names, for instance because
+ the program that wrote it died: `NUMPACK_FAULT_ORPHAN` of `numpack_store_verify`, whose `file` is
+ the name of the file. It must be one in which an array named `name` lies, and hold whole rows of
+ `dtype`, each of the shape of `ndim` lengths at `row`. Rows that the bitmap of that name drops stay
+ dropped. `rows`, which may be NULL, takes how many there are then.
+
+ Errors: those of every change, and `NUMPACK_PARAMETER` if there is an array of the name, another
+ array has the file, it is not there, or does not hold whole rows.
+ */
+int32_t numpack_store_adopt_array(const numpack_store *store,
+                                  const char *name,
+                                  const char *file,
+                                  int32_t dtype,
+                                  uint32_t ndim,
+                                  const uint64_t *row,
+                                  uint64_t *rows);
+
+/*
  Frees the room of the dropped rows of an array, or, with `name` NULL, of all arrays, and puts
  segments together. `freed`, which may be NULL, takes how many rows went.
 
@@ -1736,6 +1754,17 @@ int32_t numpack_writer_remove_arrays(numpack_writer *writer,
  As `numpack_store_rename_array`, seen after the commit.
  */
 int32_t numpack_writer_rename_array(numpack_writer *writer, const char *from, const char *to);
+
+/*
+ As `numpack_store_adopt_array`, seen after the commit.
+ */
+int32_t numpack_writer_adopt_array(numpack_writer *writer,
+                                   const char *name,
+                                   const char *file,
+                                   int32_t dtype,
+                                   uint32_t ndim,
+                                   const uint64_t *row,
+                                   uint64_t *rows);
 
 /*
  As `numpack_store_clone_array`, seen after the commit.

@@ -67,6 +67,7 @@ functions_of! {
     A B C D;
     A B C D E;
     A B C D E F;
+    A B C D E F G;
 }
 
 /// The functions of each module, with as many `_` as they have parameters.
@@ -107,6 +108,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_store_drop_rows(_, _, _, _);
             numpack_store_remove_arrays(_, _, _);
             numpack_store_rename_array(_, _, _);
+            numpack_store_adopt_array(_, _, _, _, _, _, _);
             numpack_store_clone_array(_, _, _);
             numpack_store_compact(_, _, _);
             numpack_store_reset(_);
@@ -123,6 +125,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_writer_drop_rows(_, _, _, _);
             numpack_writer_remove_arrays(_, _, _);
             numpack_writer_rename_array(_, _, _);
+            numpack_writer_adopt_array(_, _, _, _, _, _, _);
             numpack_writer_clone_array(_, _, _);
             numpack_writer_compact(_, _, _);
             numpack_writer_reset(_);

@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-use numpack_format::{NumPack, WriterOptions};
+use numpack_format::{DType, NumPack, WriterOptions};
 use numpack_interop::Error;
 
+use crate::dtype;
 use crate::handle::{self, Handle};
 use crate::shell::{self, guard, parameter};
 use crate::structs::{self, Versioned};
@@ -319,6 +320,66 @@ pub unsafe extern "C" fn numpack_store_clone_array(
     };
     // SAFETY: the caller's promise.
     unsafe { change(store, work) }
+}
+
+/// Makes an array of a data file that lies in the store and that no record names, for instance because
+/// the program that wrote it died: `NUMPACK_FAULT_ORPHAN` of `numpack_store_verify`, whose `file` is
+/// the name of the file. It must be one in which an array named `name` lies, and hold whole rows of
+/// `dtype`, each of the shape of `ndim` lengths at `row`. Rows that the bitmap of that name drops stay
+/// dropped. `rows`, which may be NULL, takes how many there are then.
+///
+/// Errors: those of every change, and `NUMPACK_PARAMETER` if there is an array of the name, another
+/// array has the file, it is not there, or does not hold whole rows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_store_adopt_array(
+    store: *const numpack_store,
+    name: *const c_char,
+    file: *const c_char,
+    dtype: i32,
+    ndim: u32,
+    row: *const u64,
+    rows: *mut u64,
+) -> i32 {
+    let work = |npk: &NumPack| {
+        // SAFETY: the caller's promise.
+        let orphan = unsafe { Orphan::new(name, file, dtype, ndim, row) }?;
+        let count = npk.adopt_array(orphan.name, orphan.file, orphan.dtype, orphan.row)?;
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(rows, count) };
+        Ok(())
+    };
+    // SAFETY: the caller's promise.
+    unsafe { change(store, work) }
+}
+
+/// What the caller says of a data file.
+pub(crate) struct Orphan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) file: &'a str,
+    pub(crate) dtype: DType,
+    pub(crate) row: &'a [u64],
+}
+
+impl Orphan<'_> {
+    /// # Safety
+    /// The texts are NULL or end with NUL, and `row` is NULL or points to `ndim` numbers; all stay
+    /// as they are as long as what is returned is used.
+    pub(crate) unsafe fn new(
+        name: *const c_char,
+        file: *const c_char,
+        dtype: i32,
+        ndim: u32,
+        row: *const u64,
+    ) -> Result<Self, Error> {
+        // SAFETY: the caller's promise.
+        let name = unsafe { shell::required(name, "name") }?;
+        // SAFETY: the caller's promise.
+        let file = unsafe { shell::required(file, "file") }?;
+        let dtype = dtype::required(dtype)?;
+        // SAFETY: the caller's promise.
+        let row = unsafe { shell::slice(row, ndim as usize, "row") }?;
+        Ok(Orphan { name, file, dtype, row })
+    }
 }
 
 /// Frees the room of the dropped rows of an array, or, with `name` NULL, of all arrays, and puts

@@ -10,7 +10,7 @@ use crate::array::numpack_array;
 use crate::handle::{self, Handle};
 use crate::options::{numpack_warning_fn, warn};
 use crate::shell::{self, guard, parameter};
-use crate::store::{self, numpack_store, numpack_store_options};
+use crate::store::{self, Orphan, numpack_store, numpack_store_options};
 use crate::view::{self, numpack_rows, numpack_view};
 
 /// Changes of a store that become visible and durable together, or not at all. It has the store
@@ -310,6 +310,29 @@ pub unsafe extern "C" fn numpack_writer_rename_array(
         // SAFETY: the caller's promise.
         let to = unsafe { shell::required(to, "to") }?;
         Ok(w.rename_array(from, to)?)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { change(writer, work) }
+}
+
+/// As `numpack_store_adopt_array`, seen after the commit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_writer_adopt_array(
+    writer: *mut numpack_writer,
+    name: *const c_char,
+    file: *const c_char,
+    dtype: i32,
+    ndim: u32,
+    row: *const u64,
+    rows: *mut u64,
+) -> i32 {
+    let work = |w: &mut Writer| {
+        // SAFETY: the caller's promise.
+        let orphan = unsafe { Orphan::new(name, file, dtype, ndim, row) }?;
+        let count = w.adopt_array(orphan.name, orphan.file, orphan.dtype, orphan.row)?;
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(rows, count) };
+        Ok(())
     };
     // SAFETY: the caller's promise.
     unsafe { change(writer, work) }

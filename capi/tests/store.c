@@ -325,6 +325,42 @@ static void whole_arrays(const numpack_store *store) {
     numpack_list_free(list);
 }
 
+/* A data file that no record names becomes an array, by a call and in a commit. */
+static void orphans(const numpack_store *store, const char *path) {
+    const char *const files[] = {"data_o.npkd", "data_p.npkd"};
+    const uint8_t bytes[] = {1, 0, 2, 0, 3, 0};
+    const uint64_t row[] = {1}, wide[] = {2};
+    for (size_t i = 0; i < 2; i++) {
+        char file[1024];
+        join(file, sizeof file, path, files[i]);
+        FILE *out = fopen(file, "wb");
+        CHECK(out && fwrite(bytes, 1, sizeof bytes, out) == sizeof bytes && fclose(out) == 0);
+    }
+    uint64_t n = 77;
+    const int32_t u16 = NUMPACK_DTYPE_UINT16;
+    CHECK(numpack_store_adopt_array(NULL, "o", files[0], u16, 1, row, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, NULL, files[0], u16, 1, row, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "o", NULL, u16, 1, row, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "o", files[0], -1, 1, row, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "o", files[0], u16, 1, NULL, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "o", files[1], u16, 1, row, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "o", files[0], u16, 1, wide, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_store_adopt_array(store, "q", "data_q.npkd", u16, 0, NULL, &n) ==
+          NUMPACK_PARAMETER);
+    CHECK(n == 77);
+    CHECK(numpack_store_adopt_array(store, "o", files[0], u16, 1, row, &n) == NUMPACK_OK && n == 3);
+    CHECK(holds(store, "o", bytes, 6));
+    CHECK(numpack_store_adopt_array(store, "o", files[0], u16, 1, row, &n) == NUMPACK_PARAMETER);
+
+    numpack_writer *writer = NULL;
+    CHECK(numpack_store_begin(store, NULL, &writer) == NUMPACK_OK);
+    CHECK(numpack_writer_adopt_array(NULL, "p", files[1], u16, 0, NULL, &n) == NUMPACK_PARAMETER);
+    CHECK(numpack_writer_adopt_array(writer, "p", files[1], u16, 0, NULL, NULL) == NUMPACK_OK);
+    CHECK(!holds(store, "p", bytes, 6));
+    CHECK(numpack_writer_commit(writer, NULL, NULL) == NUMPACK_OK);
+    CHECK(holds(store, "p", bytes, 6));
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         return 2;
@@ -338,6 +374,7 @@ int main(int argc, char **argv) {
     listing(store);
     appending(store);
     rows(store);
+    orphans(store, path);
     whole_arrays(store);
     numpack_store_free(store);
 

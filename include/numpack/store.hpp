@@ -81,6 +81,14 @@ class changes {
     result<void> try_rename_array(std::string_view from, std::string_view to) {
         return call(Self::change::rename_array, self(), from, to);
     }
+    /* Makes an array of a data file of that name which no record names, with rows of that shape, and
+     * says how many rows there are. `status::parameter`. */
+    result<std::uint64_t> try_adopt_array(std::string_view name, std::string_view file, dtype type,
+                                          span<const std::uint64_t> row) {
+        return ask<std::uint64_t>(Self::change::adopt_array, self(), name, file,
+                                  static_cast<std::int32_t>(type),
+                                  static_cast<std::uint32_t>(row.size()), row.data());
+    }
     /* Copies an array to another name, which must be free. */
     result<void> try_clone_array(std::string_view from, std::string_view to) {
         return call(Self::change::clone_array, self(), from, to);
@@ -118,6 +126,10 @@ class changes {
     void remove_arrays(span<const std::string> names) { try_remove_arrays(names).value(); }
     void rename_array(std::string_view from, std::string_view to) {
         try_rename_array(from, to).value();
+    }
+    std::uint64_t adopt_array(std::string_view name, std::string_view file, dtype type,
+                              span<const std::uint64_t> row) {
+        return try_adopt_array(name, file, type, row).value();
     }
     void clone_array(std::string_view from, std::string_view to) {
         try_clone_array(from, to).value();
@@ -162,6 +174,7 @@ class writer : public detail::unique_handle<numpack_writer, numpack_writer_free>
         static constexpr auto drop_rows = numpack_writer_drop_rows;
         static constexpr auto remove_arrays = numpack_writer_remove_arrays;
         static constexpr auto rename_array = numpack_writer_rename_array;
+        static constexpr auto adopt_array = numpack_writer_adopt_array;
         static constexpr auto clone_array = numpack_writer_clone_array;
         static constexpr auto compact = numpack_writer_compact;
         static constexpr auto reset = numpack_writer_reset;
@@ -219,6 +232,7 @@ class store
         static constexpr auto drop_rows = numpack_store_drop_rows;
         static constexpr auto remove_arrays = numpack_store_remove_arrays;
         static constexpr auto rename_array = numpack_store_rename_array;
+        static constexpr auto adopt_array = numpack_store_adopt_array;
         static constexpr auto clone_array = numpack_store_clone_array;
         static constexpr auto compact = numpack_store_compact;
         static constexpr auto reset = numpack_store_reset;

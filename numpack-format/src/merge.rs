@@ -233,6 +233,7 @@ impl Merge {
         &self,
         old: [u8; 32],
         plan: &Plan,
+        adopted: &HashSet<String>,
         limits: &Limits,
     ) -> Result<(Redo, Vec<String>)> {
         let mut redo = Redo { old, ..Redo::default() };
@@ -253,7 +254,7 @@ impl Merge {
             redo.renames = renames.collect::<Result<_>>()?;
         }
         self.put_bitmaps(plan, &mut redo)?;
-        let warnings = self.put_removals(plan, limits, &mut redo)?;
+        let warnings = self.put_removals(plan, adopted, limits, &mut redo)?;
         Ok((redo, warnings))
     }
 
@@ -275,10 +276,17 @@ impl Merge {
         Ok(())
     }
 
-    /// The files that go: what the old state used and the new one does not.
-    fn put_removals(&self, plan: &Plan, limits: &Limits, redo: &mut Redo) -> Result<Vec<String>> {
+    /// The files that go: what the old state used, or the writer adopted, and the new one does not
+    /// use.
+    fn put_removals(
+        &self,
+        plan: &Plan,
+        adopted: &HashSet<String>,
+        limits: &Limits,
+        redo: &mut Redo,
+    ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        if plan.left().next().is_none() {
+        if plan.left().next().is_none() && adopted.is_empty() {
             return Ok(warnings);
         }
         // A file that any array of the new state uses stays, whatever else names it.
@@ -293,11 +301,11 @@ impl Merge {
             bitmaps.extend(names::bitmap_file(r.name()).map(|f| names::fold(&f)));
         }
         let mut folders = HashSet::new();
-        for r in plan.left() {
-            let mut old = vec![r.data_file.to_owned()];
-            if r.data_file.ends_with(segments::SUFFIX) {
+        for data_file in plan.left().map(|r| r.data_file).chain(adopted.iter().map(|f| &f[..])) {
+            let mut old = vec![data_file.to_owned()];
+            if data_file.ends_with(segments::SUFFIX) {
                 // A list that is damaged names no files; verify shows what is left.
-                old.extend(self.segments(r.data_file, limits).unwrap_or_default());
+                old.extend(self.segments(data_file, limits).unwrap_or_default());
             }
             for file in old {
                 let folded = names::fold(&file);
@@ -325,7 +333,8 @@ impl Merge {
         Ok(warnings)
     }
 
-    fn segments(&self, list: &str, limits: &Limits) -> Result<Vec<String>> {
+    /// The files that a segment list names.
+    pub(crate) fn segments(&self, list: &str, limits: &Limits) -> Result<Vec<String>> {
         let Some((_, bytes)) =
             self.dir.read(list, "the size of a segment list", limits.max_segment_list_bytes)?
         else {

@@ -82,6 +82,11 @@ pub(crate) fn choice(name: &str, file: &str) -> Option<u32> {
     (n > 0 && file == data_file(name, n)).then_some(n)
 }
 
+/// The list of an array's segments, as the public package names it.
+pub(crate) fn segment_list(name: &str) -> String {
+    format!("data_{name}.npkseg")
+}
+
 /// Whether a file may be the bitmap of an array.
 pub(crate) fn is_bitmap_file(file: &str) -> bool {
     file.starts_with("deleted_") && file.ends_with(".npkb") && !file.contains('/')

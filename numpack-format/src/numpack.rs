@@ -2,6 +2,7 @@
 
 use crate::array::Array;
 use crate::disk::Dir;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::merge::State;
 use crate::rows::Rows;
@@ -273,6 +274,11 @@ impl NumPack {
     /// Copies an array to another name, which must be free. Dropped rows are not copied.
     pub fn clone_array(&self, from: &str, to: &str) -> Result<()> {
         self.commit(|w| w.clone_array(from, to))
+    }
+
+    /// Makes an array of a data file that no record names; see [`Writer::adopt_array`].
+    pub fn adopt_array(&self, name: &str, file: &str, dtype: DType, row: &[u64]) -> Result<u64> {
+        self.commit(|w| w.adopt_array(name, file, dtype, row))
     }
 
     /// Frees the room of an array's dropped rows, and puts its segments together. Says how many

@@ -364,7 +364,7 @@ impl Check<'_> {
             FaultKind::Orphan,
             file,
             None,
-            "no array uses this file; its shape and type are lost unless somebody knows them",
+            "no array uses this file; adopt it, if its type and shape are known, or delete it",
         );
     }
 

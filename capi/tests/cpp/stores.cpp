@@ -4,6 +4,7 @@
 #include "check.hpp"
 
 #include <array>
+#include <fstream>
 
 using numpack::array_view;
 using numpack::dtype;
@@ -84,6 +85,16 @@ static void changes(const std::string &path) {
     const std::vector<std::string> gone = {"moved", "turned"};
     store.remove_arrays(gone);
     CHECK(store.list().size() == 2);
+
+    /* A data file that no record names. */
+    std::ofstream(path + "/data_lost.npkd", std::ios::binary) << "abcdef";
+    const std::array<std::uint64_t, 1> pair = {2};
+    CHECK(thrown_by([&] {
+              store.adopt_array("lost", "data_lost.npkd", numpack::dtype::int32, pair);
+          }) == status::parameter);
+    CHECK(store.adopt_array("lost", "data_lost.npkd", numpack::dtype::uint8, pair) == 3);
+    CHECK(store.array("lost").to_vector<std::uint8_t>().at(5) == 'f');
+    store.remove_arrays({"lost"});
 }
 
 static void one_commit(const std::string &path, const std::string &folder) {

@@ -215,6 +215,8 @@ fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
             "path",
         ) => "",
         ("numpack_checkpoint_find", "name") => "\"t\"",
+        ("numpack_store_adopt_array" | "numpack_writer_adopt_array", "name") => "\"orphan\"",
+        (_, "file") => "\"data_orphan.npkd\"",
         (_, "name" | "from") => "\"a\"",
         (_, "to") => "\"b\"",
         _ => return None,
@@ -263,7 +265,7 @@ fn makes_names(f: &str) -> bool {
 /// An array of numbers.
 fn numbers(f: &str, i: usize, of: &str, name: &str) -> Option<Argument> {
     let valid = match (of, name) {
-        ("const uint64_t *", "shape") => format!("unsigned_numbers({i}, 2, 3, 1)"),
+        ("const uint64_t *", "shape" | "row") => format!("unsigned_numbers({i}, 2, 3, 1)"),
         ("const int64_t *", "dims") => format!("numbers({i}, 1, 0, 0)"),
         ("const int64_t *", "sizes") if f == "numpack_tensor_expand" => {
             format!("numbers({i}, 2, 3, 1)")

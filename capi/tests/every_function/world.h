@@ -249,9 +249,26 @@ static const char *store_path(void) {
     return store_folder;
 }
 
+/* A data file that no record names, for the functions that want one. */
+static void put_orphan(void) {
+    if (strstr(function, "_adopt_array") == NULL) {
+        return;
+    }
+    char orphan[100];
+    snprintf(orphan, sizeof orphan, "%s/data_orphan.npkd", store_path());
+    FILE *file = fopen(orphan, "wb");
+    if (!file || fwrite(tensor_floats, 1, 24, file) != 24 || fclose(file) != 0) {
+        fail("cannot make what the call needs", 0);
+        exit(1);
+    }
+    is_dirty = 1;
+}
+
 static numpack_store *make_store(void) {
+    const char *path = store_path();
+    put_orphan();
     numpack_store *store = NULL;
-    need(numpack_store_open(store_path(), NULL, &store));
+    need(numpack_store_open(path, NULL, &store));
     return store;
 }
 

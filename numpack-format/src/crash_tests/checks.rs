@@ -19,6 +19,8 @@ pub(super) struct Content {
     modes: (u32, u32),
     /// A file in the folder that is none of ours.
     foreign: Option<Vec<u8>>,
+    /// A data file that no record names, or that was one.
+    orphan: Option<Vec<u8>>,
 }
 
 /// The state of a store, `None` if it is not there.
@@ -26,6 +28,8 @@ pub(super) type State = Option<Content>;
 
 /// A file that is in the folder of some stores.
 pub(super) const FOREIGN: &str = "notes.txt";
+/// A data file that no record names in some stores, and the array that it becomes.
+pub(super) const ORPHAN: (&str, &str) = ("data_orphan.npkd", "orphan");
 /// The name of the store.
 pub(super) const STORE: &str = "s.npk";
 
@@ -58,7 +62,13 @@ fn try_state(path: &Path) -> Result<State, String> {
     });
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let modes = (mode(path), mode(&path.join("metadata.npkm")));
-    Ok(Some(Content { arrays, side, modes, foreign: std::fs::read(path.join(FOREIGN)).ok() }))
+    let foreign = std::fs::read(path.join(FOREIGN)).ok();
+    // Rows that are to be added may be there already; what it was is its array's now.
+    let mut orphan = std::fs::read(path.join(ORPHAN.0)).ok();
+    if store.contains(ORPHAN.1) {
+        orphan = None;
+    }
+    Ok(Some(Content { arrays, side, modes, foreign, orphan }))
 }
 
 pub(super) fn state(path: &Path) -> State {
@@ -158,7 +168,7 @@ pub(super) fn try_whole(path: &Path, allowed: &[State]) -> Result<usize, String>
     };
     if now.is_some() {
         let faults = Store::verify(path).map_err(|e| e.to_string())?;
-        if !faults.iter().all(Fault::is_notice) {
+        if !faults.iter().all(|f| f.is_notice() || is_orphan(f)) {
             return Err(format!("{faults:#?}"));
         }
     }
@@ -198,10 +208,15 @@ pub(super) fn clear_up(path: &Path, before: &State, what: &str) {
     try_clear_up(path, before).unwrap_or_else(|e| panic!("{what}: {e}"));
 }
 
+/// Whether it is the one that was there at first.
+fn is_orphan(fault: &Fault) -> bool {
+    fault.kind == FaultKind::Orphan && fault.file.ends_with(ORPHAN.0)
+}
+
 /// Nothing is wrong, but for bytes past the end of arrays.
 fn sound(path: &Path) -> Result<(), String> {
     let faults = Store::verify(path).map_err(|e| e.to_string())?;
-    if faults.iter().all(|f| f.kind == FaultKind::Surplus) {
+    if faults.iter().all(|f| f.kind == FaultKind::Surplus || is_orphan(f)) {
         return Ok(());
     }
     Err(format!("{faults:#?}"))

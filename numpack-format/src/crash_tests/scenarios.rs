@@ -1,6 +1,6 @@
 //! What is done to stores while something goes wrong.
 
-use super::checks::FOREIGN;
+use super::checks::{FOREIGN, ORPHAN};
 use crate::fault::{Action, arm};
 use crate::side::ArrayNote;
 use crate::{DType, Error, NumPack, Result, Rows, SideInfo, Store, View, Writer};
@@ -138,6 +138,12 @@ fn surplus(path: &Path) {
     }
 }
 
+/// The same, with a data file that no record names.
+fn orphaned(path: &Path) {
+    shared_folder(path);
+    std::fs::write(path.join(ORPHAN.0), [21, 22, 23, 24, 25, 26]).unwrap();
+}
+
 /// The same, with metadata that take several blocks.
 fn large(path: &Path) {
     shared_folder(path);
@@ -221,6 +227,7 @@ macro_rules! with_scenarios {
             replace_scattered replace_contiguous replace_again replace_among_dropped
             everything drop_rows drop_all_then_append
             compact_array compact rename_array clone_array escaped reset segmented
+            adopt adopt_and_change
             in_sequence recover_decided recover_undecided
         }
     };
@@ -456,6 +463,23 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
                 |at| at.npk()?.replace_rows("segmented", &Rows::from(1..3), &bytes(&[9, 8])),
                 |at| at.npk()?.append(&[("segmented", bytes(&[7]))]),
             ],
+        ),
+        "adopt" => (
+            orphaned,
+            vec![|at| at.npk()?.adopt_array(ORPHAN.1, ORPHAN.0, DType::U8, &[2]).map(drop), |at| {
+                at.npk()?.append(&[(ORPHAN.1, pairs(&[27, 28]))])
+            }],
+        ),
+        "adopt_and_change" => (
+            orphaned,
+            vec![|at| {
+                let mut w = at.npk()?.begin()?;
+                w.adopt_array(ORPHAN.1, ORPHAN.0, DType::U8, &[2])?;
+                w.replace_rows(ORPHAN.1, &Rows::Index(1), &pairs(&[33, 34]))?;
+                w.append(&[(ORPHAN.1, pairs(&[27, 28])), ("kept", bytes(&[6]))])?;
+                w.drop_rows(ORPHAN.1, &Rows::Index(0))?;
+                w.commit()
+            }],
         ),
         "in_sequence" => (
             shared_folder,

@@ -163,7 +163,8 @@ impl Writer {
         if self.record.is_none() && self.plan.only_grows() {
             return self.commit_growth();
         }
-        let (mut redo, mut warnings) = merge.redo(self.state.hash(), &self.plan, limits)?;
+        let (mut redo, mut warnings) =
+            merge.redo(self.state.hash(), &self.plan, &self.adopted, limits)?;
         self.live.sync_all()?;
         if let Some(stage) = &merge.stage
             && !sync_new_files(&mut self.unsynced, stage, &self.plan)?

@@ -1,8 +1,10 @@
 //! Changing a store: everything since the writer was made becomes visible in one commit.
 //!
-//! [`arrays`] has what is done to whole arrays, [`rows`] to rows, [`finish`] the commit;
-//! [`files`] keeps the data files that are changed in place.
+//! [`arrays`] has what is done to whole arrays, [`adopt`] brings back those that no record names,
+//! [`rows`] has what is done to rows, [`finish`] the commit; [`files`] keeps the data files that are
+//! changed in place.
 
+mod adopt;
 mod arrays;
 mod files;
 mod finish;
@@ -26,7 +28,7 @@ use crate::store::Store;
 use crate::{folder, patches::Runs};
 use files::LiveFiles;
 pub(crate) use rows::Mappable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// How a writer behaves.
@@ -95,6 +97,8 @@ pub struct Writer {
     unsynced: Unsynced,
     /// New files that could not be removed at once.
     discarded: Vec<String>,
+    /// Data files that were adopted: the commit leaves them as they are, or removes them.
+    adopted: HashSet<String>,
     serial: u64,
     /// Tells this writer's staged files from those of any other.
     random: u64,
@@ -245,6 +249,7 @@ impl Writer {
             side: None,
             unsynced: Unsynced::default(),
             discarded: Vec::new(),
+            adopted: HashSet::new(),
             serial: 0,
             random: new_store::random(),
             choices: HashMap::new(),

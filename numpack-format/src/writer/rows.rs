@@ -411,7 +411,9 @@ impl Writer {
                 Mode::Merge(_)
                     if file.ends_with(segments::SUFFIX)
                         || file.contains('/')
-                        || self.state.is_shared(file) =>
+                        || self.state.is_shared(file)
+                        // Given up, it is as it was.
+                        || self.adopted.contains(file) =>
                 {
                     None
                 }
