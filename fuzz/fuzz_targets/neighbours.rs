@@ -58,7 +58,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn remove(path: &Path) {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed =
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     removed.expect("what was written can be removed");
 }
 

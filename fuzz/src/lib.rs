@@ -1,10 +1,11 @@
 //! What the fuzz targets share: a scratch folder in memory, a zip container around a pickle,
-//! containers of older versions of torch, what holds of any checkpoint, the files of a store cut
+//! containers of older versions of torch and of its exporter, what holds of any checkpoint, the files of a store cut
 //! from one input, and a store that is sound but for one file.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod export;
 mod fixed;
 mod grammar;
 mod package;
@@ -13,6 +14,7 @@ mod scratch;
 mod store_input;
 mod zip;
 
+pub use export::export;
 pub use fixed::{Fixed, read_all};
 pub use grammar::{legacy, tar};
 pub use package::with_checksum;

@@ -11,9 +11,7 @@ use std::path::Path;
 
 use numpack_format::side::{ArrayNote, Float, Hex, Node as SideNode, Object, View};
 use numpack_format::{Compression, PackOptions, Package, SideInfo, Store, Writer, pack, side};
-use numpack_fuzz::{
-    Method, Scratch, StoreInput, Zip, checkpoint, neighbour_suffix, with_checksum,
-};
+use numpack_fuzz::{Method, Scratch, StoreInput, Zip, checkpoint, neighbour_suffix, with_checksum};
 use numpack_interop::{Export, NoProgress, Tensors, export_file};
 use torch_pickle::{
     Checkpoint, Construct, DType, Dict, Global, Node, NodeId, Storage, StorageType, Tensor,
@@ -30,6 +28,7 @@ fn main() -> Result<()> {
         ("scan", scanned(&scratch)?),
         ("legacy", both(&LEGACY, numpack_fuzz::legacy)),
         ("tar", both(&TAR, numpack_fuzz::tar)),
+        ("export", exports()),
         ("metadata", stores(&scratch)?),
         ("bitmap", bitmaps()),
         ("redo", records()),
@@ -59,6 +58,7 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         "legacy" | "tar" if bytes[0] % 2 == 1 => open(&bytes[1..])?,
         "legacy" => open(&numpack_fuzz::legacy(&bytes[1..]))?,
         "tar" => open(&numpack_fuzz::tar(&bytes[1..]))?,
+        "export" => open(&numpack_fuzz::export(bytes))?,
         "side" => SideInfo::decode(bytes).map(|_| ())?,
         // Read by their targets, around what they make up.
         "bitmap" | "redo" | "segments" => {}
@@ -82,6 +82,43 @@ fn is_read(target: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The descriptions of an exported, a compiled and an old model.
+fn exports() -> Seeds {
+    let meta = r#"{"dtype":7,"sizes":[{"as_int":2},{"as_int":4}],"requires_grad":true,"device":{"type":"cpu","index":null},"strides":[{"as_int":1},{"as_int":2}],"storage_offset":{"as_int":8},"layout":7}"#;
+    let entry = |record: &str, pickled: bool, meta: &str| {
+        format!(
+            r#"{{"path_name":"{record}","is_param":true,"use_pickle":{pickled},"tensor_meta":{meta}}}"#
+        )
+    };
+    let config = |entries: &[(&str, String)]| {
+        let entries: Vec<_> = entries.iter().map(|(n, e)| format!("\"{n}\":{e}")).collect();
+        format!(r#"{{"config":{{{}}}}}"#, entries.join(","))
+    };
+    let weights = config(&[
+        ("w", entry("weight_2", false, meta)),
+        ("v", entry("weight_2", false, meta)),
+        ("p", entry("p", true, "null")),
+    ]);
+    let constants = config(&[
+        ("c", entry("tensor_3", false, meta)),
+        ("a", entry("custom_obj_p", true, "null")),
+        ("o", entry("opaque_obj_p", true, "null")),
+    ]);
+    let compiled = r#"{"w":["p",[2,2],[2,1],3],"v":["p",[],[],5]}"#;
+    let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x002X\x03\0\0\0cpuK\x10tQK\0K\x04K\x04\x86K\x04K\x01\x86\x89ccollections\nOrderedDict\n)RtR";
+    let bare = [b"\x80\x02", &tensor[..], b"."].concat();
+    let dict = [b"\x80\x02}X\x01\0\0\0w", &tensor[..], b"s."].concat();
+    let seed = |kind: u8, weights: &str, constants: &[u8], pickle: &[u8]| {
+        [&[kind], weights.as_bytes(), &[255], constants, &[255], pickle].concat()
+    };
+    vec![
+        ("exported", seed(0, &weights, constants.as_bytes(), b"\x80\x02].")),
+        ("big_endian", seed(130, &weights, constants.as_bytes(), b"\x80\x02].")),
+        ("compiled", seed(1, compiled, b"", &bare)),
+        ("old", seed(3, "", b"", &dict)),
+    ]
 }
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
