@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 /// A live run of at least this many bytes is read by itself, straight to its place.
 const DIRECT: u64 = 64 << 10;
 /// Shorter runs are read together, up to so many bytes…
-const WINDOW: u64 = 256 << 10;
+const WINDOW: u64 = 128 << 10;
 /// …as long as no more than this lies unwanted between two of them.
 const MAX_GAP: u64 = 16 << 10;
 /// Single rows are only read together over smaller gaps: a read of its own costs about as much.
@@ -74,9 +74,8 @@ impl Array {
                 (None, ..) => false,
             };
             if !joins && !runs.is_empty() {
-                let (now, rest) = out.split_at_mut(waiting as usize);
-                self.read_runs(over, &runs, &mut scratch, now)?;
-                (out, waiting) = (rest, 0);
+                self.read_runs(over, &runs, &mut scratch, out)?;
+                (out, waiting) = (&mut out[waiting as usize..], 0);
                 runs.clear();
             }
             let Some((start, len, next)) = run else { break };
@@ -98,25 +97,33 @@ impl Array {
         }
     }
 
-    /// Reads a few close runs in one go.
+    /// Reads a few close runs in one go, to where `out` begins. What comes later in it may change.
     fn read_runs(
         &self,
         over: Over<'_>,
         runs: &[(u64, u64)],
         scratch: &mut Vec<u8>,
-        mut out: &mut [u8],
+        out: &mut [u8],
     ) -> Result<()> {
-        if let [(start, _)] = runs {
-            return self.read_stored(over, *start, out);
-        }
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
-        scratch.resize((last.0 + last.1 - first.0) as usize, 0);
+        let span = (last.0 + last.1 - first.0) as usize;
+        let at =
+            |start: u64, len: u64| (start - first.0) as usize..(start + len - first.0) as usize;
+        let mut to = 0;
+        // Moved together where they are, the rows come from memory that is at hand.
+        if let Some(out) = out.get_mut(..span) {
+            self.read_stored(over, first.0, out)?;
+            for &(start, len) in runs {
+                out.copy_within(at(start, len), to);
+                to += len as usize;
+            }
+            return Ok(());
+        }
+        scratch.resize(span, 0);
         self.read_stored(over, first.0, scratch)?;
-        for (start, len) in runs {
-            let at = (start - first.0) as usize;
-            let (now, rest) = out.split_at_mut(*len as usize);
-            now.copy_from_slice(&scratch[at..at + now.len()]);
-            out = rest;
+        for &(start, len) in runs {
+            out[to..to + len as usize].copy_from_slice(&scratch[at(start, len)]);
+            to += len as usize;
         }
         Ok(())
     }
