@@ -115,9 +115,12 @@ pub(crate) fn apply(
         hash if !only_rows && hash == sha256(&redo.metadata) => Ok(true),
         _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
     };
-    is_new()?;
+    let is_there = is_new()?;
     let stage = if only_rows { None } else { dir.open_dir(redo::STAGE)? };
     check_staged(dir, stage.as_ref(), redo)?;
+    // Begun before anything else is synced, it costs no commit of a journal of its own.
+    let begin = || dir.begin_file(redo::METADATA_TEMPORARY, metadata::FILE, &redo.metadata);
+    let next = if is_there { None } else { Some(begin()?) };
     if let Some(rows) = rows.filter(|_| !redo.rows.is_empty()) {
         lock.count_up(dir)?;
         for (name, runs) in &redo.rows {
@@ -140,8 +143,9 @@ pub(crate) fn apply(
             }
         }
     }
-    if !is_new()? {
-        dir.replace_file(redo::METADATA_TEMPORARY, metadata::FILE, &redo.metadata)?;
+    is_new()?;
+    if let Some(file) = next {
+        dir.finish_file(&file, redo::METADATA_TEMPORARY, metadata::FILE)?;
     }
     let mut warnings = Vec::new();
     for name in &redo.removals {

@@ -340,10 +340,21 @@ impl Dir {
 
     /// Replaces a small file at once: written under another name, synced, renamed.
     pub(crate) fn replace_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.join(temporary);
+        let file = self.begin_file(temporary, name, bytes)?;
+        self.finish_file(&file, temporary, name)
+    }
+
+    /// The first half of that: the file is written, and on its way to the disk.
+    pub(crate) fn begin_file(&self, temporary: &str, name: &str, bytes: &[u8]) -> Result<File> {
         let file = self.create_anew(temporary, self.access_of(name)?.or(self.like))?;
-        write_at(&file, bytes, 0, &path)?;
-        sync_file(&file, &path)?;
+        write_at(&file, bytes, 0, &self.join(temporary))?;
+        begin_to_write(&file);
+        Ok(file)
+    }
+
+    /// The second half.
+    pub(crate) fn finish_file(&self, file: &File, temporary: &str, name: &str) -> Result<()> {
+        sync_file(file, &self.join(temporary))?;
         self.rename(temporary, self, name)
     }
 
