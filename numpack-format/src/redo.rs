@@ -288,7 +288,9 @@ impl Redo {
                 }
                 runs.put(offset, len, from);
             }
-            redo.rows.insert(name, runs);
+            if let Some(name) = redo.rows.insert(name.clone(), runs).map(|_| name) {
+                return Err(c.error(at, twice(&name)));
+            }
         }
         for _ in 0..c.count(12, "the number of bitmaps")? {
             let name = local(&mut c, names::is_bitmap_file)?;
@@ -306,7 +308,18 @@ impl Redo {
         redo.removals = list(&mut c, "the number of old files", is_removable)?;
         redo.folders = list(&mut c, "the number of old folders", names::is_segment_folder)?;
         c.end()?;
+        redo.check_once().map_err(|problem| format(path, None, problem))?;
         Ok(redo)
+    }
+
+    /// No writer does two things to one file, and which of them a reader would see first is not
+    /// that of who carries them out.
+    fn check_once(&self) -> Result<(), String> {
+        let renames = self.renames.iter().flat_map(|r| [&r.staged, &r.target]);
+        let bitmaps = self.bitmaps.iter().map(|(name, _)| name).chain(&self.stale_bitmaps);
+        let mut all = self.rows.keys().chain(bitmaps).chain(renames).chain(&self.removals);
+        let mut seen = HashSet::new();
+        all.find(|name| !seen.insert(&name[..])).map_or(Ok(()), |name| Err(twice(name)))
     }
 
     /// Every data file that is moved must become one of an array, and new rows must lie in one:
@@ -334,6 +347,10 @@ impl Redo {
         }
         Ok(())
     }
+}
+
+fn twice(name: &str) -> String {
+    format!("it does two things to {name:?}")
 }
 
 fn check_size(path: &Path, value: u64, limits: &Limits) -> Result<()> {
@@ -475,6 +492,29 @@ mod tests {
             [(0, 1, 15), (0, 5, 16), (0, 1, 20), (u64::MAX - 3, 3, u64::MAX - 8)]
         {
             assert!(refused(rows("data_a.npkd", offset, len, at)), "{len} bytes at {at}");
+        }
+        // One file, and two things done to it.
+        let bitmap = || "deleted_a.npkb".to_owned();
+        let moved = |staged: &str, target: &str| Rename {
+            staged: staged.into(),
+            target: target.into(),
+            len: 0,
+        };
+        for bad in [
+            Redo {
+                bitmaps: vec![(bitmap(), vec![])],
+                stale_bitmaps: vec![bitmap()],
+                ..Redo::default()
+            },
+            Redo { stale_bitmaps: vec![bitmap(), bitmap()], ..Redo::default() },
+            Redo { renames: vec![moved("1", "a"), moved("1", "b")], ..Redo::default() },
+            Redo { renames: vec![moved("1", "a"), moved("2", "a")], ..Redo::default() },
+            Redo { renames: to("a"), removals: vec!["a".into()], ..Redo::default() },
+            Redo { renames: to("a"), ..rows("a", 0, 1, 16) },
+            Redo { removals: vec!["a".into()], ..rows("a", 0, 1, 16) },
+        ] {
+            let e = read(&file, &write(&bad, &[0; 4])).unwrap_err();
+            assert!(e.to_string().contains("it does two things to"), "{e}");
         }
         let unknown = Redo { renames: to("data_a.npkd"), ..Redo::default() };
         assert!(!refused(unknown.clone()));
