@@ -341,6 +341,46 @@ fn arrays_and_packed_data() {
     }
 }
 
+/// What the processes of a distributed training write.
+#[test]
+fn archives_one_after_another() {
+    let bad = checkpoint(SYSTEM, &[]);
+    let row = [sound(), sound(), sound()].concat();
+    let report = scanned(&row);
+    assert_eq!((report.verdict(), &report.containers[..1]), (Verdict::Clean, &[FileKind::Row][..]));
+    assert_eq!((report.pickles.len(), report.is_complete()), (3, true), "{report:#?}");
+    assert!(matches!(report.weights_only, WeightsOnly::Refuses(_)));
+    // Wherever it stands, a bad one is found.
+    let place = format!("archive at byte {}, archive/data.pkl", sound().len());
+    let report =
+        dangerous(&[sound(), bad.clone(), sound()].concat(), "os", "system", (&place, 0, "GLOBAL"));
+    assert_eq!(report.pickles.len(), 3);
+    for row in [[bad.clone(), sound()], [sound(), bad.clone()]] {
+        assert_eq!(scanned(&row.concat()).verdict(), Verdict::Dangerous);
+    }
+    // What is between them, before or behind is no archive's.
+    for odd in [
+        [b"#".to_vec(), row.clone()].concat(),
+        [sound(), b"#".to_vec(), sound()].concat(),
+        [row.clone(), b"#".to_vec()].concat(),
+        [SYSTEM.to_vec(), sound(), sound()].concat(),
+    ] {
+        let report = scanned(&odd);
+        assert!(report.verdict() > Verdict::Clean, "{report:#?}");
+        assert!(!report.containers.contains(&FileKind::Row));
+    }
+    // More of them than may lie in one another.
+    let many = scanned(&vec![zip(&[Rec::new("a/data.pkl", b"N.")]); 1500].concat());
+    assert!(many.is_complete() && many.verdict() == Verdict::Clean, "{:#?}", many.findings);
+    if let Some(fixtures) = fixtures() {
+        let folder = fixtures.join("generated-torch-2.15/dcp");
+        for file in ["__0_0.distcp", ".metadata"] {
+            let report = scan(folder.join(file), &ScanOptions::new()).unwrap();
+            assert_eq!(report.verdict(), Verdict::Clean, "{file}: {report:#?}");
+        }
+    }
+}
+
 #[test]
 fn honest_files_are_clean() {
     let report = scanned(&sound());

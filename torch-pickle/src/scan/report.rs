@@ -97,6 +97,9 @@ pub enum FileKind {
     TorchScript,
     /// A zip archive by `torch.export.save`, which `torch.load` does not read.
     Export,
+    /// Several zip archives one after another, as the processes of a distributed training write
+    /// them.
+    Row,
     /// A zip archive of numpy arrays.
     Npz,
     /// Any other zip archive.
@@ -125,6 +128,7 @@ impl fmt::Display for FileKind {
             FileKind::Torch => "zip archive of torch",
             FileKind::TorchScript => "zip archive of torchscript",
             FileKind::Export => "zip archive of torch.export",
+            FileKind::Row => "zip archives one after another",
             FileKind::Npz => "npz archive of numpy arrays",
             FileKind::Zip => "zip archive",
             FileKind::Legacy => "legacy stream of torch",

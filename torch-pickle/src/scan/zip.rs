@@ -31,6 +31,8 @@ const DEFLATED_HEAD: usize = 1024;
 const LOCAL_READ: usize = 512;
 /// What may stand between two records: a data descriptor.
 const DESCRIPTOR: u64 = 24;
+/// Archives in a row that are looked at.
+const MAX_ROW: usize = 100_000;
 /// End records that are tried.
 const MAX_ENDS: usize = 16;
 
@@ -88,6 +90,13 @@ pub(super) fn look<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>) -> io::Result
         return Ok(true);
     }
     scanner.archives_left -= 1;
+    if item.claim == Claim::File && directories.first().is_some_and(|d| d.delta > 0) {
+        let row = row(bytes)?;
+        if !row.is_empty() {
+            push_row(scanner, item, &row);
+            return Ok(true);
+        }
+    }
     let mut met = Met::default();
     let hasher = RandomState::new();
     if let Some(first) = directories.first().copied() {
@@ -142,6 +151,56 @@ fn classify<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>, met: &Met) {
         FileKind::Zip
     };
     scanner.is_a(item, container);
+}
+
+/// Archives one after another are looked at one by one: every reader takes one of them.
+fn push_row<'f>(scanner: &mut Scanner<'f>, item: &Item<'f>, row: &[(u64, u64)]) {
+    scanner.is_a(item, FileKind::Row);
+    scanner.refuse(|| "it has several archives one after another".to_owned());
+    // As many as there are bytes for.
+    scanner.archives_left += row.len();
+    for &(start, end) in row {
+        let archive = item.bytes.slice(start, end - start);
+        let what = format!("archive at byte {start}");
+        scanner.push(item.part(archive, &what, Claim::Record, Packed::No));
+    }
+}
+
+/// Where each of several archives starts and ends, if there is nothing else in the file.
+fn row(bytes: &Bytes<'_>) -> io::Result<Vec<(u64, u64)>> {
+    let mut row = Vec::new();
+    let mut end = bytes.len();
+    while end > 0 {
+        match start_of(bytes, end)? {
+            Some(start) if row.len() < MAX_ROW => row.push((start, end)),
+            _ => return Ok(Vec::new()),
+        }
+        end = row.last().map_or(0, |&(start, _)| start);
+    }
+    row.reverse();
+    Ok(if row.len() > 1 { row } else { Vec::new() })
+}
+
+/// Where the archive starts that ends here, by what its end record says.
+fn start_of(bytes: &Bytes<'_>, end: u64) -> io::Result<Option<u64>> {
+    const WIDE: usize = 56 + 20;
+    let len = (WIDE + END_LEN).min(usize::try_from(end).unwrap_or(usize::MAX));
+    let tail = bytes.read(end - len as u64, len)?;
+    let Some(p) = tail.len().checked_sub(END_LEN) else { return Ok(None) };
+    if tail[p..p + 4] != *END || u16_at(&tail, p + 20) != 0 {
+        return Ok(None);
+    }
+    let (mut size, mut offset) =
+        (u64::from(u32_at(&tail, p + 12)), u64::from(u32_at(&tail, p + 16)));
+    let mut before = end - END_LEN as u64;
+    if p == WIDE && tail[..4] == *END64 && tail[56..60] == *LOCATOR {
+        (size, offset) = (u64_at(&tail, 40), u64_at(&tail, 48));
+        before -= WIDE as u64;
+    }
+    let start = before.checked_sub(size).and_then(|directory| directory.checked_sub(offset));
+    let Some(start) = start.filter(|&start| start < before) else { return Ok(None) };
+    Ok((bytes.read(start, 4)? == LOCAL && bytes.read(start + offset, 4)? == CENTRAL)
+        .then_some(start))
 }
 
 /// The central directories, and how many end records there are.
