@@ -130,6 +130,22 @@ fn archives_in_archives_and_bombs() {
         })
         .collect();
     tamed("one record of many names", &zip(&many));
+    // The end of an archive that is inflated, whose directory is far beyond it.
+    let end64 = [
+        b"PK\x06\x06".as_slice(),
+        &[0; 44],
+        &u64::MAX.to_le_bytes(),
+        b"PK\x06\x07",
+        &[0; 16],
+        b"PK\x05\x06",
+        &[0; 18],
+    ];
+    for end in [[b"PK\x05\x06".as_slice(), &[0x56; 18]].concat(), end64.concat()] {
+        for end in [end.clone(), [b"PK\x05\x06", &end[..]].concat()] {
+            tamed("an end of nothing", &zip(&[Rec::deflated("a/x.pkl", &end)]));
+            tamed("an end of nothing", &end);
+        }
+    }
     let mut inner = zip(&[Rec::new("x.pkl", SYSTEM)]);
     for i in 0..12 {
         let records: Vec<Rec> = (0..8)

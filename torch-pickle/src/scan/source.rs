@@ -69,6 +69,10 @@ impl<'f> Bytes<'f> {
     /// Reads into `out` from `at` on, and says how many bytes there were.
     pub(super) fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<usize> {
         let n = self.len.saturating_sub(at).min(out.len() as u64) as usize;
+        if n == 0 {
+            // A place beyond the end may be beyond what can be counted.
+            return Ok(0);
+        }
         match &self.origin {
             Origin::File(file) => read_exact_at(file, &mut out[..n], self.from + at)?,
             Origin::Memory(held) => {
