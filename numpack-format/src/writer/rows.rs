@@ -145,13 +145,13 @@ impl Writer {
         if view.rows() == 0 || size == 0 {
             return Ok(());
         }
-        let opened = self.live.number(current.file()).is_some();
-        let copied = if opened { false } else { self.open_to_change(name)? };
+        let opened = self.live.number(current.file());
+        let copied = if opened.is_some() { false } else { self.open_to_change(name)? };
         // A copy has no dropped rows.
         let bitmap = bitmap.filter(|_| !copied);
         if let (Some(range), None) = (picked.as_range(), &bitmap) {
             let mut at = range.start * size;
-            return self.put_rows(name, &elements, &mut |bytes| {
+            return self.put_rows(name, opened, &elements, &mut |bytes| {
                 let now = at;
                 at += bytes as u64;
                 (now, bytes as u64)
@@ -160,7 +160,7 @@ impl Writer {
         let mut runs = Vec::new();
         stored_runs(&picked, bitmap.as_deref(), &mut runs)?;
         let (mut at, mut within) = (0, 0);
-        self.put_rows(name, &elements, &mut |bytes| {
+        self.put_rows(name, opened, &elements, &mut |bytes| {
             // Cut the bytes where runs end.
             let (row, rows) = runs[at];
             let n = (rows * size - within).min(bytes as u64);
@@ -173,21 +173,25 @@ impl Writer {
         })
     }
 
-    /// Writes elements to the places that `next` gives for as many bytes as it says.
+    /// Writes elements to the places that `next` gives for as many bytes as it says. The array's file
+    /// may be known to be open.
     fn put_rows(
         &mut self,
         name: &str,
+        opened: Option<FileNumber>,
         elements: &Elements<'_>,
         next: &mut dyn FnMut(usize) -> (u64, u64),
     ) -> Result<()> {
-        let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
         // What is not in the store yet can be changed at once.
-        let committed = if current.is_staged() || self.options.in_place {
-            0
-        } else {
-            self.committed_size(name)
+        let (file, committed) = match opened {
+            Some(file) if self.options.in_place => (Some(file), 0),
+            _ => {
+                let Some(current) = self.plan.get(name) else { return Err(self.missing(name)) };
+                let at_once = current.is_staged() || self.options.in_place;
+                let committed = if at_once { 0 } else { self.committed_size(name) };
+                (self.live.number(current.file()), committed)
+            }
         };
-        let file = self.live.number(current.file());
         if let Mode::Merge(merge) = &self.mode {
             if committed > 0 && self.record.is_none() {
                 let record = RecordWriter::begin(&merge.dir, self.state.spare.take())?;
@@ -222,6 +226,7 @@ impl Writer {
         if written.is_ok()
             && !waiting.is_empty()
             && let Some((_, rows)) = &mut self.record
+            && let Some(current) = self.plan.get(name)
         {
             let runs = rows.entry(current.file().to_owned()).or_default();
             waiting.into_iter().for_each(|(offset, len, at)| runs.put(offset, len, at));
