@@ -32,6 +32,7 @@ pub(crate) fn dist() -> Result<()> {
         // Smaller, and worth the minutes here.
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2")
         // It finds zig by the first Python there.
         .env("PATH", first_in_path(bin)?);
     let built = install::build(&mut zigbuild, target_folder().join(TARGET).join("release"))?;

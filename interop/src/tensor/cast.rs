@@ -39,7 +39,7 @@ trait Target: Pod {
     }
 }
 
-trait Wide {
+trait Wide: Pod {
     fn to<T: Target>(self) -> T;
 }
 
@@ -273,28 +273,42 @@ macro_rules! with_type {
     };
 }
 
+/// Elements converted at a time.
+const CHUNK: usize = 256;
+
 /// Converts elements that lie one after another; both slices are aligned to their elements.
+///
+/// It goes by way of what holds them exactly, so that there is code for each type, and not for each
+/// pair of types, which would be a twentieth of the library.
 pub(super) fn cast(src: &[u8], from: DType, dst: &mut [u8], to: DType) {
     macro_rules! source {
         ($dst:expr, $S:ty) => {
-            make::<$S>(src, $dst, to)
+            widen_all::<$S>(src, $dst, to)
         };
     }
     with_type!(from, source, dst);
 }
 
-fn make<S: Source>(src: &[u8], dst: &mut [u8], to: DType) {
-    macro_rules! target {
-        ($src:expr, $T:ty) => {
-            each::<S, $T>($src, dst)
-        };
+fn widen_all<S: Source>(src: &[u8], dst: &mut [u8], to: DType) {
+    let src = bytemuck::cast_slice::<u8, S>(src);
+    let mut wide = [S::Wide::zeroed(); CHUNK];
+    for (src, dst) in src.chunks(CHUNK).zip(dst.chunks_mut(CHUNK * to.size())) {
+        let wide = &mut wide[..src.len()];
+        for (to, from) in wide.iter_mut().zip(src) {
+            *to = from.widen();
+        }
+        make_all(wide, dst, to);
     }
-    with_type!(to, target, src);
 }
 
-fn each<S: Source, T: Target>(src: &[u8], dst: &mut [u8]) {
-    let (src, dst) = (bytemuck::cast_slice::<u8, S>(src), bytemuck::cast_slice_mut::<u8, T>(dst));
-    for (to, from) in dst.iter_mut().zip(src) {
-        *to = from.widen().to();
+#[inline(never)]
+fn make_all<W: Wide>(wide: &[W], dst: &mut [u8], to: DType) {
+    macro_rules! target {
+        ($dst:expr, $T:ty) => {
+            for (to, from) in bytemuck::cast_slice_mut::<u8, $T>($dst).iter_mut().zip(wide) {
+                *to = from.to();
+            }
+        };
     }
+    with_type!(to, target, dst);
 }
