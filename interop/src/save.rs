@@ -119,7 +119,7 @@ pub fn save_tensors(
 /// use numpack_interop::{Existing, Tensor, Tensors, dtype::DType, from_torch};
 /// let w = Tensor::zeros(&[2, 2], DType::BFLOAT16)?;
 /// from_torch(&[("w", &w)], &path, Existing::Merge)?;
-/// assert_eq!(Tensors::open(&path)?.list()?[0].dtype, "bfloat16");
+/// assert_eq!(Tensors::open(&path)?.list()?[0].dtype.to_string(), "bfloat16");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn from_torch(
