@@ -1,5 +1,5 @@
 //! The system's word that nobody else has a file open. The only file with `unsafe` code besides
-//! [`crate::map`].
+//! [`crate::map`] and [`crate::process`].
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -318,6 +318,7 @@ mod overlay;
 mod package;
 mod patches;
 mod plan;
+mod process;
 mod redo;
 mod rows;
 mod segments;

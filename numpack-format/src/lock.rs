@@ -88,7 +88,7 @@ impl StoreLock {
                 }
             }
         }
-        Ok(Some(StoreLock { file, id, pid: std::process::id(), waited }))
+        Ok(Some(StoreLock { file, id, pid: crate::process::id(), waited }))
     }
 
     /// Whether the lock file is still the one in the folder.
@@ -121,7 +121,7 @@ impl Drop for StoreLock {
     fn drop(&mut self) {
         // The lock belongs to the open file, which a forked child shares: unlocking there would
         // take it from the parent.
-        if self.pid == std::process::id() {
+        if self.pid == crate::process::id() {
             let _ = self.file.unlock();
         }
     }

@@ -1,4 +1,5 @@
-//! An array's bytes as memory. The only file with `unsafe` code besides [`crate::lease`].
+//! An array's bytes as memory. The only file with `unsafe` code besides [`crate::lease`]
+//! and [`crate::process`].
 #![allow(unsafe_code)]
 
 mod rows;

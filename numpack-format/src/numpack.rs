@@ -77,14 +77,18 @@ struct Kept {
 
 impl Default for Kept {
     fn default() -> Kept {
-        Kept { state: Mutex::default(), poisoned: AtomicBool::new(false), pid: std::process::id() }
+        Kept {
+            state: Mutex::default(),
+            poisoned: AtomicBool::new(false),
+            pid: crate::process::id(),
+        }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
         // A forked child has a copy, of which the original may be in use.
-        if self.pid != std::process::id() {
+        if self.pid != crate::process::id() {
             return;
         }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +149,7 @@ impl NumPack {
         Ok(NumPack {
             path,
             options: options.clone(),
-            pid: std::process::id(),
+            pid: crate::process::id(),
             home: Home::default(),
             seen: Mutex::new(Some(Arc::new(store))),
         })
@@ -220,7 +224,7 @@ impl NumPack {
 
     /// The same, with other options than the handle's.
     pub fn begin_with(&self, options: &WriterOptions) -> Result<Writer> {
-        if self.pid != std::process::id() {
+        if self.pid != crate::process::id() {
             return Err(Error::Forked { path: self.path.clone() });
         }
         if self.home.0.poisoned.load(Ordering::Relaxed) {

@@ -240,7 +240,7 @@ impl Writer {
         Writer {
             target,
             options,
-            pid: std::process::id(),
+            pid: crate::process::id(),
             mode,
             plan,
             state,
@@ -324,7 +324,7 @@ impl Writer {
 
     /// A forked child has a copy of this writer, but not its lock.
     pub(crate) fn check_process(&self) -> Result<()> {
-        if self.pid == std::process::id() {
+        if self.pid == crate::process::id() {
             Ok(())
         } else {
             Err(Error::Forked { path: self.state.store.path().to_owned() })
@@ -334,7 +334,7 @@ impl Writer {
     /// Removes the new file of an entry that is no longer wanted.
     fn discard(&mut self, entry: Entry) {
         let Some(staged) = entry.staged else { return };
-        if self.pid != std::process::id() {
+        if self.pid != crate::process::id() {
             return;
         }
         let own = self.own_file(&entry.record.name).is_some_and(|f| f == entry.record.data_file);
@@ -349,7 +349,7 @@ impl Writer {
 
     /// Removes the file of an array that came to nothing.
     pub(crate) fn abandon(&mut self, record: &metadata::Record, staged: &str, claimed: bool) {
-        if self.pid != std::process::id() {
+        if self.pid != crate::process::id() {
             return;
         }
         self.live.forget(staged);
@@ -387,7 +387,7 @@ impl Drop for Writer {
         if let Some(home) = self.home.as_ref().filter(|_| self.live.is_poisoned()) {
             home.poison();
         }
-        if self.published || self.pid != std::process::id() {
+        if self.published || self.pid != crate::process::id() {
             return;
         }
         // What cannot be removed now, the next writer removes.
