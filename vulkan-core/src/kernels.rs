@@ -59,6 +59,7 @@ modules! {
     Matmul "matmul" 4 "Products of matrices, by tiles in registers.";
     MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
     Dot "dot" 4 "Products of matrices, each element by itself.";
+    MultiplyAdd "multiply_add" 1 "Nothing but multiplications and additions.";
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub use device::Device;
 pub use devices::{DeviceInfo, DeviceKind, Limits, devices};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use ops::multiply_add;
 pub use ops::{Activation, Operand};
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use stream::{Mark, Stream};

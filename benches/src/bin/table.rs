@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use numpack_benches::rows::{changes, convert, gather, memory, open, read, store, zip};
+use numpack_benches::rows::{changes, convert, device, gather, memory, open, read, store, zip};
 use numpack_benches::table::Table;
 use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
 
@@ -58,6 +58,8 @@ enum Group {
     Changes,
     /// Picking rows of a store
     Gather,
+    /// Transfers and kernels on a Vulkan device, which cargo xtask vulkan DRIVER chooses
+    Device,
 }
 
 fn main() -> Result<()> {
@@ -153,6 +155,10 @@ fn main() -> Result<()> {
     }
     if wants(&[Group::Gather]) {
         gather::gather(&tmpfs, s, &mut table)?;
+    }
+    // Only where it is asked for: not every machine has one.
+    if args.only.contains(&Group::Device) {
+        device::device(s, &mut table)?;
     }
     println!("{}\n{table}", machine::heading(disk.path(), tmpfs.path()));
     Ok(())

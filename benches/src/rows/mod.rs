@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod convert;
+pub mod device;
 pub mod gather;
 pub mod memory;
 pub mod open;

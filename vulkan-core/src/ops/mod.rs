@@ -8,12 +8,14 @@
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
+//! | `probe` | what a device's arithmetic does at most |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
 mod binary;
 mod copy;
 mod matmul;
 mod pointwise;
+mod probe;
 mod promote;
 mod reduce;
 mod select;
@@ -22,3 +24,4 @@ mod unary;
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use matmul::Activation;
+pub use probe::multiply_add;
