@@ -124,3 +124,34 @@ fn several_devices_live_side_by_side() {
     assert_eq!(t.add(1.0).unwrap().to_host::<f32>().unwrap(), [2.0]);
     assert_eq!(u.to_host::<f32>().unwrap(), [2.0]);
 }
+
+/// Compiled kernels are kept, and a file that is damaged or of another driver is as good as none.
+#[test]
+fn compiled_kernels_are_kept() {
+    if !has_device() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let kept = options().pipeline_cache(Some(folder.path().join("kernels")));
+    let run = || {
+        let device = Device::open(&kept).unwrap();
+        let t =
+            vulkan_core::Tensor::from_host(&device.stream().unwrap(), &[2.0_f32], &[1]).unwrap();
+        assert_eq!(t.mul(3.0).unwrap().to_host::<f32>().unwrap(), [6.0]);
+        common::silent(&device);
+    };
+    run();
+    let files = || -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(folder.path().join("kernels")).unwrap();
+        all.map(|entry| entry.unwrap().path()).collect()
+    };
+    let [file] = &files()[..] else { panic!("{:?}", files()) };
+    let whole = std::fs::read(file).unwrap();
+    assert!(whole.starts_with(b"NPPC") && whole.len() > 50, "{} bytes", whole.len());
+    for damage in [&whole[..whole.len() / 2], b"", b"NPPC and something else"] {
+        std::fs::write(file, damage).unwrap();
+        run();
+        assert!(std::fs::read(file).unwrap().starts_with(b"NPPC"));
+    }
+    assert_eq!(files().len(), 1);
+}
