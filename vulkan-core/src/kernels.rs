@@ -1,7 +1,7 @@
 //! The kernels, as SPIR-V. `shaders/` has their sources; `cargo xtask shaders` compiles them.
 
 /// How many buffers a kernel sees at most.
-pub(crate) const MAX_BINDINGS: usize = 4;
+pub(crate) const MAX_BINDINGS: usize = 6;
 
 /// Room for a kernel's arguments, which every device has.
 pub(crate) const PUSH_BYTES: u32 = 128;
@@ -59,6 +59,13 @@ modules! {
     Matmul "matmul" 4 "Products of matrices, by tiles in registers.";
     MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
     Dot "dot" 4 "Products of matrices, each element by itself.";
+    Random "random" 2 "Random numbers by their place, and dropout.";
+    Take "take" 5 "Elements by their indices.";
+    Scatter "scatter" 5 "Floats added where indices lead, which are all looked at.";
+    ScatterInt "scatter_int" 5 "Integers added where indices lead.";
+    ScatterLists "scatter_lists" 5 "Floats added where indices lead, by lists.";
+    ScatterListsInt "scatter_lists_int" 5 "Integers added where indices lead, by lists.";
+    Segments "segments" 3 "Lists of equal indices.";
 }
 
 #[cfg(test)]

@@ -8,17 +8,25 @@
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
+//! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
+//! | `random` | random numbers by their place in a stream, dropout |
+//! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
 mod binary;
 mod copy;
+mod flat;
+mod indexing;
 mod matmul;
 mod pointwise;
 mod promote;
+mod random;
 mod reduce;
+mod scatter;
 mod select;
 mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use matmul::Activation;
+pub use random::Place;

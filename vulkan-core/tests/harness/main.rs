@@ -10,15 +10,19 @@
 //! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `movement` | copies, casts, and what is put into tensors |
+//! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
+//! | `random` | random numbers and dropout |
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod elementwise;
+mod indexing;
 mod judge;
 mod layouts;
 mod matrices;
 mod movement;
+mod random;
 mod reductions;
 mod values;
 
