@@ -66,6 +66,8 @@ modules! {
     ScatterLists "scatter_lists" 5 "Floats added where indices lead, by lists.";
     ScatterListsInt "scatter_lists_int" 5 "Integers added where indices lead, by lists.";
     Segments "segments" 3 "Lists of equal indices.";
+    Sgd "sgd" 3 "A step of stochastic gradient descent.";
+    Adam "adam" 5 "A step of Adam or AdamW.";
 }
 
 #[cfg(test)]

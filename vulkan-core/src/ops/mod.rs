@@ -11,6 +11,7 @@
 //! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
 //! | `random` | random numbers by their place in a stream, dropout |
 //! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
+//! | `optim` | optimisers' steps, in place |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
 mod binary;
@@ -18,6 +19,7 @@ mod copy;
 mod flat;
 mod indexing;
 mod matmul;
+mod optim;
 mod pointwise;
 mod promote;
 mod random;
@@ -29,4 +31,5 @@ mod unary;
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use matmul::Activation;
+pub use optim::{Adam, Sgd};
 pub use random::Place;

@@ -11,6 +11,7 @@
 //! | `reductions` | sums, means, extremes and their places |
 //! | `movement` | copies, casts, and what is put into tensors |
 //! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
+//! | `optim` | a hundred steps of each optimiser |
 //! | `random` | random numbers and dropout |
 
 #[path = "../common/mod.rs"]
@@ -22,6 +23,7 @@ mod judge;
 mod layouts;
 mod matrices;
 mod movement;
+mod optim;
 mod random;
 mod reductions;
 mod values;
