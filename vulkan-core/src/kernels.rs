@@ -68,6 +68,15 @@ modules! {
     Segments "segments" 3 "Lists of equal indices.";
     Sgd "sgd" 3 "A step of stochastic gradient descent.";
     Adam "adam" 5 "A step of Adam or AdamW.";
+    Backward "backward" 3 "The gradient of a short function of one element.";
+    SinBackward "sin_backward" 3 "The gradient of the sine.";
+    CosBackward "cos_backward" 3 "The gradient of the cosine.";
+    SiluBackward "silu_backward" 3 "The gradient of x times its sigmoid.";
+    GeluBackward "gelu_backward" 3 "The gradient of x times the normal distribution's part below it.";
+    GeluTanhBackward "gelu_tanh_backward" 3 "The gradient of the same by a hyperbolic tangent.";
+    BackwardTwo "backward_two" 4 "The gradient of a short function of two elements.";
+    PowBackward "pow_backward" 4 "The gradient of a power, for its base.";
+    ExponentBackward "exponent_backward" 4 "The gradient of a power, for its exponent.";
 }
 
 #[cfg(test)]

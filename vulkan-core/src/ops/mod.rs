@@ -12,8 +12,10 @@
 //! | `random` | random numbers by their place in a stream, dropout |
 //! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
 //! | `optim` | optimisers' steps, in place |
+//! | `backward` | gradients of functions of elements |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
+mod backward;
 mod binary;
 mod copy;
 mod flat;
