@@ -38,8 +38,13 @@ impl Watch {
             // Another thread's may have come first.
             let _ = self.note.set(made);
         }
-        self.recorded.fetch_add(1, Ordering::Relaxed);
         Ok(Part::write(self.note.get().expect("it was just set"), 0, BYTES))
+    }
+
+    /// Counts a kernel that may write there, once it is recorded: who reads the note before that has not
+    /// seen it.
+    pub(crate) fn count(&self) {
+        self.recorded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The note, if nobody has read it since a kernel may have written to it.

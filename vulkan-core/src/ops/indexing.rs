@@ -174,11 +174,10 @@ impl Taken {
                 reach: [0, (count - 1) * stride, 0, 0],
                 part: stream.watch().part(stream)?,
             };
-            if first == 0 {
-                pointwise_beside(stream, &function, &out, &[&seen, index], &beside)?;
-            } else {
-                pointwise_beside(stream, &function, &out, &[&seen, index, &out], &beside)?;
-            }
+            let inputs = [&seen, index, &out];
+            let inputs = if first == 0 { &inputs[..2] } else { &inputs[..] };
+            pointwise_beside(stream, &function, &out, inputs, &beside)?;
+            stream.watch().count();
         }
         Ok(out)
     }

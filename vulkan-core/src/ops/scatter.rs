@@ -217,6 +217,7 @@ fn add_by_looks(op: &str, out: &Tensor, d: usize, index: &Tensor, source: &Tenso
         let reach = [0, 0, (n - 1) * index_stride, (n - 1) * source_stride];
         let beside = Beside { reach, part: stream.watch().part(stream)? };
         pointwise_beside(stream, &function, out, &[&rows, &index, &source], &beside)?;
+        stream.watch().count();
     }
     Ok(())
 }
@@ -312,6 +313,7 @@ impl Lists {
                 steps: n.into(),
             })?;
         }
+        stream.watch().count();
         Ok(Lists { work, push })
     }
 }
