@@ -51,7 +51,7 @@ pub use device::Device;
 pub use devices::{DeviceInfo, DeviceKind, Limits, devices};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use ops::{Activation, Adam, Operand, Place, Sgd};
+pub use ops::{Activation, Adam, Operand, Place, Sgd, clip_grad_norm};
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use stream::{Mark, Stream};
 pub use tensor::{Download, Tensor};

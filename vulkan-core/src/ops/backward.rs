@@ -2,8 +2,7 @@
 //!
 //! Each is a method of the gradient of the result, and takes what the function took (`x`, `a`, `b`) or
 //! gave (`y`). The gradient of an input has its type and shape: where it was broadcast, the gradient is
-//! summed. Each is one kernel, and one or two more for such a sum. What is less than a unit in the last
-//! place of 1, times the gradient, may be lost where a derivative passes through 0.
+//! summed. Each is one kernel, and one or two more for such a sum.
 
 use super::pointwise::{Function, pointwise};
 use crate::dtype::DType;
@@ -81,7 +80,7 @@ of_one! {
     log_backward(x) Log;
     /// Of [`sqrt`](Tensor::sqrt), of which `y` is the result: grad / 2y, within 3 units in the last place.
     sqrt_backward(y) Sqrt;
-    /// Of [`sin`](Tensor::sin): grad · cos(x), within 3 units in the last place of grad.
+    /// Of [`sin`](Tensor::sin): grad · cos(x), within 3 · 2⁻²³ |grad|.
     sin_backward(x) Sin;
     /// Of [`cos`](Tensor::cos): −grad · sin(x), as [`sin_backward`](Tensor::sin_backward).
     cos_backward(x) Cos;
@@ -95,11 +94,11 @@ of_one! {
     relu_backward(y) Relu;
     /// Of [`abs`](Tensor::abs): grad · sign(x), 0 at 0.
     abs_backward(x) Abs;
-    /// Of [`silu`](Tensor::silu): within 8 units in the last place, or 8 of grad's times 2⁻¹.
+    /// Of [`silu`](Tensor::silu): within 8 units in the last place, or 2⁻²¹ |grad|.
     silu_backward(x) Silu;
     /// Of [`gelu`](Tensor::gelu): as [`silu_backward`](Tensor::silu_backward).
     gelu_backward(x) Gelu;
-    /// Of [`gelu_tanh`](Tensor::gelu_tanh): within 16 units in the last place of grad.
+    /// Of [`gelu_tanh`](Tensor::gelu_tanh): within 2⁻¹⁹ |grad|.
     gelu_tanh_backward(x) GeluTanh;
 }
 

@@ -33,5 +33,5 @@ mod unary;
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use matmul::Activation;
-pub use optim::{Adam, Sgd};
+pub use optim::{Adam, Sgd, clip_grad_norm};
 pub use random::Place;

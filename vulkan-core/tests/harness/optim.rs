@@ -1,7 +1,7 @@
 //! A hundred steps of each optimiser.
 
 use numpack_host_ops::{Array, optim};
-use vulkan_core::{Adam, DType, Sgd, Tensor};
+use vulkan_core::{Adam, DType, Sgd, Tensor, clip_grad_norm};
 
 use crate::common::Numbers;
 use crate::judge::{Bound, Judge};
@@ -128,6 +128,29 @@ fn adam() {
             }
         }
         bench.finish(&format!("adam{way}"), &judge);
+    }
+}
+
+#[test]
+fn clipped_gradients() {
+    for (way, options) in ways() {
+        let Some(bench) = Bench::open(&options) else { return };
+        let (mut judge, mut numbers) = (Judge::default(), Numbers::new(63));
+        for &(n, at) in arenas() {
+            for most in [1.0, 1e4] {
+                let case = format!("{n} from {at}, {most}{way}");
+                let grads = random(&mut numbers, n, 2.0);
+                let (whole, on_device) = arena(&bench, &grads, at);
+                let mut wanted: Vec<f64> = grads.iter().map(|&g| f64::from(g)).collect();
+                let norm = clip_grad_norm(&on_device, most).unwrap();
+                let there = optim::clip_grad_norm(&mut wanted, most).unwrap();
+                judge.floats(&norm, &Array::scalar(there), Bound::Ulps(16.0), &case);
+                let wanted = Array::from_vec(wanted, &[n]).unwrap();
+                judge.floats(&on_device, &wanted, Bound::Ulps(16.0), &case);
+                untouched(&whole, &on_device, &case);
+            }
+        }
+        bench.finish(&format!("clipped gradients{way}"), &judge);
     }
 }
 
