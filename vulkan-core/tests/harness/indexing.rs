@@ -13,6 +13,7 @@ use crate::{Bench, is_frugal, ways};
 /// What is indexed, and along which dimension.
 const CASES: &[(View, isize)] = &[
     (View { name: "rows", base: &[37, 12], make: |t| t.clone() }, 0),
+    (View { name: "many rows", base: &[300, 8], make: |t| t.clone() }, 0),
     (View { name: "columns", base: &[9, 21], make: |t| t.clone() }, 1),
     (View { name: "transposed", base: &[11, 13], make: |t| t.t().unwrap() }, 0),
     (View { name: "the middle", base: &[3, 10, 4], make: |t| t.clone() }, 1),
