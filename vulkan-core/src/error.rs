@@ -69,6 +69,18 @@ pub enum Error {
         /// Vulkan's name of the error.
         code: String,
     },
+    /// Indices led nowhere, in work recorded since the last read of its stream. Elements that they would
+    /// have brought are 0, sums that they would have added to are without them.
+    #[error(
+        "index {index} is not one of {size}; check the indices of what was recorded since the last \
+         read, and compute it again"
+    )]
+    Index {
+        /// One of them.
+        index: i64,
+        /// How many there were to choose from.
+        size: u64,
+    },
     /// An argument that cannot be.
     #[error("{0}")]
     Parameter(String),

@@ -1,7 +1,7 @@
 //! The kernels, as SPIR-V. `shaders/` has their sources; `cargo xtask shaders` compiles them.
 
 /// How many buffers a kernel sees at most.
-pub(crate) const MAX_BINDINGS: usize = 4;
+pub(crate) const MAX_BINDINGS: usize = 6;
 
 /// Room for a kernel's arguments, which every device has.
 pub(crate) const PUSH_BYTES: u32 = 128;
@@ -60,6 +60,24 @@ modules! {
     MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
     Dot "dot" 4 "Products of matrices, each element by itself.";
     MultiplyAdd "multiply_add" 1 "Nothing but multiplications and additions.";
+    Random "random" 2 "Random numbers by their place, and dropout.";
+    Take "take" 5 "Elements by their indices.";
+    Scatter "scatter" 5 "Floats added where indices lead, which are all looked at.";
+    ScatterInt "scatter_int" 5 "Integers added where indices lead.";
+    ScatterLists "scatter_lists" 5 "Floats added where indices lead, by lists.";
+    ScatterListsInt "scatter_lists_int" 5 "Integers added where indices lead, by lists.";
+    Segments "segments" 3 "Lists of equal indices.";
+    Sgd "sgd" 3 "A step of stochastic gradient descent.";
+    Adam "adam" 5 "A step of Adam or AdamW.";
+    Backward "backward" 3 "The gradient of a short function of one element.";
+    SinBackward "sin_backward" 3 "The gradient of the sine.";
+    CosBackward "cos_backward" 3 "The gradient of the cosine.";
+    SiluBackward "silu_backward" 3 "The gradient of x times its sigmoid.";
+    GeluBackward "gelu_backward" 3 "The gradient of x times the normal distribution's part below it.";
+    GeluTanhBackward "gelu_tanh_backward" 3 "The gradient of the same by a hyperbolic tangent.";
+    BackwardTwo "backward_two" 4 "The gradient of a short function of two elements.";
+    PowBackward "pow_backward" 4 "The gradient of a power, for its base.";
+    ExponentBackward "exponent_backward" 4 "The gradient of a power, for its exponent.";
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | `kernels` | the kernels that do it, as SPIR-V |
 //! | `transfer` | bytes on their way |
 //! | `core` | who holds which memory, what is recorded, what runs |
+//! | `watch` | indices that lead nowhere, which kernels note |
 //! | `cache` | compiled kernels, kept from one run to the next |
 //! | `vk` | Vulkan itself: the only module with unsafe code |
 //!
@@ -43,6 +44,7 @@ mod tensor;
 mod transfer;
 #[allow(unsafe_code)]
 mod vk;
+mod watch;
 
 pub use crate::core::usage::Usage;
 pub use device::Device;
@@ -51,7 +53,7 @@ pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ops::multiply_add;
-pub use ops::{Activation, Operand};
+pub use ops::{Activation, Adam, Operand, Place, Sgd, clip_grad_norm};
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use stream::{Mark, Stream};
 pub use tensor::{Download, Tensor};

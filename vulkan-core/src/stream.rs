@@ -10,6 +10,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::vk::buffer::Purpose;
 use crate::vk::gpu::Timeline;
+use crate::watch::Watch;
 
 /// Records work, hands it to the device in batches, and waits for nothing until a value is read.
 /// Clones are handles on the same stream.
@@ -26,12 +27,19 @@ pub(crate) struct Handle {
     pub(crate) device: Device,
     pub(crate) id: u64,
     timeline: Arc<Timeline>,
+    watch: Watch,
 }
 
 impl Stream {
     pub(crate) fn new(device: &Device) -> Result<Stream> {
         let (id, timeline) = device.shared.lock().add_stream(&device.shared)?;
-        Ok(Stream(Arc::new(Handle { device: device.clone(), id, timeline })))
+        let watch = Watch::default();
+        Ok(Stream(Arc::new(Handle { device: device.clone(), id, timeline, watch })))
+    }
+
+    /// What its kernels say about indices.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.0.watch
     }
 
     /// The device it is of.
@@ -54,10 +62,11 @@ impl Stream {
     /// Hands over what is recorded, and waits until all of it is done.
     ///
     /// # Errors
-    /// As for [`submit`](Stream::submit).
+    /// As for [`submit`](Stream::submit), and [`Error::Index`](crate::Error::Index).
     pub fn synchronize(&self) -> Result<()> {
         let value = self.shared().lock().end_of(self.0.id)?;
-        self.0.timeline.wait(value)
+        self.0.timeline.wait(value)?;
+        self.watch().check(self)
     }
 
     /// The point up to which work is recorded now.

@@ -140,6 +140,13 @@ binary! {
 }
 
 impl Tensor {
+    /// Multiplies each element, no two of which are the same memory, with a number on the device.
+    pub(crate) fn mul_in_place(&self, factor: &Tensor) -> Result<()> {
+        let (module, op) = (Module::Binary, Binary::Mul as u32);
+        let function = Function { module, op, scalar: [0; 4], takes_place: false };
+        pointwise(self.stream(), &function, self, &[self, &factor.expand(self.shape())?])
+    }
+
     fn binary(&self, op: Binary, other: Operand<'_>) -> Result<Tensor> {
         let name = || format!("{op:?}").to_lowercase();
         let shape = match other {

@@ -9,19 +9,32 @@
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
 //! | `probe` | what a device's arithmetic does at most |
+//! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
+//! | `random` | random numbers by their place in a stream, dropout |
+//! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
+//! | `optim` | optimisers' steps, in place |
+//! | `backward` | gradients of functions of elements |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 
+mod backward;
 mod binary;
 mod copy;
+mod flat;
+mod indexing;
 mod matmul;
+mod optim;
 mod pointwise;
 mod probe;
 mod promote;
+mod random;
 mod reduce;
+mod scatter;
 mod select;
 mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use matmul::Activation;
+pub use optim::{Adam, Sgd, clip_grad_norm};
 pub use probe::multiply_add;
+pub use random::Place;

@@ -5,7 +5,7 @@ use bytemuck::{NoUninit, bytes_of};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernels::Module;
+use crate::kernels::{MAX_BINDINGS, Module};
 use crate::stream::Stream;
 use crate::tensor::Tensor;
 use crate::vk::pipeline::{Key, MAX_CONSTANTS};
@@ -67,19 +67,49 @@ pub(crate) fn pointwise(
     out: &Tensor,
     inputs: &[&Tensor],
 ) -> Result<()> {
+    record(stream, function, out, inputs, None)
+}
+
+/// What a kernel sees beside the elements of its own number.
+pub(crate) struct Beside<'a> {
+    /// How far, in elements of each tensor, what it may read is from those.
+    pub(crate) reach: [usize; TENSORS],
+    /// The buffer of its last binding.
+    pub(crate) part: Part<'a>,
+}
+
+/// The same, of a kernel that sees more.
+pub(crate) fn pointwise_beside(
+    stream: &Stream,
+    function: &Function,
+    out: &Tensor,
+    inputs: &[&Tensor],
+    beside: &Beside<'_>,
+) -> Result<()> {
+    record(stream, function, out, inputs, Some(beside))
+}
+
+fn record(
+    stream: &Stream,
+    function: &Function,
+    out: &Tensor,
+    inputs: &[&Tensor],
+    beside: Option<&Beside<'_>>,
+) -> Result<()> {
     let mut tensors = [out; TENSORS];
     for (place, &input) in tensors[1..].iter_mut().zip(inputs) {
         debug_assert_eq!(input.shape(), out.shape());
         *place = input;
     }
     let tensors = &tensors[..=inputs.len()];
-    Pointwise { stream, function, tensors }.run(&Geometry::of(tensors))
+    Pointwise { stream, function, tensors, beside }.run(&Geometry::of(tensors))
 }
 
 struct Pointwise<'a> {
     stream: &'a Stream,
     function: &'a Function,
     tensors: &'a [&'a Tensor],
+    beside: Option<&'a Beside<'a>>,
 }
 
 impl Pointwise<'_> {
@@ -129,6 +159,7 @@ impl Pointwise<'_> {
     fn bound(&self, dtype: DType, geometry: &Geometry, t: usize) -> (u64, u64) {
         let size = dtype.size() as u64;
         let reach: usize = geometry.dims.iter().map(|d| (d.size - 1) * d.stride[t]).sum();
+        let reach = reach + self.beside.map_or(0, |beside| beside.reach[t]);
         let first = geometry.start[t] as u64 * size;
         let end = (geometry.start[t] + reach + 1) as u64 * size;
         let align = self.stream.shared().gpu.info().limits.storage_alignment.max(16);
@@ -143,7 +174,7 @@ impl Pointwise<'_> {
     }
 
     fn dispatch(&self, geometry: &Geometry) -> Result<()> {
-        let Pointwise { stream, function, tensors } = *self;
+        let Pointwise { stream, function, tensors, beside } = *self;
         let out = tensors[0];
         let mut push = Push {
             n: geometry.dims.iter().map(|d| d.size).product::<usize>() as u32,
@@ -152,7 +183,7 @@ impl Pointwise<'_> {
             stride: [[0; DIMS]; TENSORS],
             scalar: function.scalar,
         };
-        let mut parts = [Part::read(&out.storage, 0, 0); TENSORS];
+        let mut parts = [Part::read(&out.storage, 0, 0); MAX_BINDINGS];
         for (t, tensor) in tensors.iter().enumerate() {
             let (start, end) = self.bound(tensor.dtype, geometry, t);
             parts[t] = Part { storage: &tensor.storage, start, end, write: t == 0 };
@@ -178,6 +209,9 @@ impl Pointwise<'_> {
         let count = function.module.bindings();
         for t in tensors.len()..count {
             parts[t] = Part { write: false, ..parts[1.min(tensors.len() - 1)] };
+        }
+        if let Some(beside) = beside {
+            parts[count - 1] = beside.part;
         }
 
         let by_four = push.start.iter().enumerate().filter(|(_, start)| *start % 4 == 0);

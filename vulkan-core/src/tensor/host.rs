@@ -8,6 +8,7 @@ use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::stream::{Mark, Stream};
 use crate::transfer::{self, Pending};
+use crate::watch::Noted;
 
 impl Tensor {
     /// A tensor that holds these elements, in C order.
@@ -59,7 +60,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`] for staging memory, and [`Error::Parameter`] for
-    /// another type than the tensor has.
+    /// another type than the tensor has. [`Error::Index`] where indices led nowhere in what was recorded
+    /// on the same stream since the last read; the next one succeeds.
     pub fn to_host<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype {
             let problem = format!("a tensor of {} has no elements of {}", self.dtype, T::DTYPE);
@@ -90,7 +92,8 @@ impl Tensor {
         }
         let whole = self.contiguous()?;
         let at = (whole.layout.offset * whole.dtype.size()) as u64;
-        transfer::download(&whole.stream, &whole.storage, at, out)
+        transfer::download(&whole.stream, &whole.storage, at, out)?;
+        whole.stream.watch().check(&whole.stream)
     }
 
     /// The elements on their way to the host, as they are at this point of the stream. Nothing waits.
@@ -105,15 +108,19 @@ impl Tensor {
             0 => None,
             _ => Some(Pending::begin(&whole.stream, &whole.storage, at, nbytes as u64)?),
         };
-        Ok(Download { pending, nbytes, dtype: self.dtype, _source: whole.storage })
+        let noted = whole.stream.watch().send(&whole.stream)?;
+        let (stream, _source) = (whole.stream, whole.storage);
+        Ok(Download { pending, noted, nbytes, dtype: self.dtype, stream, _source })
     }
 }
 
 /// A tensor's elements on their way to the host.
 pub struct Download {
     pending: Option<Pending>,
+    noted: Option<Noted>,
     nbytes: usize,
     dtype: DType,
+    stream: Stream,
     _source: Arc<Storage>,
 }
 
@@ -146,6 +153,9 @@ impl Download {
             pending.read(&mut bytes)?;
         }
         counts.downloaded(bytes.len());
+        if let Some(noted) = self.noted {
+            self.stream.watch().receive(&self.stream, noted)?;
+        }
         T::from_bytes(&bytes)
     }
 }

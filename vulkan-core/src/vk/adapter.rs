@@ -8,6 +8,7 @@ use ash::{ext, khr, vk};
 use super::instance::{FLOOR, Instance, failed};
 use crate::devices::{DeviceInfo, DeviceKind, Limits};
 use crate::error::Result;
+use crate::kernels::MAX_BINDINGS;
 
 /// A physical device of an instance.
 #[derive(Clone)]
@@ -127,7 +128,11 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
         memory,
         has,
     };
-    adapter.info.unusable = unusable(&adapter, version, queue.is_some());
+    adapter.info.unusable = unusable(&adapter, version, queue.is_some()).or_else(|| {
+        let (has, needs) = (limits.max_per_stage_descriptor_storage_buffers, MAX_BINDINGS);
+        let too_few = (has as usize) < needs;
+        too_few.then(|| format!("a kernel on it sees {has} buffers, and {needs} are needed"))
+    });
     Ok(adapter)
 }
 

@@ -10,15 +10,23 @@
 //! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `movement` | copies, casts, and what is put into tensors |
+//! | `gradients` | gradients of functions of elements |
+//! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
+//! | `optim` | a hundred steps of each optimiser |
+//! | `random` | random numbers and dropout |
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod elementwise;
+mod gradients;
+mod indexing;
 mod judge;
 mod layouts;
 mod matrices;
 mod movement;
+mod optim;
+mod random;
 mod reductions;
 mod values;
 

@@ -1,0 +1,144 @@
+//! Random numbers that do not depend on who draws them.
+//!
+//! The streams are those of `numpack-host-ops` (its module `random` has the mapping, which is a promise):
+//! Philox4x32-10 with the seed as the key, element `e` in C order being number `offset + e`. Uniform
+//! numbers and truth values have the same bits on every device and on the host.
+
+use super::flat::{Flat, SCALARS};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::kernels::Module;
+use crate::stream::Stream;
+use crate::tensor::Tensor;
+
+/// A place in a stream of random numbers: the seed names the stream, the offset its next number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Place {
+    /// Which stream.
+    pub seed: u64,
+    /// How many of its numbers come before.
+    pub offset: u64,
+}
+
+impl Place {
+    /// The start of a stream.
+    pub const fn new(seed: u64) -> Place {
+        Place { seed, offset: 0 }
+    }
+
+    /// Behind `count` numbers more. Who draws a tensor draws as many numbers as it has elements.
+    pub const fn after(self, count: u64) -> Place {
+        Place { offset: self.offset.wrapping_add(count), ..self }
+    }
+}
+
+/// As `shaders/random.comp` numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Draw {
+    Uniform,
+    Normal,
+    Bernoulli,
+    Kept,
+    Dropout,
+}
+
+impl Tensor {
+    /// Uniform numbers from 0 up to before 1: multiples of 2⁻²⁴, for `float16` of 2⁻¹¹, for `bfloat16`
+    /// of 2⁻⁸. The same bits everywhere.
+    ///
+    /// # Errors
+    /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] for a type that is no float.
+    pub fn rand(stream: &Stream, dtype: DType, shape: &[usize], place: Place) -> Result<Tensor> {
+        must_be_float("rand", dtype)?;
+        draw(stream, Draw::Uniform, dtype, shape, place, 0.0)
+    }
+
+    /// Normal numbers of mean 0 and deviation 1, by Box and Muller: within 12 units in the last place of
+    /// what the host draws.
+    ///
+    /// # Errors
+    /// As for [`rand`](Tensor::rand).
+    pub fn randn(stream: &Stream, dtype: DType, shape: &[usize], place: Place) -> Result<Tensor> {
+        must_be_float("randn", dtype)?;
+        draw(stream, Draw::Normal, dtype, shape, place, 0.0)
+    }
+
+    /// Truth values, each true with probability `p`. The same bits everywhere.
+    ///
+    /// # Errors
+    /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] for a probability beyond 0 to 1.
+    pub fn bernoulli(stream: &Stream, p: f64, shape: &[usize], place: Place) -> Result<Tensor> {
+        must_be_probability("bernoulli", p)?;
+        draw(stream, Draw::Bernoulli, DType::Bool, shape, place, p)
+    }
+
+    /// What [`dropout`](Tensor::dropout) keeps: false with probability `p`. The same bits everywhere.
+    ///
+    /// # Errors
+    /// As for [`bernoulli`](Tensor::bernoulli).
+    pub fn dropout_mask(stream: &Stream, p: f64, shape: &[usize], place: Place) -> Result<Tensor> {
+        must_be_probability("dropout_mask", p)?;
+        draw(stream, Draw::Kept, DType::Bool, shape, place, p)
+    }
+
+    /// x / (1 - p), and 0 with probability `p` (`torch.nn.functional.dropout` in training), within 2 units
+    /// in the last place. Its gradient is the same function of the gradient, with the same place.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a probability beyond 0 to 1, and for a tensor that is not of floats;
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn dropout(&self, p: f64, place: Place) -> Result<Tensor> {
+        must_be_float("dropout", self.dtype())?;
+        must_be_probability("dropout", p)?;
+        let out = Tensor::empty(self.stream(), self.dtype(), self.shape())?;
+        let x = self.contiguous()?;
+        run(Draw::Dropout, &[(&out, true), (&x, false)], place, p)?;
+        Ok(out)
+    }
+}
+
+fn draw(
+    stream: &Stream,
+    draw: Draw,
+    dtype: DType,
+    shape: &[usize],
+    place: Place,
+    p: f64,
+) -> Result<Tensor> {
+    let out = Tensor::empty(stream, dtype, shape)?;
+    run(draw, &[(&out, true)], place, p)?;
+    Ok(out)
+}
+
+fn run(draw: Draw, tensors: &[(&Tensor, bool)], place: Place, p: f64) -> Result<()> {
+    // u < p for a multiple u of 2^-24.
+    let threshold = (p * f64::from(1 << 24)).ceil() as u32;
+    let factor = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
+    let flat = Flat { module: Module::Random, op: draw as u32, constants: &[], tensors };
+    flat.run(tensors[0].0.stream(), |at| {
+        let offset = place.after(at as u64).offset;
+        let mut scalars = [0; SCALARS];
+        scalars[0] = place.seed as u32;
+        scalars[1] = (place.seed >> 32) as u32;
+        scalars[2] = offset as u32;
+        scalars[3] = (offset >> 32) as u32;
+        scalars[4] = threshold;
+        scalars[5] = (factor as f32).to_bits();
+        scalars
+    })
+}
+
+fn must_be_float(name: &str, dtype: DType) -> Result<()> {
+    if dtype.is_float() {
+        return Ok(());
+    }
+    Err(Error::Parameter(format!("{name} is of floats, not {dtype}; give a float type")))
+}
+
+fn must_be_probability(name: &str, p: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&p) {
+        return Ok(());
+    }
+    Err(Error::Parameter(format!("{name}: {p} is no probability; give a number from 0 to 1")))
+}
