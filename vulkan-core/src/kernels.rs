@@ -1,7 +1,7 @@
 //! The kernels, as SPIR-V. `shaders/` has their sources; `cargo xtask shaders` compiles them.
 
 /// How many buffers a kernel sees at most.
-pub(crate) const MAX_BINDINGS: usize = 4;
+pub(crate) const MAX_BINDINGS: usize = 8;
 
 /// Room for a kernel's arguments, which every device has.
 pub(crate) const PUSH_BYTES: u32 = 128;
@@ -59,6 +59,8 @@ modules! {
     Matmul "matmul" 4 "Products of matrices, by tiles in registers.";
     MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
     Dot "dot" 4 "Products of matrices, each element by itself.";
+    Softmax "softmax" 4 "Softmax, its logarithm, and their gradients.";
+    SoftmaxGroup "softmax_group" 4 "The same, each row by a group with shared memory.";
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
+//! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
+//! | `softmax` | softmax, its logarithm, and their gradients |
 
 mod binary;
 mod copy;
@@ -16,7 +18,9 @@ mod matmul;
 mod pointwise;
 mod promote;
 mod reduce;
+mod rows;
 mod select;
+mod softmax;
 mod unary;
 
 pub use binary::Operand;

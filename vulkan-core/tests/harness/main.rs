@@ -9,6 +9,7 @@
 //! | `elementwise` | functions of one element and of two, comparisons, the choice between two |
 //! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
+//! | `rows` | softmax and its logarithm, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 
 #[path = "../common/mod.rs"]
@@ -20,6 +21,7 @@ mod layouts;
 mod matrices;
 mod movement;
 mod reductions;
+mod rows;
 mod values;
 
 use common::{options, silent};
