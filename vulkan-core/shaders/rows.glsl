@@ -103,14 +103,13 @@ float total_of(Sum sum) { return sum_of(sum.total - sum.lost); }
 
 // e^x of numbers that are not above 0, as exp_; what is too small to be normal is 0.
 vec4 exp_below(vec4 x) {
-    vec4 within = max(x, -87.0);
+    vec4 within = max(x, -104.0);
     vec4 n = floor(within * 1.44269504 + 0.5);
     precise vec4 r = (within - n * 0.693145751953125) - n * 1.4286067653e-6;
     vec4 p = (((0.0013942159712314606 * r + 0.008363775908946991) * r + 0.041666362434625626) * r
         + 0.16666573286056519) * r + 0.5;
     precise vec4 y = r + r * r * p;
-    vec4 result = (1.0 + y) * uintBitsToFloat(uvec4(ivec4(n) + 127) << 23);
-    result = mix(result, vec4(0.0), lessThan(x, vec4(-87.0)));
+    vec4 result = (1.0 + y) * uintBitsToFloat(uvec4(max(ivec4(n) + 127, 0)) << 23);
     return mix(result, x, greaterThan(floatBitsToUint(x) & 0x7fffffffu, uvec4(0x7f800000u)));
 }
 float exp_below_one(float x) { return exp_below(vec4(x)).x; }

@@ -61,6 +61,8 @@ modules! {
     Dot "dot" 4 "Products of matrices, each element by itself.";
     Softmax "softmax" 4 "Softmax, its logarithm, and their gradients.";
     SoftmaxGroup "softmax_group" 4 "The same, each row by a group with shared memory.";
+    Loss "loss" 8 "Losses of rows over classes, and their gradients.";
+    LossGroup "loss_group" 8 "The same, each row by a group with shared memory.";
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@
 //! | `matmul` | products of matrices |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 //! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
+//! | `loss` | losses of rows over classes, and their gradients |
 //! | `softmax` | softmax, its logarithm, and their gradients |
 
 mod binary;
 mod copy;
+mod loss;
 mod matmul;
 mod pointwise;
 mod promote;
@@ -25,4 +27,5 @@ mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
+pub use loss::{CrossEntropy, Reduction};
 pub use matmul::Activation;

@@ -59,6 +59,8 @@ pub(super) struct Rows<'a> {
     pub(super) writes: bool,
     /// How many floats a part of a row finds; 0 where rows are not taken in parts.
     pub(super) found: usize,
+    /// Whether so little is done with a row that one invocation does it.
+    pub(super) alone: bool,
     /// The buffers from the fifth on.
     pub(super) rest: &'a [Part<'a>],
     /// The constants from the seventh on.
@@ -169,7 +171,7 @@ impl Rows<'_> {
         let [outer, columns, inner] = self.shape();
         let rows = outer * inner;
         let software = is_software(self.a.stream());
-        if columns <= SHORT {
+        if columns <= SHORT || self.alone {
             return Way::One;
         }
         // Enough invocations to be busy, each with enough to do.
@@ -256,8 +258,11 @@ impl Rows<'_> {
             Way::Group(lanes) => (lanes, rows as u64),
             way => {
                 // Few long rows are spread over all of the device.
-                let local =
-                    if columns > SHORT && way == Way::One { most.min(16) } else { most.min(64) };
+                let local = if way == Way::One && is_software(stream) {
+                    most.min(16)
+                } else {
+                    most.min(64)
+                };
                 (local, (rows as u64 * u64::from(push.parts)).div_ceil(u64::from(local)))
             }
         };

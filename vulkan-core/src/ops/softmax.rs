@@ -94,6 +94,7 @@ impl Tensor {
                 b: b.as_ref(),
                 writes: true,
                 found: 2,
+                alone: false,
                 rest: &[],
                 constants: &[keep.into()],
                 more: [0; 16],

@@ -10,6 +10,7 @@
 //! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `rows` | softmax and its logarithm, and their gradients |
+//! | `losses` | losses of rows over classes, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 
 #[path = "../common/mod.rs"]
@@ -18,6 +19,7 @@ mod common;
 mod elementwise;
 mod judge;
 mod layouts;
+mod losses;
 mod matrices;
 mod movement;
 mod reductions;

@@ -10,19 +10,30 @@ use crate::layouts::{Both, View};
 use crate::values;
 use crate::{Bench, is_frugal};
 
-pub(crate) const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// The types that are worth a kernel's compiling each way.
+pub(crate) fn dtypes(way: &str) -> Vec<DType> {
+    match (way.is_empty(), is_frugal()) {
+        (true, false) => FLOATS.to_vec(),
+        (true, true) => vec![DType::F32, DType::F16],
+        (false, false) => vec![DType::F32, DType::BF16],
+        (false, true) => vec![DType::F32],
+    }
+}
 
 /// 2^-23, the unit in the last place of 1.
 pub(crate) const UNIT: f64 = f32::EPSILON as f64;
 
 macro_rules! view {
     ($name:literal $base:expr) => {
-        View { name: $name, base: &$base, make: |t| t.clone() }
+        $crate::layouts::View { name: $name, base: &$base, make: |t| t.clone() }
     };
     ($name:literal $base:expr, $t:ident => $make:expr) => {
-        View { name: $name, base: &$base, make: |$t| $make.unwrap() }
+        $crate::layouts::View { name: $name, base: &$base, make: |$t| $make.unwrap() }
     };
 }
+pub(crate) use view;
 
 /// Rows, and the dimension that they lie along.
 const CASES: &[(View, isize)] = &[
@@ -44,8 +55,13 @@ const CASES: &[(View, isize)] = &[
     (view!("no rows" [0, 5]), 1),
 ];
 
-fn cases() -> &'static [(View, isize)] {
-    if is_frugal() { &CASES[..3] } else { CASES }
+/// All of them where one way takes them as they are, else the first.
+fn cases(way: &str, dtype: DType) -> &'static [(View, isize)] {
+    match (way.is_empty(), is_frugal()) {
+        (_, true) => &CASES[..2],
+        (true, _) if dtype == DType::F32 => CASES,
+        _ => &CASES[..8],
+    }
 }
 
 /// Each way to take rows: as the device has it, in small pieces, and as GPUs have it.
@@ -78,8 +94,8 @@ fn softmax_and_its_logarithm() {
     for (way, options) in row_ways() {
         let Some(mut bench) = Bench::open(&options) else { return };
         let (mut judge, mut numbers) = (Judge::default(), Numbers::new(51));
-        for dtype in FLOATS {
-            for (view, dim) in cases() {
+        for dtype in dtypes(way) {
+            for (view, dim) in cases(way, dtype) {
                 bench.guard();
                 let x = some(&bench, &mut numbers, view, dtype);
                 let case = |name| format!("{name} of {dtype}, {}{way}", view.name);
@@ -103,8 +119,8 @@ fn gradients_of_softmax() {
     for (way, options) in row_ways() {
         let Some(mut bench) = Bench::open(&options) else { return };
         let (mut judge, mut numbers) = (Judge::default(), Numbers::new(52));
-        for dtype in FLOATS {
-            for (view, dim) in cases() {
+        for dtype in dtypes(way) {
+            for (view, dim) in cases(way, dtype) {
                 bench.guard();
                 let grad = some(&bench, &mut numbers, view, DType::F32);
                 let g = wide(&grad.host);
@@ -153,7 +169,7 @@ fn awkward_rows() {
     for (way, options) in row_ways() {
         let Some(bench) = Bench::open(&options) else { return };
         let mut judge = Judge::default();
-        for dtype in FLOATS {
+        for dtype in dtypes(way) {
             // Rows that one invocation takes, and that several take.
             for columns in if is_frugal() { vec![3] } else { vec![3, 90, 1028] } {
                 let rows = [
