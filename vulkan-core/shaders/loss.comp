@@ -9,19 +9,12 @@ const uint CROSS_ENTROPY = 0u, NLL = 1u;
 // What a row counts in the mean, instead of its loss.
 const uint WEIGHTS = 2u;
 layout(constant_id = 7) const uint T_WEIGHT = 0u;
-layout(constant_id = 8) const uint FLAGS = 0u;
-const bool HAS_WEIGHT = (FLAGS & 1u) != 0u;
-const bool WANTS_LOSS = (FLAGS & 2u) != 0u;
-const bool WANTS_GRAD = (FLAGS & 4u) != 0u;
-// Whether a part of each target is spread over all classes.
-const bool SMOOTH = (FLAGS & 8u) != 0u;
-// What losses are divided by: what all rows count, summed by each invocation; or a number from memory.
-const bool COUNTS = (FLAGS & 16u) != 0u;
-const bool DIVIDES = (FLAGS & 32u) != 0u;
-const bool HAS_UPSTREAM = (FLAGS & 64u) != 0u;
+// Whether classes have weights, and whether a part of each target is spread over all of them.
+layout(constant_id = 8) const uint HAS_WEIGHT = 0u;
+layout(constant_id = 9) const uint SMOOTH = 0u;
 const bool IS_PROBABLE = T_B <= BF16;
 // Whether a row's target has a part in every class.
-const bool IS_SPREAD = IS_PROBABLE || SMOOTH;
+const bool IS_SPREAD = IS_PROBABLE || SMOOTH == 1u;
 
 layout(set = 0, binding = 4, std430) buffer Losses { float data_losses[]; };
 layout(set = 0, binding = 5, std430) readonly buffer Weight { uint data_weight[]; };
@@ -36,6 +29,15 @@ FLOATS(load_weight, T_WEIGHT, data_weight)
 #define IGNORE uvec2(push.more[3], push.more[4])
 #define WEIGHT_START push.more[5]
 #define UPSTREAM_AT(OUTER, INNER) (push.more[6] + (OUTER) * push.more[7] + (INNER) * push.more[8])
+// What is wanted; what losses are divided by: what all rows count, summed by each invocation, or a number
+// from memory; whether there is a gradient of the result.
+#define WANTS_LOSS ((push.more[12] & 1u) != 0u)
+#define WANTS_GRAD ((push.more[12] & 2u) != 0u)
+#define COUNTS ((push.more[12] & 4u) != 0u)
+#define DIVIDES ((push.more[12] & 8u) != 0u)
+#define HAS_UPSTREAM ((push.more[12] & 16u) != 0u)
+// The type of class indices.
+#define T_INDEX push.more[13]
 #define LOSS_AT(OUTER, INNER) (push.more[9] + (OUTER) * push.more[10] + (INNER) * push.more[11])
 
 // Classes that are none: what counts for nothing, and what no row can have.
@@ -43,8 +45,8 @@ const uint IGNORED = 0xffffffffu, BEYOND = 0xfffffffeu;
 
 uint class_at(uint at) {
     uvec2 v;
-    if (T_B == I64) v = data_b2[at];
-    else if (T_B == I32) v = widen(I32, uvec2(data_b[at], 0u));
+    if (T_INDEX == I64) v = data_b2[at];
+    else if (T_INDEX == I32) v = widen(I32, uvec2(data_b[at], 0u));
     else v = uvec2((data_b[at >> 2] >> ((at & 3u) * 8u)) & 0xffu, 0u);
     if (v == IGNORE) return IGNORED;
     return v.y != 0u || v.x >= push.columns ? BEYOND : v.x;
@@ -53,11 +55,11 @@ uint class_at(uint at) {
 float weight_of(uint own_class) {
     if (own_class == IGNORED) return 0.0;
     if (own_class == BEYOND) return NAN;
-    return HAS_WEIGHT ? load_weight(WEIGHT_START + own_class) : 1.0;
+    return HAS_WEIGHT == 1u ? load_weight(WEIGHT_START + own_class) : 1.0;
 }
 
 vec4 weights(uint c) {
-    if (!HAS_WEIGHT) return vec4(1.0);
+    if (HAS_WEIGHT == 0u) return vec4(1.0);
     uint at = WEIGHT_START + c;
     if (FOURS == 0u) return vec4(load_weight(at));
     return vec4(load_weight(at), load_weight(at + 1u), load_weight(at + 2u), load_weight(at + 3u));

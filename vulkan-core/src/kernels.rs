@@ -63,6 +63,9 @@ modules! {
     SoftmaxGroup "softmax_group" 4 "The same, each row by a group with shared memory.";
     Loss "loss" 8 "Losses of rows over classes, and their gradients.";
     LossGroup "loss_group" 8 "The same, each row by a group with shared memory.";
+    Norm "norm" 7 "Rows less their mean over their deviation, and the gradient for them.";
+    NormGroup "norm_group" 7 "The same, each row by a group with shared memory.";
+    NormColumns "norm_columns" 4 "The gradients for the weight and bias of a norm.";
 }
 
 #[cfg(test)]

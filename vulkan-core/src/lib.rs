@@ -49,7 +49,7 @@ pub use device::Device;
 pub use devices::{DeviceInfo, DeviceKind, Limits, devices};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use ops::{Activation, CrossEntropy, Operand, Reduction};
+pub use ops::{Activation, CrossEntropy, NormGrads, Operand, Reduction};
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use stream::{Mark, Stream};
 pub use tensor::{Download, Tensor};

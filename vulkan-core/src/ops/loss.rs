@@ -329,10 +329,8 @@ impl<'a> Batch<'a> {
         let info = x.stream().shared().gpu.info();
         let align = info.limits.storage_alignment.max(16);
         let flags = [
-            self.weight.is_some(),
             losses.is_some(),
             grad.is_some(),
-            smoothing > 0.0,
             matches!(divisor, Divisor::Count),
             matches!(divisor, Divisor::Sum(_)),
             upstream.is_some(),
@@ -363,7 +361,7 @@ impl<'a> Batch<'a> {
         let [losses_outer, losses_inner] = strides(losses);
         let ignore = self.options.ignore_index as u64;
         let mut more = [0; 16];
-        more[..12].copy_from_slice(&[
+        more[..14].copy_from_slice(&[
             ((1.0 - smoothing) as f32).to_bits(),
             ((smoothing / x.shape()[1] as f64) as f32).to_bits(),
             (factor as f32).to_bits(),
@@ -376,6 +374,8 @@ impl<'a> Batch<'a> {
             losses_start,
             losses_outer,
             losses_inner,
+            flags,
+            target.dtype() as u32,
         ]);
         Rows {
             modules: [Module::Loss, Module::LossGroup],
@@ -387,7 +387,11 @@ impl<'a> Batch<'a> {
             found: 0,
             alone: op == Op::Weights || op == Op::Nll && grad.is_none(),
             rest: &[losses_part, weight_part, upstream_part, divisor_part],
-            constants: &[self.weight.as_ref().map_or(0, |w| w.dtype() as u32), flags],
+            constants: &[
+                self.weight.as_ref().map_or(0, |w| w.dtype() as u32),
+                self.weight.is_some().into(),
+                (smoothing > 0.0).into(),
+            ],
             more,
         }
         .run()

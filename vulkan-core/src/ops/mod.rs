@@ -8,6 +8,7 @@
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
+//! | `norm` | layers that normalise rows, and their gradients |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 //! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
 //! | `loss` | losses of rows over classes, and their gradients |
@@ -17,6 +18,7 @@ mod binary;
 mod copy;
 mod loss;
 mod matmul;
+mod norm;
 mod pointwise;
 mod promote;
 mod reduce;
@@ -29,3 +31,4 @@ pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
 pub use loss::{CrossEntropy, Reduction};
 pub use matmul::Activation;
+pub use norm::NormGrads;

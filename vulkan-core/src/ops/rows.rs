@@ -53,7 +53,7 @@ pub(super) struct Rows<'a> {
     pub(super) op: u32,
     pub(super) out: &'a Tensor,
     pub(super) a: &'a Tensor,
-    /// Read as floats if it has as many columns as `a`.
+    /// Seen by columns if it has as many as `a`.
     pub(super) b: Option<&'a Tensor>,
     /// Whether the result is written row by row, and not just seen.
     pub(super) writes: bool,
@@ -271,7 +271,12 @@ impl Rows<'_> {
         constants[1] = self.op;
         constants[2] = self.out.dtype() as u32;
         constants[3] = self.a.dtype() as u32;
-        constants[4] = self.b.map_or(0, |b| b.dtype() as u32);
+        constants[4] = match self.b {
+            Some(b) if b.dtype().is_float() => b.dtype() as u32,
+            // Kernels know by themselves what else it is.
+            Some(_) => DType::I64 as u32,
+            None => 0,
+        };
         constants[5] = fours.into();
         constants[6] = stage;
         constants[7..][..self.constants.len()].copy_from_slice(self.constants);

@@ -31,8 +31,12 @@ const OPTIONS: [(Reduction, bool, f64); 5] = [
     (Reduction::None, false, 1.0),
 ];
 
-fn logits() -> &'static [(View, &'static [usize])] {
-    if is_frugal() { &LOGITS[..2] } else { LOGITS }
+fn logits(dtype: DType) -> &'static [(View, &'static [usize])] {
+    match (dtype, is_frugal()) {
+        (_, true) => &LOGITS[..2],
+        (DType::F32, _) => LOGITS,
+        _ => &LOGITS[..4],
+    }
 }
 
 fn same(reduction: Reduction) -> host::Reduction {
@@ -163,7 +167,7 @@ fn losses_of_classes() {
         let (mut judge, mut numbers) = (Judge::default(), Numbers::new(61));
         let indices = [DType::I64, DType::I32, DType::U8];
         for dtype in dtypes(way) {
-            for (i, (view, shape)) in logits().iter().enumerate() {
+            for (i, (view, shape)) in logits(dtype).iter().enumerate() {
                 for (k, option) in OPTIONS.into_iter().enumerate() {
                     // Every option with one type, and each once with the others.
                     if dtype != DType::F32 && k != i % 5 || is_frugal() && k % 3 != 0 {
@@ -204,7 +208,7 @@ fn losses_of_probabilities() {
         let Some(mut bench) = Bench::open(&options) else { return };
         let (mut judge, mut numbers) = (Judge::default(), Numbers::new(62));
         for dtype in dtypes(way) {
-            for (i, (view, _)) in logits().iter().enumerate() {
+            for (i, (view, _)) in logits(dtype).iter().enumerate() {
                 bench.guard();
                 let option = OPTIONS[i % 4];
                 let x = some(&bench, &mut numbers, view, dtype);

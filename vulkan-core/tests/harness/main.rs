@@ -11,6 +11,7 @@
 //! | `reductions` | sums, means, extremes and their places |
 //! | `rows` | softmax and its logarithm, and their gradients |
 //! | `losses` | losses of rows over classes, and their gradients |
+//! | `norms` | layers that normalise rows, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 
 #[path = "../common/mod.rs"]
@@ -22,6 +23,7 @@ mod layouts;
 mod losses;
 mod matrices;
 mod movement;
+mod norms;
 mod reductions;
 mod rows;
 mod values;

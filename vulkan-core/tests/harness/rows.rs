@@ -12,13 +12,16 @@ use crate::{Bench, is_frugal};
 
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
+/// A way, see [`row_ways`].
+const AS_GPU: &str = ", as a GPU";
+
 /// The types that are worth a kernel's compiling each way.
 pub(crate) fn dtypes(way: &str) -> Vec<DType> {
-    match (way.is_empty(), is_frugal()) {
-        (true, false) => FLOATS.to_vec(),
-        (true, true) => vec![DType::F32, DType::F16],
-        (false, false) => vec![DType::F32, DType::BF16],
-        (false, true) => vec![DType::F32],
+    match (way, is_frugal()) {
+        ("", false) => FLOATS.to_vec(),
+        ("", true) => vec![DType::F32, DType::F16],
+        (AS_GPU, false) => vec![DType::F32, DType::BF16],
+        _ => vec![DType::F32],
     }
 }
 
@@ -66,7 +69,7 @@ fn cases(way: &str, dtype: DType) -> &'static [(View, isize)] {
 
 /// Each way to take rows: as the device has it, in small pieces, and as GPUs have it.
 pub(crate) fn row_ways() -> Vec<(&'static str, DeviceOptions)> {
-    let gpu = (", as a GPU", options().kernels_for(DeviceKind::Discrete));
+    let gpu = (AS_GPU, options().kernels_for(DeviceKind::Discrete));
     if is_frugal() {
         return vec![("", options()), gpu];
     }
