@@ -35,7 +35,7 @@ fn logits(dtype: DType) -> &'static [(View, &'static [usize])] {
     match (dtype, is_frugal()) {
         (_, true) => &LOGITS[..2],
         (DType::F32, _) => LOGITS,
-        _ => &LOGITS[..4],
+        _ => &LOGITS[..3],
     }
 }
 
@@ -169,8 +169,8 @@ fn losses_of_classes() {
         for dtype in dtypes(way) {
             for (i, (view, shape)) in logits(dtype).iter().enumerate() {
                 for (k, option) in OPTIONS.into_iter().enumerate() {
-                    // Every option with one type, and each once with the others.
-                    if dtype != DType::F32 && k != i % 5 || is_frugal() && k % 3 != 0 {
+                    // Two of the options with one type, and one with the others.
+                    if k != i % 5 && (dtype != DType::F32 || k != (i + 3) % 5 || is_frugal()) {
                         continue;
                     }
                     bench.guard();
@@ -187,7 +187,7 @@ fn losses_of_classes() {
                         (host::cross_entropy, host::cross_entropy_backward),
                     );
                     case.check_at_once(&mut judge, &expected);
-                    if option.2 == 0.0 {
+                    if option.2 == 0.0 && way.is_empty() {
                         let case = Case { name: format!("nll of {}", case.name), ..case };
                         case.check(
                             &mut judge,

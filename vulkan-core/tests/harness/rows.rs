@@ -63,7 +63,7 @@ fn cases(way: &str, dtype: DType) -> &'static [(View, isize)] {
     match (way.is_empty(), is_frugal()) {
         (_, true) => &CASES[..2],
         (true, _) if dtype == DType::F32 => CASES,
-        _ => &CASES[..8],
+        _ => &CASES[..5],
     }
 }
 
