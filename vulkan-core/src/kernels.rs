@@ -1,7 +1,7 @@
 //! The kernels, as SPIR-V. `shaders/` has their sources; `cargo xtask shaders` compiles them.
 
 /// How many buffers a kernel sees at most.
-pub(crate) const MAX_BINDINGS: usize = 6;
+pub(crate) const MAX_BINDINGS: usize = 8;
 
 /// Room for a kernel's arguments, which every device has.
 pub(crate) const PUSH_BYTES: u32 = 128;
@@ -78,6 +78,13 @@ modules! {
     BackwardTwo "backward_two" 4 "The gradient of a short function of two elements.";
     PowBackward "pow_backward" 4 "The gradient of a power, for its base.";
     ExponentBackward "exponent_backward" 4 "The gradient of a power, for its exponent.";
+    Softmax "softmax" 4 "Softmax, its logarithm, and their gradients.";
+    SoftmaxGroup "softmax_group" 4 "The same, each row by a group with shared memory.";
+    Loss "loss" 8 "Losses of rows over classes, and their gradients.";
+    LossGroup "loss_group" 8 "The same, each row by a group with shared memory.";
+    Norm "norm" 7 "Rows less their mean over their deviation, and the gradient for them.";
+    NormGroup "norm_group" 7 "The same, each row by a group with shared memory.";
+    NormColumns "norm_columns" 4 "The gradients for the weight and bias of a norm.";
 }
 
 #[cfg(test)]

@@ -53,7 +53,9 @@ pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ops::multiply_add;
-pub use ops::{Activation, Adam, Operand, Place, Sgd, clip_grad_norm};
+pub use ops::{
+    Activation, Adam, CrossEntropy, NormGrads, Operand, Place, Reduction, Sgd, clip_grad_norm,
+};
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use stream::{Mark, Stream};
 pub use tensor::{Download, Tensor};

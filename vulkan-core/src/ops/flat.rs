@@ -5,10 +5,13 @@ use bytemuck::{NoUninit, bytes_of};
 use super::pointwise::{grid, storage_range};
 use crate::core::record::{Part, Work};
 use crate::error::Result;
-use crate::kernels::{MAX_BINDINGS, Module};
+use crate::kernels::Module;
 use crate::stream::Stream;
 use crate::tensor::Tensor;
 use crate::vk::pipeline::{Key, MAX_CONSTANTS};
+
+/// How many tensors a kernel of this kind sees at most.
+const TENSORS: usize = 6;
 
 /// Numbers beside the tensors that a kernel may have.
 pub(crate) const SCALARS: usize = 16;
@@ -18,7 +21,7 @@ pub(crate) const SCALARS: usize = 16;
 #[repr(C)]
 struct Push {
     n: u32,
-    start: [u32; MAX_BINDINGS],
+    start: [u32; TENSORS],
     scalar: [u32; SCALARS],
 }
 
@@ -66,9 +69,9 @@ impl Flat<'_> {
     }
 
     fn dispatch(&self, stream: &Stream, at: usize, n: usize, scalar: [u32; SCALARS]) -> Result<()> {
-        let mut push = Push { n: n as u32, start: [0; MAX_BINDINGS], scalar };
+        let mut push = Push { n: n as u32, start: [0; TENSORS], scalar };
         let align = self.align(stream);
-        let mut parts = [Part::read(&self.tensors[0].0.storage, 0, 0); MAX_BINDINGS];
+        let mut parts = [Part::read(&self.tensors[0].0.storage, 0, 0); TENSORS];
         for (i, &(t, write)) in self.tensors.iter().enumerate() {
             let size = t.dtype.size() as u64;
             let first = (t.storage_offset() + at) as u64;

@@ -362,7 +362,7 @@ impl Product<'_> {
 }
 
 /// The part of a tensor's memory that a kernel is shown, and where in it the tensor begins.
-fn bound(t: &Tensor, align: u64) -> (Part<'_>, u32) {
+pub(super) fn bound(t: &Tensor, align: u64) -> (Part<'_>, u32) {
     let size = t.dtype().size() as u64;
     let (first, end) = t.layout.extent();
     let start = first as u64 * size / align * align;

@@ -14,27 +14,37 @@
 //! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
 //! | `optim` | optimisers' steps, in place |
 //! | `backward` | gradients of functions of elements |
+//! | `norm` | layers that normalise rows, and their gradients |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
+//! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
+//! | `loss` | losses of rows over classes, and their gradients |
+//! | `softmax` | softmax, its logarithm, and their gradients |
 
 mod backward;
 mod binary;
 mod copy;
 mod flat;
 mod indexing;
+mod loss;
 mod matmul;
+mod norm;
 mod optim;
 mod pointwise;
 mod probe;
 mod promote;
 mod random;
 mod reduce;
+mod rows;
 mod scatter;
 mod select;
+mod softmax;
 mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
+pub use loss::{CrossEntropy, Reduction};
 pub use matmul::Activation;
+pub use norm::NormGrads;
 pub use optim::{Adam, Sgd, clip_grad_norm};
 pub use probe::multiply_add;
 pub use random::Place;

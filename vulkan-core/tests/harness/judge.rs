@@ -7,6 +7,7 @@ use numpack_host_ops::Array;
 use vulkan_core::{DType, Tensor};
 
 use crate::layouts::on_host;
+use crate::values::as_f64;
 
 /// How far a float may be from the reference.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +74,6 @@ fn is_nan(dtype: DType, bytes: &[u8]) -> bool {
         DType::F32 => f32::from_ne_bytes(bytes.try_into().unwrap()).is_nan(),
         DType::F16 => f16::from_ne_bytes(bytes.try_into().unwrap()).is_nan(),
         _ => bf16::from_ne_bytes(bytes.try_into().unwrap()).is_nan(),
-    }
-}
-
-fn as_f64(t: &Tensor) -> Vec<f64> {
-    match t.dtype() {
-        DType::F32 => t.to_host::<f32>().unwrap().into_iter().map(f64::from).collect(),
-        DType::F16 => t.to_host::<f16>().unwrap().into_iter().map(f64::from).collect(),
-        DType::BF16 => t.to_host::<bf16>().unwrap().into_iter().map(f64::from).collect(),
-        dtype => panic!("{dtype} is no float"),
     }
 }
 

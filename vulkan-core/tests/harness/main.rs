@@ -9,6 +9,9 @@
 //! | `elementwise` | functions of one element and of two, comparisons, the choice between two |
 //! | `matrices` | products of matrices |
 //! | `reductions` | sums, means, extremes and their places |
+//! | `rows` | softmax and its logarithm, and their gradients |
+//! | `losses` | losses of rows over classes, and their gradients |
+//! | `norms` | layers that normalise rows, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 //! | `gradients` | gradients of functions of elements |
 //! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
@@ -23,11 +26,14 @@ mod gradients;
 mod indexing;
 mod judge;
 mod layouts;
+mod losses;
 mod matrices;
 mod movement;
+mod norms;
 mod optim;
 mod random;
 mod reductions;
+mod rows;
 mod values;
 
 use common::{options, silent};

@@ -1,7 +1,7 @@
 //! Elements to compute with.
 
 use half::{bf16, f16};
-use vulkan_core::DType;
+use vulkan_core::{DType, Tensor};
 
 use crate::common::Numbers;
 
@@ -101,4 +101,14 @@ pub(crate) fn integer_bytes(numbers: &mut Numbers, dtype: DType, n: usize) -> Ve
             }
         })
         .collect()
+}
+
+/// The elements of a float tensor.
+pub(crate) fn as_f64(t: &Tensor) -> Vec<f64> {
+    match t.dtype() {
+        DType::F32 => t.to_host::<f32>().unwrap().into_iter().map(f64::from).collect(),
+        DType::F16 => t.to_host::<f16>().unwrap().into_iter().map(f64::from).collect(),
+        DType::BF16 => t.to_host::<bf16>().unwrap().into_iter().map(f64::from).collect(),
+        dtype => panic!("{dtype} is no float"),
+    }
 }
