@@ -123,7 +123,11 @@ void main() {
         return;
     }
     vec4 all = vec4(0.0, 1.0, 0.0, 0.0);
-    if (OP == CROSS_ENTROPY) all = all_found(find());
+    if (OP == CROSS_ENTROPY) {
+        if (STAGE != APPLY) all = find();
+        all = all_found(all);
+        if (STAGE == FIND) return;
+    }
     float from = finite(all.x), log_sum = log_(all.y);
     float factor = FACTOR / divisor();
     float own = IS_PROBABLE ? 0.0 : OP == NLL ? weight : weight * KEPT;

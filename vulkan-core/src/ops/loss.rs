@@ -69,8 +69,8 @@ impl Tensor {
     /// probabilities t, smoothed to t (1 − s) + s/C. The mean is over the sum of w_y for indices, else
     /// over all rows. A class beyond them makes its row NaN, and the mean.
     ///
-    /// Computed in 32 bits, for weights that are not negative: within 8 units in the last place, or 1e-6
-    /// times the largest weight.
+    /// Computed in 32 bits, for weights that are not negative: each row's loss within 8 units in the last
+    /// place, or 1e-6 times the largest weight; a sum or mean of them within what that makes.
     ///
     /// # Errors
     /// [`Error::Parameter`] for shapes that do not fit, types that are none of these, and another label
@@ -81,8 +81,8 @@ impl Tensor {
     }
 
     /// The gradient of [`cross_entropy`](Tensor::cross_entropy) for these logits, of the gradient of its
-    /// result, in the logits' type. Within 2e-6 times that gradient and the largest weight, and half a
-    /// unit in the last place of a narrower type.
+    /// result, in the logits' type. Within 2e-6 times that gradient and the largest weight, over what a
+    /// mean divides by.
     ///
     /// # Errors
     /// As for [`cross_entropy`](Tensor::cross_entropy), and [`Error::Parameter`] for a gradient of another
@@ -98,7 +98,7 @@ impl Tensor {
     }
 
     /// The loss of each row, in 32 bits, and the gradient for these logits, in one dispatch for up to 128
-    /// rows, and in a few for more. The sum of the losses is what
+    /// rows of up to 64 classes, and in a few for more. The sum of the losses is what
     /// [`cross_entropy`](Tensor::cross_entropy) gives: for the mean each is divided already. The gradient
     /// is that of this sum.
     ///
@@ -172,7 +172,7 @@ impl<'a> Batch<'a> {
         target: &Tensor,
         options: &'a CrossEntropy,
     ) -> Result<Batch<'a>> {
-        x.must_have_floats(name)?;
+        x.must_be_float(name)?;
         target.must_be_on(x.stream())?;
         if x.ndim() == 0 {
             let problem = format!("{name}: the input has no dimensions");
@@ -196,7 +196,7 @@ impl<'a> Batch<'a> {
             None => None,
             Some(weight) => {
                 weight.must_be_on(x.stream())?;
-                weight.must_have_floats(name)?;
+                weight.must_be_float(name)?;
                 must_have("the weight", weight, &[classes])?;
                 Some(weight.contiguous()?)
             }
@@ -247,7 +247,7 @@ impl<'a> Batch<'a> {
 
     fn gradient(&self, grad: &Tensor) -> Result<Tensor> {
         grad.must_be_on(self.x.stream())?;
-        grad.must_have_floats(self.name)?;
+        grad.must_be_float(self.name)?;
         let each = self.options.reduction == Reduction::None;
         let shape: &[usize] = if each { &self.shape } else { &[] };
         if grad.shape() != shape {
@@ -384,7 +384,7 @@ impl<'a> Batch<'a> {
             a: &x,
             b: Some(&target),
             writes: grad.is_some(),
-            found: 0,
+            found: if op == Op::CrossEntropy { 4 } else { 0 },
             alone: op == Op::Weights || op == Op::Nll && grad.is_none(),
             rest: &[losses_part, weight_part, upstream_part, divisor_part],
             constants: &[

@@ -41,7 +41,7 @@ impl Tensor {
     /// normalised shape and any float type; the result has the input's type and shape.
     ///
     /// Computed in 32 bits: the normal elements x̂ within 8 units in the last place of
-    /// `1 + |x̂| + |mean| / deviation`.
+    /// `1 + |x̂| + |mean| / deviation`, and the product and sum each rounded.
     ///
     /// # Errors
     /// [`Error::Parameter`] for shapes that do not fit and types that are no floats;
@@ -63,7 +63,8 @@ impl Tensor {
     /// input's.
     ///
     /// Computed in 32 bits, for the input within 16 units in the last place of
-    /// `r (1 + |x̂|) (1 + |mean| / deviation) max|g|`; sums over rows keep the digits that they would lose.
+    /// `r (1 + |x̂|) (1 + |mean| / deviation) max|g|`; for the weight
+    /// within 8 of `Σ |grad| (1 + |x̂| + |mean| / deviation)`, and for the bias within 4 of `Σ |grad|`.
     ///
     /// # Errors
     /// As for [`layer_norm`](Tensor::layer_norm), and [`Error::Parameter`] for a gradient of another shape.
@@ -136,7 +137,7 @@ impl<'a> Norm<'a> {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Result<Norm<'a>> {
-        input.must_have_floats(name)?;
+        input.must_be_float(name)?;
         if shape.is_empty() || !input.shape().ends_with(shape) {
             let problem = format!("{name}: shape {:?} does not end with {shape:?}", input.shape());
             return Err(Error::Parameter(problem + "; normalise the last dimensions of the input"));
@@ -144,7 +145,7 @@ impl<'a> Norm<'a> {
         let part = |what: &str, part: Option<&Tensor>| {
             let Some(part) = part else { return Ok(None) };
             part.must_be_on(input.stream())?;
-            part.must_have_floats(name)?;
+            part.must_be_float(name)?;
             if part.shape() != shape {
                 let problem = format!("{name}: the {what} has shape {:?}", part.shape());
                 return Err(Error::Parameter(format!("{problem}; give {shape:?}")));
@@ -178,7 +179,7 @@ impl<'a> Norm<'a> {
     fn backward(&self, grad: &Tensor) -> Result<NormGrads> {
         let stream = self.input.stream();
         grad.must_be_on(stream)?;
-        grad.must_have_floats(self.name)?;
+        grad.must_be_float(self.name)?;
         if grad.shape() != self.input.shape() {
             let (have, want) = (grad.shape(), self.input.shape());
             let problem = format!("{}: the gradient has shape {have:?}", self.name);

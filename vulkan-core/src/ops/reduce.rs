@@ -137,7 +137,7 @@ impl Tensor {
         self.place(Reduction::Argmin, "argmin", dim, keepdim)
     }
 
-    fn must_be_float(&self, name: &str) -> Result<()> {
+    pub(super) fn must_be_float(&self, name: &str) -> Result<()> {
         if self.dtype().is_float() {
             return Ok(());
         }

@@ -138,16 +138,6 @@ pub(super) fn pieces(name: &str, tensors: &[&Tensor]) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-impl Tensor {
-    pub(super) fn must_have_floats(&self, name: &str) -> Result<()> {
-        if self.dtype().is_float() {
-            return Ok(());
-        }
-        let problem = format!("{name} is of floats, not {}", self.dtype());
-        Err(Error::Parameter(problem + "; cast to a float type first"))
-    }
-}
-
 /// Whether the device is given the kernels for programs on processors.
 pub(super) fn is_software(stream: &Stream) -> bool {
     let shared = stream.shared();

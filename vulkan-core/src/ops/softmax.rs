@@ -58,9 +58,9 @@ impl Tensor {
     }
 
     fn over_rows(&self, name: &str, op: Op, y: Option<&Tensor>, dim: isize) -> Result<Tensor> {
-        self.must_have_floats(name)?;
+        self.must_be_float(name)?;
         if let Some(y) = y {
-            y.must_have_floats(name)?;
+            y.must_be_float(name)?;
             y.must_be_on(self.stream())?;
             if y.shape() != self.shape() {
                 return Err(Error::parameter(format!(

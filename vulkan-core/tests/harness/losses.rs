@@ -14,7 +14,7 @@ use crate::{Bench, is_frugal};
 /// Logits, and the shape of the targets.
 const LOGITS: &[(View, &[usize])] = &[
     (view!("few" [100, 2]), &[100]),
-    (view!("many classes" [40, 300]), &[40]),
+    (view!("many classes" [40, 1200]), &[40]),
     (view!("many rows" [401, 10]), &[401]),
     (view!("odd classes" [7, 131]), &[7]),
     (view!("one row"[5]), &[]),
@@ -98,17 +98,27 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The largest part of the mean that one row has.
-    fn share(&self, rows: f64) -> f64 {
+    /// The largest part of the result that one row has.
+    fn share(&self) -> f64 {
+        let weight = self.host.weight.as_ref().map(|w| w.to_vec::<f64>().unwrap());
         let heaviest = self.host.weight.as_ref().map_or(1.0, largest);
-        let lightest = 0.25;
-        match self.device.reduction {
-            Reduction::Mean if self.device.weight.is_some() => {
-                heaviest / (rows * lightest).max(1.0)
-            }
-            Reduction::Mean => heaviest / (rows * 0.3).max(1.0),
-            _ => heaviest,
+        let rows = if self.target.host.dtype().is_float() {
+            self.target.host.numel() as f64 / self.classes() as f64
+        } else {
+            let classes = self.target.host.to_vec::<i64>().unwrap().into_iter();
+            let counted = classes.filter(|&class| class != self.host.ignore_index);
+            counted.map(|class| weight.as_ref().map_or(1.0, |w| w[class as usize])).sum()
+        };
+        if self.device.reduction == Reduction::Mean && rows > 0.0 {
+            heaviest / rows
+        } else {
+            heaviest
         }
+    }
+
+    fn classes(&self) -> usize {
+        let shape = self.x.device.shape();
+        shape[usize::from(shape.len() > 1)]
     }
 
     fn check(
@@ -119,12 +129,12 @@ impl Case<'_> {
     ) -> Array {
         let Case { x, target, device, host, name } = self;
         let wide_x = wide(&x.host);
-        let rows = target.host.numel() as f64;
+        let rows = (x.host.numel() / self.classes()) as f64;
         let expected = on_host(&wide_x, &target.host, host).unwrap();
         let got = loss(&x.device, &target.device, device).unwrap();
         assert_eq!(got.dtype(), x.device.dtype());
-        let sum = if device.reduction == Reduction::Sum { rows.max(1.0) } else { 1.0 };
-        judge.floats(&got, &expected, Bound::UlpsOr(8.0, 2e-6 * sum), name);
+        let all = if device.reduction == Reduction::None { 1.0 } else { rows.max(1.0) };
+        judge.floats(&got, &expected, Bound::UlpsOr(8.0, 1e-6 * self.share() * all), name);
 
         let grad_values: Vec<f32> = (0..expected.numel()).map(|i| 1.0 - i as f32 / 64.0).collect();
         let grad = Tensor::from_host(&got.stream().clone(), &grad_values, got.shape()).unwrap();
@@ -132,7 +142,7 @@ impl Case<'_> {
         let wanted = gradient_on_host(&grad_on_host, &wide_x, &target.host, host).unwrap();
         let got = gradient(&x.device, &grad, &target.device, device).unwrap();
         assert_eq!(got.dtype(), x.device.dtype());
-        let bound = Bound::Absolute(2e-6 * self.share(rows) * largest(&grad_on_host));
+        let bound = Bound::Absolute(2e-6 * self.share() * largest(&grad_on_host));
         judge.floats(&got, &wanted, bound, &format!("gradient of {name}"));
         expected
     }
@@ -140,19 +150,20 @@ impl Case<'_> {
     /// Losses and gradient at once.
     fn check_at_once(&self, judge: &mut Judge, expected: &Array) {
         let Case { x, target, device, host, name } = self;
-        let rows = target.host.numel() as f64;
+        let rows = (x.host.numel() / self.classes()) as f64;
         let at_once = || x.device.cross_entropy_with_grad(&target.device, device).unwrap();
         let (losses, grad) = at_once();
         let ones = Array::full(expected.shape(), 1.0, host::DType::F64).unwrap();
         let wanted =
             host::cross_entropy_backward(&ones, &wide(&x.host), &target.host, host).unwrap();
-        let bound = Bound::Absolute(2e-6 * self.share(rows));
+        let bound = Bound::Absolute(2e-6 * self.share());
         judge.floats(&grad, &wanted, bound, &format!("gradient with {name}"));
         if device.reduction == Reduction::None {
-            judge.floats(&losses, expected, Bound::UlpsOr(8.0, 2e-6), name);
+            judge.floats(&losses, expected, Bound::UlpsOr(8.0, 1e-6 * self.share()), name);
         } else if rows > 0.0 {
             let sum = losses.sum(&[], false).unwrap();
-            judge.floats(&sum, expected, Bound::UlpsOr(8.0, 2e-6 * rows), name);
+            let bound = Bound::UlpsOr(8.0, 1e-6 * self.share() * rows);
+            judge.floats(&sum, expected, bound, name);
         }
         let again = at_once();
         assert!(losses.to_bytes().unwrap() == again.0.to_bytes().unwrap(), "{name}");
