@@ -49,6 +49,28 @@ impl Judge {
         self.count(values.len());
     }
 
+    /// A float result against one in float64, each element within so many units in the last place (of
+    /// a float32) of a size of its own, and half of one of a narrower type.
+    pub(crate) fn sized(
+        &mut self,
+        got: &Tensor,
+        expected: &Array,
+        (units, size): (f64, &Array),
+        case: &str,
+    ) {
+        assert_eq!(got.shape(), expected.shape(), "{case}");
+        assert_eq!(got.shape(), size.shape(), "{case}");
+        let expected = expected.to_vec::<f64>().unwrap();
+        let size = size.to_vec::<f64>().unwrap();
+        let values = as_f64(got);
+        for (i, ((&value, &wanted), &size)) in values.iter().zip(&expected).zip(&size).enumerate() {
+            let off = units * f64::from(f32::EPSILON) * size;
+            let right = is_near(value, wanted, got.dtype(), Bound::Absolute(off));
+            assert!(right, "{case}: element {i} is {value:e}, not {wanted:e} within {off:e}");
+        }
+        self.count(values.len());
+    }
+
     /// A result that must be the reference's, type and bits.
     pub(crate) fn bits(&mut self, got: &Tensor, expected: &Array, case: &str) {
         assert_eq!(on_host(got.dtype()), expected.dtype(), "{case}");

@@ -7,7 +7,7 @@ use vulkan_core::{DType, Tensor};
 use crate::common::{Numbers, options};
 use crate::judge::{Bound, Judge};
 use crate::layouts::{Both, View};
-use crate::rows::{UNIT, dtypes, largest, row_ways, some, view, wide};
+use crate::rows::{dtypes, row_ways, some, view, wide};
 use crate::values;
 use crate::{Bench, is_frugal};
 
@@ -46,6 +46,67 @@ fn parameters(bench: &Bench, numbers: &mut Numbers, shape: &[usize], dtype: DTyp
 
 const EPS: f64 = 1e-5;
 
+fn plus(a: &Array, b: &Array) -> Array {
+    host::add(a, b).unwrap()
+}
+
+fn times(a: &Array, b: &Array) -> Array {
+    host::mul(a, b).unwrap()
+}
+
+fn size_of(x: &Array) -> Array {
+    host::abs(x).unwrap()
+}
+
+/// What rows are measured by, in float64: for each 1 / deviation, and for each element what 1, it, and the
+/// mean are in deviations.
+struct Measure {
+    scale: Array,
+    normal: Array,
+    mean: Array,
+    dims: Vec<isize>,
+}
+
+impl Measure {
+    fn of(x: &Array, shape: &[usize], is_rms: bool) -> Measure {
+        let dims: Vec<isize> = (1..=shape.len() as isize).map(|d| -d).collect();
+        let mean = host::mean(x, &dims, true).unwrap();
+        let mean = if is_rms { times(&mean, &scalar(0.0)) } else { mean };
+        let apart = host::sub(x, &mean).unwrap();
+        let squares = host::mean(&times(&apart, &apart), &dims, true).unwrap();
+        let scale = host::rsqrt(&plus(&squares, &scalar(EPS))).unwrap();
+        let (normal, mean) = (size_of(&times(&apart, &scale)), size_of(&times(&mean, &scale)));
+        Measure { scale, normal, mean, dims }
+    }
+
+    /// 1, the element, and the mean.
+    fn elements(&self) -> Array {
+        plus(&plus(&self.normal, &self.mean), &scalar(1.0))
+    }
+
+    /// Of the gradient for the input.
+    fn gradient(&self, g: &Array) -> Array {
+        let most = match g.numel() {
+            0 => host::sum(g, &self.dims, true).unwrap(),
+            _ => host::amax(&size_of(g), &self.dims, true).unwrap(),
+        };
+        let one = scalar(1.0);
+        let size = times(&plus(&self.normal, &one), &plus(&self.mean, &one));
+        times(&times(&size, &self.scale), &most)
+    }
+
+    /// The sums over rows.
+    fn over_rows(&self, x: &Array, shape: &[usize]) -> Array {
+        let outer = x.ndim() - shape.len();
+        let dims: Vec<isize> = (0..outer as isize).collect();
+        if outer == 0 { x.clone() } else { host::sum(x, &dims, false).unwrap() }
+    }
+}
+
+fn scalar(value: f64) -> Array {
+    Array::from_vec(vec![value], &[]).unwrap()
+}
+
 #[test]
 fn norms_of_rows() {
     for (way, options) in row_ways() {
@@ -61,8 +122,6 @@ fn norms_of_rows() {
                 let weight = parameters(&bench, &mut numbers, shape, of);
                 let bias = parameters(&bench, &mut numbers, shape, of);
                 let case = |name| format!("{name} of {dtype}, {}{way}", view.name);
-                // Normal elements are at most 6 deviations of about 3.5 away, and weights at most 2.
-                let bound = Bound::Absolute(2.0 * 8.0 * UNIT * 4.0);
                 // With weight and bias, or without.
                 let has = i % 3 != 1;
                 let (w, b) = (has.then_some(&weight), has.then_some(&bias));
@@ -71,7 +130,10 @@ fn norms_of_rows() {
                 let got = x.device.layer_norm(shape, dw, db, EPS).unwrap();
                 assert_eq!(got.dtype(), dtype);
                 let expected = host::layer_norm(&wide_x, shape, hw, hb, EPS).unwrap();
-                judge.floats(&got, &expected, bound, &case("layer_norm"));
+                let size = Measure::of(&wide_x, shape, false).elements();
+                let size = hw.map_or(size.clone(), |w| times(&size, &size_of(w)));
+                let size = hb.map_or(size.clone(), |b| plus(&size, &size_of(b)));
+                judge.sized(&got, &expected, (8.0, &size), &case("layer_norm"));
                 let again = x.device.layer_norm(shape, dw, db, EPS).unwrap();
                 assert!(got.to_bytes().unwrap() == again.to_bytes().unwrap(), "{}", case("it"));
                 if is_frugal() {
@@ -105,16 +167,15 @@ fn gradients_of_norms() {
                 let mut check =
                     |got: vulkan_core::NormGrads, wanted: host::NormGrads, name: &str| {
                         assert_eq!(got.input.dtype(), dtype, "{}", case(name));
-                        // A row of one element has no deviation but eps.
-                        let scale = if wide_x.numel() == 9 { 1.0 / EPS.sqrt() } else { 1.0 };
-                        let bound = Bound::Absolute(16.0 * UNIT * 12.0 * scale);
-                        judge.floats(&got.input, &wanted.input, bound, &case(name));
-                        let sum = host::sum(&host::abs(&wide_g).unwrap(), &[], false).unwrap();
-                        let rows = wide_x.numel() as f64 / shape.iter().product::<usize>() as f64;
-                        let size = largest(&sum) / wide_x.numel().max(1) as f64 * rows;
-                        let bound = Bound::Absolute(16.0 * UNIT * size.max(6.0) * 4.0);
-                        judge.floats(&got.weight, &wanted.weight, bound, &case("weight"));
-                        judge.floats(&got.bias, &wanted.bias, bound, &case("bias"));
+                        let measure = Measure::of(&wide_x, shape, name == "rms_norm_backward");
+                        let g = hw.map_or(wide_g.clone(), |w| times(&wide_g, w));
+                        let size = measure.gradient(&g);
+                        judge.sized(&got.input, &wanted.input, (16.0, &size), &case(name));
+                        let size = times(&size_of(&wide_g), &measure.elements());
+                        let size = measure.over_rows(&size, shape);
+                        judge.sized(&got.weight, &wanted.weight, (8.0, &size), &case("weight"));
+                        let size = measure.over_rows(&size_of(&wide_g), shape);
+                        judge.sized(&got.bias, &wanted.bias, (4.0, &size), &case("bias"));
                     };
                 let got = x.device.layer_norm_backward(&grad.device, shape, dw, EPS).unwrap();
                 let again = x.device.layer_norm_backward(&grad.device, shape, dw, EPS).unwrap();
@@ -147,7 +208,7 @@ fn awkward_norms() {
         let x = Tensor::from_host(&bench.stream, &values, &[4, columns]).unwrap();
         let on_host = wide(&Array::from_vec(values, &[4, columns]).unwrap());
         let expected = host::layer_norm(&on_host, &[columns], None, None, 0.0).unwrap();
-        let bound = Bound::Absolute(8.0 * UNIT * 1001.0);
+        let bound = Bound::Absolute(8.0 * f64::from(f32::EPSILON) * 1001.0);
         judge.floats(&x.layer_norm(&[columns], None, None, 0.0).unwrap(), &expected, bound, "far");
     }
     let x = Tensor::zeros(&bench.stream, DType::F32, &[2, 3]).unwrap();

@@ -19,14 +19,11 @@ const AS_GPU: &str = ", as a GPU";
 pub(crate) fn dtypes(way: &str) -> Vec<DType> {
     match (way, is_frugal()) {
         ("", false) => FLOATS.to_vec(),
-        ("", true) => vec![DType::F32, DType::F16],
+        ("", true) => vec![DType::F16],
         (AS_GPU, false) => vec![DType::F32, DType::BF16],
         _ => vec![DType::F32],
     }
 }
-
-/// 2^-23, the unit in the last place of 1.
-pub(crate) const UNIT: f64 = f32::EPSILON as f64;
 
 macro_rules! view {
     ($name:literal $base:expr) => {
@@ -147,18 +144,16 @@ fn gradients_of_softmax() {
                 let y = on_host(&y);
                 let expected = host::softmax_backward(&g, &y, *dim).unwrap();
                 let size = host::add(&host::abs(&g).unwrap(), &sums(&host::mul(&g, &y).unwrap()));
-                let size = largest(&host::mul(&y, &size.unwrap()).unwrap());
-                let bound = Bound::Absolute(4.0 * UNIT * size);
-                judge.floats(&got, &expected, bound, &case("softmax_backward"));
+                let size = host::mul(&y, &size.unwrap()).unwrap();
+                judge.sized(&got, &expected, (4.0, &size), &case("softmax_backward"));
 
                 let y = x.log_softmax(*dim).unwrap();
                 let got = y.log_softmax_backward(&grad.device, *dim).unwrap();
                 let y = on_host(&y);
                 let expected = host::log_softmax_backward(&g, &y, *dim).unwrap();
                 let size = host::mul(&host::exp(&y).unwrap(), &sums(&g)).unwrap();
-                let size = largest(&host::add(&host::abs(&g).unwrap(), &size).unwrap());
-                let bound = Bound::Absolute(4.0 * UNIT * size);
-                judge.floats(&got, &expected, bound, &case("log_softmax_backward"));
+                let size = host::add(&host::abs(&g).unwrap(), &size).unwrap();
+                judge.sized(&got, &expected, (4.0, &size), &case("log_softmax_backward"));
             }
         }
         bench.finish(&format!("gradients of softmax{way}"), &judge);
