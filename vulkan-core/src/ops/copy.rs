@@ -1,6 +1,7 @@
 //! Copies, casts, and what is put into tensors.
 
-use super::pointwise::{Function, pointwise, storage_range};
+use super::bind::storage_range;
+use super::pointwise::{Function, pointwise};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};

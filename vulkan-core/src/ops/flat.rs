@@ -2,7 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::pointwise::{grid, storage_range};
+use super::bind::{alignment, grid, group_size, storage_range};
 use crate::core::record::{Part, Work};
 use crate::error::Result;
 use crate::kernels::Module;
@@ -65,7 +65,7 @@ impl Flat<'_> {
     }
 
     fn align(&self, stream: &Stream) -> u64 {
-        stream.shared().gpu.info().limits.storage_alignment.max(16)
+        alignment(stream)
     }
 
     fn dispatch(&self, stream: &Stream, at: usize, n: usize, scalar: [u32; SCALARS]) -> Result<()> {
@@ -85,8 +85,7 @@ impl Flat<'_> {
         for i in self.tensors.len()..count {
             parts[i] = Part { write: false, ..parts[0] };
         }
-        let limits = &stream.shared().gpu.info().limits;
-        let local = limits.max_invocations.min(limits.max_group_size[0]).min(128);
+        let local = group_size(stream, 128);
         let mut constants = [0; MAX_CONSTANTS];
         constants[0] = local;
         constants[1] = self.op;

@@ -4,7 +4,8 @@
 //! writes where an index leads that is beyond its dimension: what it would bring is 0, or left out, and the
 //! next read on the same stream says so ([`Error::Index`]).
 
-use super::pointwise::{Beside, Function, pointwise_beside, storage_range};
+use super::bind::storage_range;
+use super::pointwise::{Beside, Function, pointwise_beside};
 use super::promote::{Kind, result_type};
 use crate::dtype::DType;
 use crate::error::{Error, Result};

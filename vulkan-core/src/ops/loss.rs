@@ -2,7 +2,7 @@
 //!
 //! Classes are dimension 1, or 0 where there is no other, as in torch.
 
-use super::matmul::bound;
+use super::bind::bound;
 use super::rows::{Piece, Rows, along, pieces};
 use crate::core::record::Part;
 use crate::dtype::DType;
@@ -326,8 +326,6 @@ impl<'a> Batch<'a> {
     ) -> Result<()> {
         let smoothing = if op == Op::CrossEntropy { self.options.label_smoothing } else { 0.0 };
         let (x, target) = (piece.of(&self.x)?, piece.of(&self.target)?);
-        let info = x.stream().shared().gpu.info();
-        let align = info.limits.storage_alignment.max(16);
         let flags = [
             losses.is_some(),
             grad.is_some(),
@@ -341,16 +339,15 @@ impl<'a> Batch<'a> {
             _ => 1.0,
         };
         // What is not there is bound to what is read anyway.
-        let (x_part, _) = bound(&x, align);
+        let (x_part, _) = bound(&x);
         let [
             (losses_part, losses_start),
             (weight_part, weight_start),
             (upstream_part, upstream_start),
-        ] = [losses, self.weight.as_ref(), upstream]
-            .map(|t| t.map_or((x_part, 0), |t| bound(t, align)));
+        ] = [losses, self.weight.as_ref(), upstream].map(|t| t.map_or((x_part, 0), |t| bound(t)));
         let losses_part = Part { write: losses.is_some(), ..losses_part };
         let (divisor_part, _) = match divisor {
-            Divisor::Sum(sum) => bound(sum, align),
+            Divisor::Sum(sum) => bound(sum),
             _ => (x_part, 0),
         };
         let strides = |t: Option<&Tensor>| match t.map(Tensor::strides) {

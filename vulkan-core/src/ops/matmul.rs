@@ -2,7 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::pointwise::{grid, storage_range};
+use super::bind::{bound, grid, group_size, storage_range};
 use crate::core::record::{Part, Work};
 use crate::devices::DeviceKind;
 use crate::dtype::DType;
@@ -289,11 +289,9 @@ impl Product<'_> {
     ) -> Result<()> {
         let Product { m, n, k, matrices, a, b, .. } = *self;
         let stream = a.stream();
-        let info = stream.shared().gpu.info();
-        let align = info.limits.storage_alignment.max(16);
-        let ((a_part, a_start), (b_part, b_start)) = (bound(a, align), bound(b, align));
+        let ((a_part, a_start), (b_part, b_start)) = (bound(a), bound(b));
         let (bias_part, bias_start) = match bias {
-            Some(bias) if bias.strides() == [1] => bound(bias, align),
+            Some(bias) if bias.strides() == [1] => bound(bias),
             Some(bias) => {
                 let copy = bias.copy()?;
                 return self.dispatch(module, out, Some(&copy), activation, parts);
@@ -315,7 +313,7 @@ impl Product<'_> {
             }
         };
         let tiles = |size: usize| (m.div_ceil(size) * n.div_ceil(size) * matrices) as u64;
-        let local = info.limits.max_invocations.min(info.limits.max_group_size[0]).min(64);
+        let local = group_size(stream, 64);
         let (count, groups) = match module {
             Module::MatmulShared => (tiles(64), tiles(64)),
             Module::Matmul => (tiles(8), tiles(8).div_ceil(u64::from(local))),
@@ -359,13 +357,4 @@ impl Product<'_> {
             steps: (matrices * m * n * k) as u64 / 8,
         })
     }
-}
-
-/// The part of a tensor's memory that a kernel is shown, and where in it the tensor begins.
-pub(super) fn bound(t: &Tensor, align: u64) -> (Part<'_>, u32) {
-    let size = t.dtype().size() as u64;
-    let (first, end) = t.layout.extent();
-    let start = first as u64 * size / align * align;
-    let end = (end as u64 * size).next_multiple_of(16);
-    (Part::read(&t.storage, start, end), (first as u64 - start / size) as u32)
 }

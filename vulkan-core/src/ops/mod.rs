@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `bind` | what every dispatch keeps to |
 //! | `pointwise` | kernels over the elements of one shape: how their tensors are described, cut, and bound |
 //! | `promote` | the type of a result |
 //! | `unary`, `binary` | functions of one element, and of two |
@@ -22,6 +23,7 @@
 
 mod backward;
 mod binary;
+mod bind;
 mod copy;
 mod flat;
 mod indexing;

@@ -2,8 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::matmul::bound;
-use super::pointwise::grid;
+use super::bind::{bound, grid, group_size};
 use super::rows::{Rows, is_software, pieces};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
@@ -216,12 +215,11 @@ impl<'a> Norm<'a> {
         grad: Option<&Tensor>,
         moments: Option<&Tensor>,
     ) -> Result<()> {
-        let align = x.stream().shared().gpu.info().limits.storage_alignment.max(16);
         // What is not there is bound to what is read anyway.
-        let (x_part, _) = bound(x, align);
+        let (x_part, _) = bound(x);
         let [(weight_part, weight_start), (bias_part, bias_start), (moments_part, moments_start)] =
             [self.weight.as_ref(), self.bias.as_ref(), moments]
-                .map(|t| t.map_or((x_part, 0), |t| bound(t, align)));
+                .map(|t| t.map_or((x_part, 0), |t| bound(t)));
         let moments_part = Part { write: moments.is_some(), ..moments_part };
         let mut more = [0; 16];
         more[..4].copy_from_slice(&[
@@ -265,16 +263,14 @@ fn in_rows(t: &Tensor, shape: &[usize]) -> Result<Tensor> {
 /// The sums over rows of gradient times normal element, and of the gradient, as (2, columns).
 fn columns_of(x: &Tensor, grad: &Tensor, moments: &Tensor) -> Result<Tensor> {
     let stream = x.stream();
-    let info = stream.shared().gpu.info();
-    let align = info.limits.storage_alignment.max(16);
     let [rows, columns, _] = *x.shape() else { unreachable!("tensors of rows") };
     // Enough invocations to be busy, each with enough to do.
     let enough = if is_software(stream) { 1 << 8 } else { 1 << 14 };
     let parts = (enough / columns).min(rows / 32).max(1);
     let sums = Tensor::empty(stream, DType::F32, &[2, parts, columns])?;
-    let ((x_part, x_start), (grad_part, grad_start)) = (bound(x, align), bound(grad, align));
-    let (moments_part, moments_start) = bound(moments, align);
-    let (sums_part, _) = bound(&sums, align);
+    let ((x_part, x_start), (grad_part, grad_start)) = (bound(x), bound(grad));
+    let (moments_part, moments_start) = bound(moments);
+    let (sums_part, _) = bound(&sums);
     if moments_start != 0 {
         // The kernel counts its rows from the start of what it sees.
         return columns_of(x, grad, &moments.copy()?);
@@ -287,7 +283,7 @@ fn columns_of(x: &Tensor, grad: &Tensor, moments: &Tensor) -> Result<Tensor> {
         row_stride: [x.strides()[0] as u32, grad.strides()[0] as u32],
         apart: (parts * columns) as u32,
     };
-    let local = info.limits.max_invocations.min(info.limits.max_group_size[0]).min(64);
+    let local = group_size(stream, 64);
     let mut constants = [0; MAX_CONSTANTS];
     constants[0] = local;
     constants[3] = x.dtype() as u32;

@@ -2,6 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
+use super::bind::{alignment, grid, group_size, storage_range};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -162,7 +163,7 @@ impl Pointwise<'_> {
         let reach = reach + self.beside.map_or(0, |beside| beside.reach[t]);
         let first = geometry.start[t] as u64 * size;
         let end = (geometry.start[t] + reach + 1) as u64 * size;
-        let align = self.stream.shared().gpu.info().limits.storage_alignment.max(16);
+        let align = alignment(self.stream);
         (first - first % align, end.next_multiple_of(4 * size))
     }
 
@@ -220,8 +221,7 @@ impl Pointwise<'_> {
         let has_room = push.n.is_multiple_of(4) || self.ends_its_storage(geometry);
         let each = if fours & 1 == 1 && has_room { 4 } else { 1 };
         let types = tensors.iter().map(|t| t.dtype as u32).chain([0; TENSORS]).take(TENSORS);
-        let limits = &stream.shared().gpu.info().limits;
-        let local = limits.max_invocations.min(limits.max_group_size[0]).min(256);
+        let local = group_size(stream, 256);
         let mut constants = [0; MAX_CONSTANTS];
         constants[0] = local;
         constants[1] = function.op;
@@ -242,22 +242,6 @@ impl Pointwise<'_> {
             steps: u64::from(push.n),
         })
     }
-}
-
-/// How many bytes of a tensor a kernel may see.
-pub(crate) fn storage_range(stream: &Stream) -> u64 {
-    let shared = stream.shared();
-    let limit = shared.gpu.info().limits.max_storage_range;
-    shared.options.max_storage_range.map_or(limit, |most| most.min(limit))
-}
-
-/// So many groups, or some more: folded where one axis has not room for all.
-pub(crate) fn grid(stream: &Stream, groups: u64) -> [u32; 3] {
-    let shared = stream.shared();
-    let most = shared.gpu.info().limits.max_groups[0];
-    let most = shared.options.max_groups.map_or(most, |limit| limit.min(most));
-    let x = groups.min(u64::from(most)).max(1);
-    [x as u32, groups.div_ceil(x).max(1) as u32, 1]
 }
 
 impl Geometry {

@@ -1,6 +1,6 @@
 //! What a device's arithmetic does at most.
 
-use super::pointwise::grid;
+use super::bind::{grid, group_size};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -20,8 +20,7 @@ const EACH: u64 = 24;
 #[doc(hidden)]
 pub fn multiply_add(stream: &Stream, invocations: usize, rounds: u32) -> Result<u64> {
     let out = Tensor::empty(stream, DType::F32, &[invocations])?;
-    let limits = &stream.shared().gpu.info().limits;
-    let local = limits.max_invocations.min(limits.max_group_size[0]).min(64);
+    let local = group_size(stream, 64);
     let mut constants = [0; MAX_CONSTANTS];
     constants[0] = local;
     let pipeline = stream.shared().pipeline(Key { module: Module::MultiplyAdd, constants })?;

@@ -2,7 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::pointwise::{grid, storage_range};
+use super::bind::{alignment, grid, group_size, storage_range};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -401,9 +401,8 @@ impl Source<'_> {
     ) -> Result<()> {
         let Source { tensor, along, beside } = *self;
         let stream = tensor.stream();
-        let info = stream.shared().gpu.info();
         let size = tensor.dtype().size() as u64;
-        let align = info.limits.storage_alignment.max(16);
+        let align = alignment(stream);
         let first = tensor.storage_offset() as u64 * size;
         let start = first - first % align;
         let end = (first + (along.reach() as u64 + 1) * size).next_multiple_of(16);
@@ -431,7 +430,7 @@ impl Source<'_> {
             && push.start.is_multiple_of(4)
             && along.row_dims.iter().all(|(_, stride)| stride.is_multiple_of(4));
         let module = if tensor.dtype().is_float() { Module::Reduce } else { Module::ReduceInt };
-        let local = info.limits.max_invocations.min(info.limits.max_group_size[0]).min(64);
+        let local = group_size(stream, 64);
         let mut constants = [0; MAX_CONSTANTS];
         constants[0] = local;
         constants[1] = op as u32;

@@ -3,8 +3,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::matmul::bound;
-use super::pointwise::{grid, storage_range};
+use super::bind::{bound, grid, group_size, storage_range};
 use crate::core::record::{Part, Work};
 use crate::devices::DeviceKind;
 use crate::dtype::DType;
@@ -170,8 +169,7 @@ impl Rows<'_> {
         let side_by_side = self.seen().all(|(_, t)| t.strides()[1] == 1);
         let is_group = !software && side_by_side && (rows >= 64 || columns <= 1 << 14);
         if is_group || self.found == 0 && !software {
-            let limits = &self.a.stream().shared().gpu.info().limits;
-            let most = limits.max_invocations.min(limits.max_group_size[0]).min(256);
+            let most = group_size(self.a.stream(), 256);
             Way::Group(if columns <= 1024 { 64.min(most) } else { most })
         } else if parts > 1 && self.found > 0 {
             Way::Parts(parts)
@@ -195,8 +193,6 @@ impl Rows<'_> {
 
     fn dispatch(&self, way: Way, stage: u32, found: Option<&Tensor>) -> Result<()> {
         let stream = self.a.stream();
-        let info = stream.shared().gpu.info();
-        let align = info.limits.storage_alignment.max(16);
         let [outer, columns, inner] = self.shape();
         let rows = outer * inner;
         let mut push = Push {
@@ -210,11 +206,11 @@ impl Rows<'_> {
             inner_stride: [0; 3],
             more: self.more,
         };
-        let (a_part, _) = bound(self.a, align);
+        let (a_part, _) = bound(self.a);
         let mut parts = [a_part; MAX_BINDINGS];
         let mut fours = inner == 1 && columns.is_multiple_of(4);
         for (i, t) in self.seen() {
-            let (part, start) = bound(t, align);
+            let (part, start) = bound(t);
             parts[i] = part;
             let [outer_stride, column_stride, inner_stride] = *t.strides() else {
                 unreachable!("tensors of rows")
@@ -227,10 +223,10 @@ impl Rows<'_> {
                 && start.is_multiple_of(4)
                 && (outer == 1 || outer_stride.is_multiple_of(4));
         }
-        let (out_part, _) = bound(self.out, align);
+        let (out_part, _) = bound(self.out);
         parts[0] = Part { write: self.writes && stage != 1, ..out_part };
         if let Some(b) = self.b {
-            let (part, start) = bound(b, align);
+            let (part, start) = bound(b);
             (parts[2], push.start[2]) = (part, start);
             if let [outer_stride, inner_stride] = *b.strides() {
                 push.outer_stride[2] = outer_stride as u32;
@@ -242,7 +238,7 @@ impl Rows<'_> {
             parts[3] = Part { write: stage == 1, ..Part::read(&found.storage, 0, bytes) };
         }
         parts[4..][..self.rest.len()].copy_from_slice(self.rest);
-        let most = info.limits.max_invocations.min(info.limits.max_group_size[0]);
+        let most = group_size(stream, u32::MAX);
         let is_group = matches!(way, Way::Group(_));
         let (local, groups) = match way {
             Way::Group(lanes) => (lanes, rows as u64),

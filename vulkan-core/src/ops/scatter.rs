@@ -7,10 +7,11 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
+use super::bind::{alignment, grid, group_size, storage_range};
 use super::indexing::{
     along, must_be_index, must_be_list, must_be_one, must_go_with, must_have_room, piece,
 };
-use super::pointwise::{Beside, Function, grid, pointwise_beside, storage_range};
+use super::pointwise::{Beside, Function, pointwise_beside};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -274,8 +275,7 @@ impl Lists {
         let (count, rows) = (index.numel() as u32, size as u32);
         let slots = count.next_multiple_of(4);
         let counts = slots + count;
-        let info = stream.shared().gpu.info();
-        let align = info.limits.storage_alignment.max(16);
+        let align = alignment(stream);
         let bytes = index.dtype().size() as u64;
         let first = index.storage_offset() as u64;
         let start = first * bytes / align * align;
@@ -297,7 +297,7 @@ impl Lists {
             Part::read(&index.storage, start, end),
             stream.watch().part(stream)?,
         ];
-        let local = info.limits.max_invocations.min(info.limits.max_group_size[0]).min(128);
+        let local = group_size(stream, 128);
         // As `shaders/segments.comp` numbers them: count, divide, fill, order.
         for (op, n) in [(0, count), (1, rows), (2, count), (3, count)] {
             let mut constants = [0; MAX_CONSTANTS];
