@@ -1,8 +1,9 @@
 // One value out of many elements, for each row: CLASS 0 as floats, CLASS 1 as integers of 64 bits.
 //
-// A row's elements are given to PARTS invocations, each of which takes every PARTS-th; what they find is
-// reduced again by another dispatch. Which elements come together depends on the shape alone, so the
-// result is the same from run to run.
+// A row's elements are given to several invocations, each of which takes every so manieth, or on
+// processors, which read best what lies in a row, so many one after another; what they find is reduced
+// again by another dispatch. Which elements come together depends on the shape and the kind of device
+// alone, so the result is the same from run to run.
 
 layout(local_size_x_id = 0) in;
 
@@ -16,6 +17,9 @@ layout(constant_id = 5) const uint COLUMN_DIMS = 1u;
 layout(constant_id = 6) const uint HAS_PLACES = 0u;
 // Whether four elements may be read at once.
 layout(constant_id = 7) const uint FOURS = 0u;
+
+// Whether an invocation's elements lie one after another.
+layout(constant_id = 8) const uint IN_A_ROW = 0u;
 
 layout(push_constant) uniform Push {
     uint rows;
@@ -143,15 +147,21 @@ void main() {
     uint row = push.parts == 1u ? i : i / push.parts;
     uint part = i - row * push.parts;
     uint base = row_place(row);
+    // The first of an invocation's elements (or fours), the one behind the last, and the step between.
+    uint all = FOURS == 1u ? push.columns / 4u : push.columns;
+    uint share = (all + push.parts - 1u) / push.parts;
+    uint from = IN_A_ROW == 1u ? part * share : part;
+    uint to = IN_A_ROW == 1u ? min(from + share, all) : all;
+    uint step = IN_A_ROW == 1u ? 1u : push.parts;
 #if CLASS == 0
     if (IS_SUM) {
         total = vec4(0.0);
         lost = vec4(0.0);
         float mean = OP == SQUARES ? uintBitsToFloat(data_b[row]) : 0.0;
         if (FOURS == 1u) {
-            for (uint k = part; k < push.columns / 4u; k += push.parts) add4(four(base + 4u * k), mean);
+            for (uint k = from; k < to; k += step) add4(four(base + 4u * k), mean);
         } else {
-            for (uint k = part; k < push.columns; k += push.parts)
+            for (uint k = from; k < to; k += step)
                 add1(value_of(load(base + column_place(k))), mean);
         }
         vec4 rest = total - lost;
@@ -160,7 +170,7 @@ void main() {
 #else
     if (IS_SUM) {
         uvec2 sum = uvec2(0u);
-        for (uint k = part; k < push.columns; k += push.parts)
+        for (uint k = from; k < to; k += step)
             sum = long_sum(sum, value_of(load(base + column_place(k))));
         uvec2 bits = from_long(T_OUT, sum);
 #endif
@@ -172,9 +182,9 @@ void main() {
         }
         return;
     }
-    best = value_of(load(base + column_place(part)));
-    place = HAS_PLACES == 1u ? data_b[row * push.columns + part] : part;
-    for (uint k = part + push.parts; k < push.columns; k += push.parts) {
+    best = value_of(load(base + column_place(from)));
+    place = HAS_PLACES == 1u ? data_b[row * push.columns + from] : from;
+    for (uint k = from + step; k < to; k += step) {
         uint at = HAS_PLACES == 1u ? data_b[row * push.columns + k] : k;
         take(value_of(load(base + column_place(k))), at);
     }

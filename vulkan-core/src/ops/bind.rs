@@ -2,6 +2,7 @@
 //! group has and how groups are counted.
 
 use crate::core::record::Part;
+use crate::devices::DeviceKind;
 use crate::stream::Stream;
 use crate::tensor::Tensor;
 
@@ -25,6 +26,12 @@ pub(crate) fn bound(t: &Tensor) -> (Part<'_>, u32) {
     let start = first as u64 * size / align * align;
     let end = (end as u64 * size).next_multiple_of(16);
     (Part::read(&t.storage, start, end), (first as u64 - start / size) as u32)
+}
+
+/// Whether the device is given the kernels for programs on processors.
+pub(crate) fn is_software(stream: &Stream) -> bool {
+    let shared = stream.shared();
+    shared.options.kernels_for.unwrap_or(shared.gpu.info().kind) == DeviceKind::Software
 }
 
 /// How many invocations a group has: so many, or as many as the device allows.

@@ -2,9 +2,8 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::bind::{bound, grid, group_size, storage_range};
+use super::bind::{bound, grid, group_size, is_software, storage_range};
 use crate::core::record::{Part, Work};
-use crate::devices::DeviceKind;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::Module;
@@ -214,9 +213,8 @@ fn products(
     };
     product.must_fit()?;
     let few = m.min(n) <= NARROW;
-    let kind = stream.shared().gpu.info().kind;
-    let kind = stream.shared().options.kernels_for.unwrap_or(kind);
-    if !few && kind == DeviceKind::Software && (a.dtype(), b.dtype()) != (DType::F32, DType::F32) {
+    let software = is_software(stream);
+    if !few && software && (a.dtype(), b.dtype()) != (DType::F32, DType::F32) {
         // Tiles in registers read each element many times.
         let wide = |t: &Tensor| t.to_dtype(DType::F32);
         return products(&wide(a)?, &wide(b)?, bias, activation);
@@ -229,10 +227,10 @@ fn products(
         let out = if let Some(bias) = bias { out.add(bias)? } else { out };
         return activation.of(out);
     }
-    let module = match kind {
-        _ if few => Module::Dot,
-        DeviceKind::Software => Module::Matmul,
-        _ => Module::MatmulShared,
+    let module = match (few, software) {
+        (true, _) => Module::Dot,
+        (false, true) => Module::Matmul,
+        (false, false) => Module::MatmulShared,
     };
     let out = Tensor::empty(stream, DType::F32, &shape)?;
     product.dispatch(module, &out, bias, activation, 1)?;

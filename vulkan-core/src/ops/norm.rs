@@ -2,8 +2,8 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::bind::{bound, grid, group_size};
-use super::rows::{Rows, is_software, pieces};
+use super::bind::{bound, grid, group_size, is_software};
+use super::rows::{Rows, pieces};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::bind::{alignment, grid, group_size, storage_range};
+use super::bind::{alignment, grid, group_size, is_software, storage_range};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -15,6 +15,9 @@ const DIMS: usize = 4;
 
 /// So many invocations keep a device busy.
 const ENOUGH: usize = 1 << 14;
+
+/// On a processor fewer do.
+const ENOUGH_SOFTWARE: usize = 1 << 8;
 
 /// So many elements are worth an invocation.
 const WORTH: usize = 32;
@@ -191,7 +194,12 @@ impl Tensor {
             return self.reduce_in_pieces(op, along, mean, factor, bytes > most);
         }
         // Enough invocations to be busy, each with enough to do.
-        let parts = (ENOUGH / along.rows).min(along.columns / WORTH).max(1);
+        let software = is_software(stream);
+        let enough = if software { ENOUGH_SOFTWARE } else { ENOUGH };
+        let parts = (enough / along.rows).min(along.columns / WORTH).max(1);
+        // Shares of whole fours, none of which is empty.
+        let share = along.columns.div_ceil(parts).next_multiple_of(4);
+        let parts = if software { along.columns.div_ceil(share) } else { parts };
         let pass = |source: &Source<'_>, parts: usize, factor: f64| {
             let out = Tensor::empty(stream, dtype, &[source.along.rows * parts])?;
             let places = if op.has_place() {
@@ -440,6 +448,7 @@ impl Source<'_> {
         constants[5] = along.column_dims.len().max(1) as u32;
         constants[6] = u32::from(op.has_place() && beside.is_some());
         constants[7] = fours.into();
+        constants[8] = is_software(stream).into();
         let pipeline = stream.shared().pipeline(Key { module, constants })?;
         let whole = |t: &Tensor| (t.numel() as u64 * t.dtype().size() as u64).next_multiple_of(16);
         let source = Part::read(&tensor.storage, start, end);

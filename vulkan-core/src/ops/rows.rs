@@ -3,13 +3,11 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
-use super::bind::{bound, grid, group_size, storage_range};
+use super::bind::{bound, grid, group_size, is_software, storage_range};
 use crate::core::record::{Part, Work};
-use crate::devices::DeviceKind;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::{MAX_BINDINGS, Module};
-use crate::stream::Stream;
 use crate::tensor::Tensor;
 use crate::vk::pipeline::{Key, MAX_CONSTANTS};
 
@@ -135,12 +133,6 @@ pub(super) fn pieces(name: &str, tensors: &[&Tensor]) -> Result<Vec<Piece>> {
         }
     }
     Ok(pieces)
-}
-
-/// Whether the device is given the kernels for programs on processors.
-pub(super) fn is_software(stream: &Stream) -> bool {
-    let shared = stream.shared();
-    shared.options.kernels_for.unwrap_or(shared.gpu.info().kind) == DeviceKind::Software
 }
 
 impl Rows<'_> {

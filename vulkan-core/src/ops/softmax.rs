@@ -1,6 +1,7 @@
 //! Softmax and its logarithm along a dimension, and their gradients.
 
-use super::rows::{Rows, along, is_software, pieces};
+use super::bind::is_software;
+use super::rows::{Rows, along, pieces};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::Module;

@@ -2,13 +2,13 @@
 
 use numpack_host_ops as host;
 use numpack_host_ops::Array;
-use vulkan_core::{DType, Tensor};
+use vulkan_core::{DType, DeviceKind, DeviceOptions, Tensor};
 
 use crate::common::Numbers;
 use crate::judge::{Bound, Judge};
 use crate::layouts::View;
 use crate::values;
-use crate::{Bench, is_frugal, ways};
+use crate::{Bench, common, is_frugal};
 
 /// What is reduced, and along which dimensions.
 const CASES: &[(View, &[isize])] = &[
@@ -32,6 +32,13 @@ const CASES: &[(View, &[isize])] = &[
     (View { name: "one", base: &[1, 1], make: |t| t.clone() }, &[0]),
     (View { name: "no rows", base: &[0, 5], make: |t| t.clone() }, &[1]),
 ];
+
+/// On processors, an invocation's elements lie in a row; on GPUs, those of neighbours do.
+fn ways() -> Vec<(&'static str, DeviceOptions)> {
+    let mut ways = crate::ways();
+    ways.push((", as on a GPU", common::options().kernels_for(DeviceKind::Discrete)));
+    ways
+}
 
 fn cases() -> &'static [(View, &'static [isize])] {
     if is_frugal() { &CASES[..3] } else { CASES }
@@ -100,7 +107,7 @@ fn sums_and_means_of_floats() {
 /// A sum of many is as good as one of few.
 #[test]
 fn a_long_sum_keeps_its_digits() {
-    let Some(bench) = Bench::open(&crate::common::options()) else { return };
+    let Some(bench) = Bench::open(&common::options()) else { return };
     let mut judge = Judge::default();
     let n = 3_000_001;
     let tenth = Tensor::full(&bench.stream, 0.1, DType::F32, &[n]).unwrap();
@@ -178,7 +185,7 @@ fn extremes_and_their_places() {
 /// Larger than what a kernel may see at once.
 #[test]
 fn reductions_are_cut() {
-    let Some(bench) = Bench::open(&crate::common::options().max_storage_range(8192)) else {
+    let Some(bench) = Bench::open(&common::options().max_storage_range(8192)) else {
         return;
     };
     let mut judge = Judge::default();
