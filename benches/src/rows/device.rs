@@ -89,6 +89,7 @@ fn kernels(stream: &Stream, s: &Settings, table: &mut Table) -> Result<()> {
         ("add", 12, 0.8, Box::new(|| x.add(&y))),
         ("exp", 8, 0.5, Box::new(|| x.exp())),
         ("gelu", 8, 0.4, Box::new(|| x.gelu())),
+        ("softmax of rows of 1,024", 8, 0.6, Box::new(|| rows.softmax(1))),
         ("sum of all", 4, 0.45, Box::new(|| x.sum(&[], false))),
         ("sum of rows of 1,024", 4, 0.45, Box::new(|| rows.sum(&[1], false))),
         ("amax of rows of 1,024", 4, 0.45, Box::new(|| rows.amax(&[1], false))),
