@@ -243,6 +243,14 @@ fn what_cannot_be_a_checkpoint_is_refused_and_nothing_is_written() {
     let plain = WriteOptions::new();
     refused(&Tree::new(), &plain, "no root");
 
+    // A name is a line, and one that ends so would be read as another.
+    for (module, name) in [("os\r", "path"), ("os", "path\r"), ("o\ns", "path"), ("os", "")] {
+        let mut tree = Tree::new();
+        let root = tree.add(Node::Global(Box::new(Global::new(module, name))));
+        tree.set_root(root);
+        refused(&tree, &plain, "the name of a class or function cannot be written");
+    }
+
     let with = |change: &dyn Fn(&mut Tensor)| {
         let mut tree = Tree::new();
         let storage = add_storage(&mut tree, DType::Float32, 6);
