@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         match rest.iter().position(|&b| b == b'\n') {
             Some(n) => {
                 self.at += n + 1;
-                Ok(rest[..n].strip_suffix(b"\r").unwrap_or(&rest[..n]))
+                Ok(&rest[..n])
             }
             None => Err(self.ends("a line", rest.len() as u64 + 1)),
         }
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
                 Op::Float(number.ok_or_else(|| bad_text(start, "a float", line))?)
             }
             b'S' => Op::StringText(self.line()?),
-            b'V' => Op::UnicodeText(self.raw_line()?),
+            b'V' => Op::UnicodeText(self.line()?),
             b'P' => Op::PersistentId(self.line()?),
             b'g' => Op::Get(self.index_text(start)?),
             b'p' => Op::Put(self.index_text(start)?),
@@ -323,13 +323,6 @@ impl<'a> Reader<'a> {
                 ));
             }
         })
-    }
-
-    /// A line in which a carriage return is text.
-    fn raw_line(&mut self) -> Result<&'a [u8], Fault> {
-        let from = self.at;
-        self.line()?;
-        Ok(&self.bytes[from..self.at - 1])
     }
 
     fn int_text(&mut self, start: u64) -> Result<Op<'a>, Fault> {

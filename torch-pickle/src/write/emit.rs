@@ -148,9 +148,7 @@ impl Emitter {
             "copyreg" => "copy_reg",
             other => other,
         };
-        // Each stands in a line, whose end may be read as one of two bytes.
-        let fits = |text: &str| !text.contains('\n') && !text.ends_with('\r');
-        if !fits(module) || !fits(name) || name.is_empty() {
+        if module.contains('\n') || name.contains('\n') || name.is_empty() {
             return Err(refused(format!(
                 "the name of a class or function cannot be written: {:?}",
                 Global::new(module, name)
