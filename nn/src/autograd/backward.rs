@@ -1,0 +1,69 @@
+//! The way back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use super::graph::{Gradient, Node, Target, Wants};
+use crate::error::{Error, Result};
+use crate::exec::Value;
+
+/// Carries a gradient from a node to all leaves that it was computed of. With `retain`, nodes keep what
+/// they need for another time.
+///
+/// All gradients of leaves are added when all of them are computed: after an error the leaves are as
+/// they were.
+pub(crate) fn run(start: Target, gradient: Gradient, retain: bool) -> Result<()> {
+    let mut leaves: Vec<(crate::Tensor, Value)> = Vec::new();
+    // Those that have a gradient, by their numbers.
+    let mut waiting: BTreeMap<u64, (Arc<Node>, Gradient)> = BTreeMap::new();
+    match start {
+        Target::Leaf(leaf) => leaves.push((leaf, gradient.get()?.clone())),
+        Target::Node(node) => {
+            waiting.insert(node.number, (node, gradient));
+        }
+    }
+    while let Some((_, (node, gradient))) = waiting.pop_last() {
+        let grads = {
+            let mut backward = node.backward.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(f) = backward.as_ref() else {
+                let problem =
+                    format!("the graph through {} was freed by an earlier backward", node.op);
+                return Err(Error::grad(
+                    "backward",
+                    problem,
+                    "keep it with retain_graph, or compute the result anew",
+                ));
+            };
+            let grads = f(&gradient, Wants(&node.inputs))?;
+            if !retain {
+                *backward = None;
+            }
+            grads
+        };
+        drop(gradient);
+        for (target, grad) in node.inputs.iter().zip(grads) {
+            let (Some(target), Some(grad)) = (target, grad) else { continue };
+            match target {
+                Target::Leaf(leaf) => match leaves.iter_mut().find(|(l, _)| l.is_same(leaf)) {
+                    Some((_, sum)) => *sum = sum.add(&grad)?,
+                    None => leaves.push((leaf.clone(), grad)),
+                },
+                Target::Node(node) => match waiting.remove(&node.number) {
+                    Some((node, earlier)) => {
+                        let sum = Gradient::new(earlier.get()?.add(&grad)?);
+                        waiting.insert(node.number, (node, sum));
+                    }
+                    None => {
+                        waiting.insert(node.number, (node.clone(), Gradient::new(grad)));
+                    }
+                },
+            }
+        }
+    }
+    // Sums may fail too, so they are computed before any is kept.
+    let sums = leaves.into_iter().map(|(leaf, grad)| leaf.grad_with(grad).map(|sum| (leaf, sum)));
+    for (leaf, sum) in sums.collect::<Result<Vec<_>>>()? {
+        leaf.put_grad(Some(sum));
+    }
+    Ok(())
+}
