@@ -44,8 +44,11 @@ pub(crate) fn test() -> Result<()> {
     };
     // What is built upon it, with the first of them.
     if let Some(driver) = drivers.first() {
-        println!("xtask: devices in numpack-interop and on the command line, on {}", driver.name);
-        for package in ["numpack-interop", "numpack-cli"] {
+        println!(
+            "xtask: devices in numpack-nn, numpack-interop and on the command line, on {}",
+            driver.name
+        );
+        for package in ["numpack-nn", "numpack-interop", "numpack-cli"] {
             let mut tests = cargo();
             tests.args(["test", "--package", package, "--quiet", "--test", "vulkan"]);
             driver.set(&mut tests);

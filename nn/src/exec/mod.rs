@@ -11,6 +11,7 @@
 //! | `rows` | softmax, norms, losses |
 //! | `index` | taking and adding by indices |
 //! | `draw` | random numbers |
+//! | `step` | optimisers' steps |
 
 /// The host's function of an array, or the device's method of a tensor.
 macro_rules! on {
@@ -46,6 +47,7 @@ mod index;
 mod matrix;
 mod reduce;
 mod rows;
+mod step;
 mod value;
 mod views;
 

@@ -207,9 +207,10 @@ impl Value {
         match (self, target) {
             #[cfg(feature = "vulkan")]
             (Value::Device(x), Value::Device(y))
-                if !options.of_logs && options.reduction != Reduction::None =>
+                if !options.of_logs && options.reduction != Reduction::None && x.numel() > 0 =>
             {
-                let (loss, grad) = x.cross_entropy_with_grad(y, &options.device(self)?)?;
+                let (losses, grad) = x.cross_entropy_with_grad(y, &options.device(self)?)?;
+                let loss = losses.sum(&[], false)?.to_dtype(x.dtype())?;
                 Ok(Some((Value::Device(loss), Value::Device(grad))))
             }
             _ => Ok(None),

@@ -147,6 +147,11 @@ impl Value {
         }
     }
 
+    /// As many zeros, of the same type, there.
+    pub(crate) fn zeros_like(&self) -> Result<Value> {
+        Value::full(&self.device(), Scalar::Int(0), self.dtype(), self.shape())
+    }
+
     /// Writes other elements of any type into these, whose shape theirs broadcasts to. On the host
     /// memory that others show stays as it is, and this gets its own.
     pub(crate) fn copy_from(&mut self, source: &Value) -> Result<()> {
