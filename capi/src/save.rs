@@ -1,8 +1,6 @@
 //! Tensors in memory become a `.pt` file, or a store.
 
 use std::ffi::c_char;
-use std::io::ErrorKind;
-use std::path::Path;
 
 use numpack_interop::{Borrowed, Error, Existing, Tensor, from_torch, save_tensors, save_torch};
 use torch_pickle::WriteOptions;
@@ -63,7 +61,7 @@ pub unsafe extern "C" fn numpack_save_torch(
         // SAFETY: the caller's promise.
         let tensors = unsafe { view::tensors(views, count) }?;
         let tensors: Vec<(&str, Borrowed<'_>)> = names.into_iter().zip(tensors).collect();
-        save_torch(&path, &tensors, &settings(&o)).map_err(|e| exists(&path, e))
+        save_torch(&path, &tensors, &settings(&o))
     })
 }
 
@@ -90,7 +88,7 @@ pub unsafe extern "C" fn numpack_save_tensors(
         crate::options::reserved(o.reserved)?;
         // SAFETY: the caller's promise.
         let tensors = unsafe { named(names, tensors, count) }?;
-        save_tensors(&path, &tensors, &settings(&o)).map_err(|e| exists(&path, e))
+        save_tensors(&path, &tensors, &settings(&o))
     })
 }
 
@@ -141,16 +139,4 @@ unsafe fn named<'a>(
 fn settings(o: &numpack_save_options) -> WriteOptions {
     let settings = WriteOptions::new().overwrite(o.overwrite != 0);
     if o.alignment == 0 { settings } else { settings.alignment(o.alignment) }
-}
-
-/// The file that is there already has a status of its own.
-fn exists(path: &Path, error: Error) -> Error {
-    match error {
-        Error::Torch(torch_pickle::Error::Io { source, .. })
-            if source.kind() == ErrorKind::AlreadyExists =>
-        {
-            Error::Exists { path: path.to_owned(), what: "a file" }
-        }
-        other => other,
-    }
 }

@@ -24,6 +24,7 @@
 //! | `copy` | bytes from file to file, with their checksum |
 //! | `tensor` | tensors in memory that share: [`Tensor`], [`from_numpy`], [`dlpack`] |
 //! | `vulkan` | tensors on a GPU (feature `vulkan`) |
+//! | `nn` | tensors that compute, and states of modules in files (feature `nn`) |
 //! | `progress`, `error` | [`Progress`], [`Error`] |
 //!
 //! ```no_run
@@ -53,6 +54,8 @@ mod export;
 mod from_torch;
 mod keys;
 mod neighbours;
+#[cfg(feature = "nn")]
+pub mod nn;
 mod npy;
 mod progress;
 mod pull;

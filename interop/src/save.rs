@@ -197,8 +197,14 @@ impl<'a> Held<'a> {
     fn write(mut self, path: &Path, options: &WriteOptions) -> Result<()> {
         self.finish();
         let tree = std::mem::take(&mut self.tree);
-        torch_pickle::write(path, &tree, options, &mut self)?;
-        Ok(())
+        torch_pickle::write(path, &tree, options, &mut self).map_err(|e| match e {
+            torch_pickle::Error::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                Error::Exists { path: path.to_owned(), what: "a file" }
+            }
+            other => other.into(),
+        })
     }
 
     /// Hands on the bytes of a storage.

@@ -51,9 +51,13 @@ impl VulkanDevice {
     /// variable that names none.
     pub fn open(options: &DeviceOptions) -> Result<Arc<VulkanDevice>> {
         let open = || vulkan_core::Device::open(options)?.stream();
-        let stream = open().map_err(|e| error("vulkan", &e))?;
+        open().map(VulkanDevice::of).map_err(|e| error("vulkan", &e))
+    }
+
+    /// A device that is open already; its tensors are used on this stream.
+    pub fn of(stream: vulkan_core::Stream) -> Arc<VulkanDevice> {
         let name = format!("vulkan:{}", stream.device().info().index);
-        Ok(Arc::new(VulkanDevice { stream, name }))
+        Arc::new(VulkanDevice { stream, name })
     }
 
     /// The device itself.
@@ -182,7 +186,7 @@ fn from_vulkan(dtype: vulkan_core::DType) -> DType {
     known.map_or(DType::UINT8, |(_, ours)| *ours)
 }
 
-fn error(name: &str, e: &vulkan_core::Error) -> Error {
+pub(crate) fn error(name: &str, e: &vulkan_core::Error) -> Error {
     use vulkan_core::Error::{DeviceLost, Driver, OutOfMemory, Parameter, Unsupported};
     let text = e.to_string();
     let problem = match e {

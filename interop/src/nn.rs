@@ -1,0 +1,167 @@
+//! Tensors that compute: to and from `numpack_nn`, and states of modules and optimisers in files.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("model.pt");
+//! use numpack_interop::nn::{load_state, save_state};
+//! use numpack_nn::{Linear, ModuleExt};
+//! let model = Linear::new(3, 2, true)?;
+//! save_state(&path, &model.state_dict(), false)?; // torch.load(path) is the same dict
+//! let other = Linear::new(3, 2, true)?;
+//! other.load_state_dict(&load_state(&path, None)?, true)?;
+//! assert_eq!(other.weight.to_vec::<f32>()?, model.weight.to_vec::<f32>()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use numpack_nn::{Array, DType as NnType, Tensor as NnTensor};
+use torch_pickle::WriteOptions;
+
+use crate::dtype::DType;
+use crate::tensor::Tensor;
+use crate::tensors::{Format, Tensors};
+use crate::{Error, Existing, Result, from_torch, save_tensors};
+
+/// What `numpack_nn` said, as an error of this crate.
+pub fn error(e: &numpack_nn::Error) -> Error {
+    match e {
+        #[cfg(feature = "vulkan")]
+        numpack_nn::Error::Device(e) => crate::vulkan::error("vulkan", e),
+        numpack_nn::Error::Host(numpack_host_ops::Error::OutOfMemory { elements, dtype }) => {
+            Error::OutOfMemory { nbytes: (*elements as u64).saturating_mul(dtype.size() as u64) }
+        }
+        other => Error::Parameter(other.to_string()),
+    }
+}
+
+/// A tensor that computes: a device's shares the memory, another one's elements are copied. It wants a
+/// gradient if this one does.
+///
+/// # Errors
+/// [`Error::Type`] for a type that nothing is computed with; [`Error::Sharing`] for a device's tensor whose
+/// strides go backwards; [`Error::InUse`], [`Error::OutOfMemory`].
+pub fn to_nn(t: &Tensor) -> Result<NnTensor> {
+    #[cfg(feature = "vulkan")]
+    if t.storage().device().is_some() {
+        let made = NnTensor::from_vulkan(crate::vulkan::on_device(t)?);
+        return made.requires_grad_(t.requires_grad()).map_err(|e| error(&e));
+    }
+    macro_rules! copied {
+        ($($name:ident: $t:ty),*) => {
+            match t.dtype() {
+                $(DType::$name => Array::from_vec(t.to_vec::<$t>()?, t.shape()),)*
+                other => {
+                    return Err(Error::Type {
+                        problem: format!("nothing is computed with {other}"),
+                        advice: "convert it first, to float32 for example",
+                    });
+                }
+            }
+        };
+    }
+    let array = copied!(
+        BOOL: bool, UINT8: u8, INT8: i8, INT16: i16, INT32: i32, INT64: i64, FLOAT16: f16,
+        BFLOAT16: bf16, FLOAT32: f32, FLOAT64: f64
+    );
+    let array = array.map_err(|e| error(&e.into()))?;
+    NnTensor::from_array(array).requires_grad_(t.requires_grad()).map_err(|e| error(&e))
+}
+
+/// Its elements as a tensor to share: a device's is the same memory, the host's are copied. It wants a
+/// gradient if this one does.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub fn from_nn(t: &NnTensor) -> Result<Tensor> {
+    #[cfg(feature = "vulkan")]
+    if let Some(there) = t.vulkan() {
+        let device = crate::vulkan::VulkanDevice::of(there.stream().clone());
+        let mut made = crate::vulkan::from_device(&device, &there)?;
+        made.set_requires_grad(t.requires_grad())?;
+        return Ok(made);
+    }
+    let array = t.to_array().map_err(|e| error(&e))?;
+    macro_rules! copied {
+        ($($name:ident: $t:ty),*) => {
+            match array.dtype() {
+                $(NnType::$name => match array.as_slice::<$t>() {
+                    Some(all) => Tensor::from_slice(all, array.shape()),
+                    None => {
+                        let all = array.to_vec::<$t>().map_err(|e| error(&e.into()))?;
+                        Tensor::from_slice(&all, array.shape())
+                    }
+                },)*
+            }
+        };
+    }
+    let mut made = copied!(
+        Bool: bool, U8: u8, I8: i8, I16: i16, I32: i32, I64: i64, F16: f16, BF16: bf16, F32: f32,
+        F64: f64
+    )?;
+    made.set_requires_grad(t.requires_grad())?;
+    Ok(made)
+}
+
+/// Writes a state, such as a module's, as a dict of tensors: a `.pt` file that torch loads, or a NumPack
+/// store where the path ends in `.npk`. Tensors on a device come back first. What is there is replaced
+/// if `overwrite`, whole or not at all.
+///
+/// # Errors
+/// [`Error::Exists`]; [`Error::Parameter`] for another suffix, and for a name that comes twice; what is
+/// said of writing.
+pub fn save_state(
+    path: impl AsRef<Path>,
+    state: &[(String, NnTensor)],
+    overwrite: bool,
+) -> Result<()> {
+    let path = path.as_ref();
+    let here = |(name, t): &(String, NnTensor)| {
+        let t = t.cpu().map_err(|e| error(&e))?;
+        Ok((name.clone(), from_nn(&t)?))
+    };
+    let tensors = state.iter().map(here).collect::<Result<Vec<_>>>()?;
+    let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, t)| (&name[..], t)).collect();
+    match Format::of_suffix(path) {
+        Some(Format::Torch) => {
+            save_tensors(path, &named, &WriteOptions::new().overwrite(overwrite))
+        }
+        Some(Format::NumPack) => {
+            let existing = if overwrite { Existing::Replace } else { Existing::Refuse };
+            from_torch(&named, path, existing).map(drop)
+        }
+        _ => Err(Error::Parameter(format!(
+            "{}: a state is written as a .pt file or a .npk store; choose such a name",
+            path.display()
+        ))),
+    }
+}
+
+/// Reads a state from any file of tensors: those whose names begin with `key` and a dot, without
+/// that, or all.
+///
+/// # Errors
+/// [`Error::Name`] where there are none; [`Error::Type`] for a type that nothing is computed with; what is
+/// said of reading.
+pub fn load_state(path: impl AsRef<Path>, key: Option<&str>) -> Result<Vec<(String, NnTensor)>> {
+    let file = Tensors::open(path.as_ref())?;
+    let mut state = Vec::new();
+    for info in file.list()? {
+        let name = match key {
+            None => Some(&info.name[..]),
+            Some(key) => info.name.strip_prefix(key).and_then(|rest| rest.strip_prefix('.')),
+        };
+        if let Some(name) = name {
+            state.push((name.to_owned(), to_nn(&file.load(&info)?)?.detach()));
+        }
+    }
+    if state.is_empty() {
+        let message = match key {
+            Some(key) => format!("no tensor's name begins with {key:?}; `ls` lists them"),
+            None => "there are no tensors in it".to_owned(),
+        };
+        return Err(Error::Name { path: file.path().to_owned(), message });
+    }
+    Ok(state)
+}
