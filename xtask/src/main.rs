@@ -25,6 +25,7 @@ commands:
                       and leave out tensors in memory and the files in every container
   peers tensors       only tensors in memory, beside torch's
   peers operations    only operations on host memory, beside torch's
+  peers training      only gradients, layers and training, beside torch's
   peers containers [ARG…]
                       only the files in every container, by the oldest and the newest torch;
                       arguments (--count N, --seed N) go to xtask/peers/check_containers.py

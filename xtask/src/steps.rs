@@ -146,6 +146,9 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
     if args == ["operations"] {
         return operations();
     }
+    if args == ["training"] {
+        return training();
+    }
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     if let Some((first, rest)) = args.split_first()
         && first == "containers"
@@ -163,6 +166,7 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
     }
     tensors()?;
     operations()?;
+    training()?;
     containers(&[])
 }
 
@@ -177,6 +181,28 @@ fn tensors() -> Result<()> {
 
 fn operations() -> Result<()> {
     run(operation_check(&TORCH.python()?)?.arg("--torch"))
+}
+
+/// Gradients and training beside torch's, on the host and on a software device.
+fn training() -> Result<()> {
+    let python = TORCH.python()?;
+    let example = ["--release", "--package", "numpack-interop", "--example", "compute"];
+    run(cargo().arg("build").args(example))?;
+    let mut command = Command::new(python);
+    command
+        .args(["-B", "xtask/peers/check_nn.py", "--compute"])
+        .arg(release("examples").join("compute"))
+        .current_dir(repository());
+    match drivers::drivers() {
+        Ok(drivers) => {
+            if let Some(driver) = drivers.first() {
+                driver.set(command.arg("--vulkan"));
+            }
+        }
+        Err(e) if is_ci() => return Err(e),
+        Err(e) => println!("skipped: training on a Vulkan device ({e:#})"),
+    }
+    run(&mut command)
 }
 
 fn containers(args: &[String]) -> Result<()> {
