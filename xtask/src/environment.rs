@@ -43,6 +43,12 @@ pub(crate) const SCANNERS: Environment = Environment {
     requirements: "xtask/peers/requirements-scanners.txt",
     size: "about 90 MB",
 };
+/// A public model and its tokenizer. What they depend on is torch, which is not wanted here.
+pub(crate) const ENCODER: Environment = Environment {
+    name: "encoder",
+    requirements: "xtask/peers/requirements-encoder.txt",
+    size: "about 200 MB installed",
+};
 /// A compiler that links against the glibc of years ago; and, where there is no clang, the second
 /// compiler of the C and C++ tests.
 pub(crate) const DIST: Environment = Environment {
@@ -80,7 +86,9 @@ impl Environment {
         fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
         run(Command::new(system_python()).args(["-m", "venv"]).arg(&folder))?;
         run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args((self.name == ENCODER.name).then_some("--no-deps"))
+            .arg("-r")
             .arg(repository().join(self.requirements)))?;
         fs::write(folder.join("ready"), "")?;
         Ok(python)

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::environment::{
-    self, DIST, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run, target_folder,
+    self, DIST, ENCODER, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run, target_folder,
 };
 use crate::{drivers, install_tests, vulkan};
 
@@ -29,6 +29,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
         (OLD_TORCH, "peers"),
         (NUMPACK, "peers"),
         (SCANNERS, "peers"),
+        (ENCODER, "peers"),
         (DIST, "dist"),
     ];
     for (environment, needed_by) in all {
@@ -183,26 +184,32 @@ fn operations() -> Result<()> {
     run(operation_check(&TORCH.python()?)?.arg("--torch"))
 }
 
-/// Gradients and training beside torch's, on the host and on a software device.
+/// Gradients and training beside torch's, and a public encoder, on the host and on a software device.
 fn training() -> Result<()> {
-    let python = TORCH.python()?;
-    let example = ["--release", "--package", "numpack-interop", "--example", "compute"];
-    run(cargo().arg("build").args(example))?;
-    let mut command = Command::new(python);
-    command
-        .args(["-B", "xtask/peers/check_nn.py", "--compute"])
-        .arg(release("examples").join("compute"))
-        .current_dir(repository());
-    match drivers::drivers() {
-        Ok(drivers) => {
-            if let Some(driver) = drivers.first() {
-                driver.set(command.arg("--vulkan"));
-            }
-        }
+    let examples = ["--package", "numpack-interop", "--example", "compute", "--example", "embed"];
+    run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
+    run(cargo().args(["build", "--release"]).args(examples))?;
+    let example = |name: &str| release("examples").join(name);
+    let mut beside_torch = Command::new(TORCH.python()?);
+    beside_torch.args(["-B", "xtask/peers/check_nn.py", "--compute"]).arg(example("compute"));
+    let mut encoder = Command::new(ENCODER.python()?);
+    encoder.args(["-B", "xtask/peers/check_encoder.py", "--numpack"]).arg(binary());
+    encoder.arg("--embed").arg(example("embed"));
+    let drivers = match drivers::drivers() {
+        Ok(drivers) => drivers,
         Err(e) if is_ci() => return Err(e),
-        Err(e) => println!("skipped: training on a Vulkan device ({e:#})"),
+        Err(e) => {
+            println!("skipped: training on a Vulkan device ({e:#})");
+            Vec::new()
+        }
+    };
+    for mut check in [beside_torch, encoder] {
+        if let Some(driver) = drivers.first() {
+            driver.set(check.arg("--vulkan"));
+        }
+        run(check.current_dir(repository()))?;
     }
-    run(&mut command)
+    Ok(())
 }
 
 fn containers(args: &[String]) -> Result<()> {
