@@ -127,11 +127,11 @@ pub(crate) struct Queue {
 pub(crate) type Point<'a> = (&'a Timeline, u64);
 
 impl Queue {
-    /// Hands over one command buffer, to begin when all `waits` are reached, and to reach `signal`
-    /// when it is done.
+    /// Hands over commands, to begin when all `waits` are reached, and to reach `signal` when they are
+    /// done.
     pub(crate) fn submit(
         &mut self,
-        commands: vk::CommandBuffer,
+        commands: &[vk::CommandBuffer],
         waits: &[Point<'_>],
         signal: Point<'_>,
     ) -> Result<()> {
@@ -149,7 +149,10 @@ impl Queue {
         };
         let waits: Vec<_> = waits.iter().map(|&wait| point(wait)).collect();
         let signals = [point(signal)];
-        let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
+        let commands: Vec<_> = commands
+            .iter()
+            .map(|&commands| vk::CommandBufferSubmitInfo::default().command_buffer(commands))
+            .collect();
         let submits = [vk::SubmitInfo2::default()
             .wait_semaphore_infos(&waits)
             .command_buffer_infos(&commands)
