@@ -57,7 +57,8 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ops::multiply_add;
 pub use ops::{
-    Activation, Adam, CrossEntropy, NormGrads, Operand, Place, Reduction, Sgd, clip_grad_norm,
+    Activation, Adam, CrossEntropy, DevicePlace, NormGrads, Operand, Place, RandomSource,
+    Reduction, Schedule, Sgd, clip_grad_norm,
 };
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
 pub use sequence::{Recording, Sequence};
