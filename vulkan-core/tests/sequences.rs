@@ -211,6 +211,33 @@ fn memory_is_the_sequences_until_it_is_gone() {
     silent(&device);
 }
 
+/// What one sequence makes and another uses stays for both, while the former goes on being recorded.
+#[test]
+fn sequences_of_two_streams_share_memory() {
+    let Some(device) = device(&options()) else { return };
+    let (one, two) = (device.new_stream().unwrap(), device.new_stream().unwrap());
+    let x = Tensor::from_host(&one, &[1_i32, 2, 3], &[3]).unwrap();
+    let first = one.begin_sequence().unwrap();
+    let second = two.begin_sequence().unwrap();
+    let between = x.add(1).unwrap();
+    let result = between.on(&two).unwrap().mul(10).unwrap();
+    drop(between);
+    // This would get its memory.
+    let other = x.mul(100).unwrap();
+    let (first, second) = (first.end().unwrap(), second.end().unwrap());
+    for turn in 0..3 {
+        x.copy_from_host(&[turn, 5, 6]).unwrap();
+        first.replay().unwrap();
+        second.replay().unwrap();
+        assert_eq!(result.to_host::<i32>().unwrap(), [10 * (turn + 1), 60, 70]);
+        assert_eq!(other.to_host::<i32>().unwrap(), [100 * turn, 500, 600]);
+    }
+    drop(first);
+    second.replay().unwrap();
+    assert_eq!(result.to_host::<i32>().unwrap(), [30, 60, 70]);
+    silent(&device);
+}
+
 #[test]
 fn a_sequence_may_go_while_it_runs() {
     let Some(device) = device(&options()) else { return };

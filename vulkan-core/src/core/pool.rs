@@ -132,14 +132,14 @@ impl Pool {
         }
     }
 
-    /// No tensor has it any more; returns whether nobody has. The device may still be using it.
-    pub(crate) fn put_back(&mut self, id: BufferId) -> bool {
+    /// No tensor has it any more; returns how many sequences do. The device may still be using it.
+    pub(crate) fn put_back(&mut self, id: BufferId) -> u32 {
         let slot = self.slots[id].as_mut().expect("whoever has the number has the buffer");
         slot.left = slot.holders > 0;
         if !slot.left {
             self.free.put(id, slot);
         }
-        !slot.left
+        slot.holders
     }
 
     /// Keeps a buffer for what a sequence records next.

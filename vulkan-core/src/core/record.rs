@@ -129,8 +129,8 @@ impl Core {
     /// Records one thing to do on a stream, after whatever it has to wait for.
     pub(crate) fn record(&mut self, shared: &Shared, stream: u64, work: &Work<'_>) -> Result<()> {
         shared.gpu.check("recording")?;
-        if self.stream(stream).capture.is_some() {
-            return self.capture(shared, stream, work);
+        if self.capture(shared, stream, work)? {
+            return Ok(());
         }
         self.wait_for_others(shared, stream, work.parts())?;
         self.order(shared, stream, work.parts())?;

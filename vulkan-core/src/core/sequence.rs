@@ -12,7 +12,7 @@ use std::thread::{self, ThreadId};
 use super::hazard::History;
 use super::pool::{BufferId, Free};
 use super::record::{Part, Work};
-use super::recorder::{Spare, Waits, wait_for};
+use super::recorder::{Recorder, Spare, Waits, wait_for};
 use super::usage::Counts;
 use super::{Core, Shared};
 use crate::error::{Error, Result};
@@ -124,6 +124,16 @@ fn begun(shared: &Shared, spare: &mut Spare) -> Result<Commands> {
     Ok(commands)
 }
 
+/// The sequence that a stream is recording, if one is: refused to other threads than the one that does.
+fn capturing(streams: &mut HashMap<u64, Recorder>, stream: u64) -> Result<Option<&mut Capture>> {
+    match streams.get_mut(&stream).and_then(|s| s.capture.as_mut()) {
+        Some(capture) if capture.thread != thread::current().id() => {
+            Err(Error::Recording { what: "work of another thread" })
+        }
+        capture => Ok(capture),
+    }
+}
+
 impl Core {
     /// Refuses what cannot be part of a sequence, while one is being recorded.
     pub(crate) fn must_not_capture(&mut self, stream: u64, what: &'static str) -> Result<()> {
@@ -142,23 +152,15 @@ impl Core {
         Ok(())
     }
 
-    /// The sequence that is being recorded, if one is: refused to other threads than the one that does.
-    fn capturing(&mut self, stream: u64) -> Result<Option<&mut Capture>> {
-        match &mut self.stream(stream).capture {
-            Some(capture) if capture.thread != thread::current().id() => {
-                Err(Error::Recording { what: "work of another thread" })
-            }
-            capture => Ok(capture.as_mut()),
-        }
-    }
-
-    /// Records one thing to do into a sequence.
-    pub(super) fn capture(&mut self, shared: &Shared, stream: u64, work: &Work<'_>) -> Result<()> {
-        self.capturing(stream)?;
+    /// Records one thing to do into a sequence, if one is being recorded.
+    pub(super) fn capture(
+        &mut self,
+        shared: &Shared,
+        stream: u64,
+        work: &Work<'_>,
+    ) -> Result<bool> {
         let Core { streams, pool, spare, .. } = self;
-        let Some(capture) = streams.get_mut(&stream).and_then(|s| s.capture.as_mut()) else {
-            return Ok(());
-        };
+        let Some(capture) = capturing(streams, stream)? else { return Ok(false) };
         if let Some(e) = &capture.failed {
             return Err(e.clone());
         }
@@ -169,10 +171,8 @@ impl Core {
             });
         }
         let put = capture.put(shared, spare, work);
-        if let Err(e) = &put {
-            capture.failed = Some(e.clone());
-        }
-        put
+        capture.failed = put.clone().err();
+        put.map(|()| true)
     }
 
     /// Memory that the sequence being recorded has left, if one is.
@@ -182,9 +182,8 @@ impl Core {
         class: u64,
         purpose: Purpose,
     ) -> Result<Option<BufferId>> {
-        self.capturing(stream)?;
         let Core { streams, pool, .. } = self;
-        let capture = streams.get_mut(&stream).and_then(|s| s.capture.as_mut());
+        let capture = capturing(streams, stream)?;
         Ok(capture.and_then(|capture| pool.take_left(&mut capture.left, class, purpose)))
     }
 
@@ -199,7 +198,8 @@ impl Core {
     /// No tensor has a buffer any more.
     pub(super) fn put_back(&mut self, id: BufferId) {
         let Core { streams, pool, .. } = self;
-        if pool.put_back(id) {
+        // What other sequences use too stays as it is.
+        if pool.put_back(id) != 1 {
             return;
         }
         for capture in streams.values_mut().filter_map(|s| s.capture.as_mut()) {

@@ -157,8 +157,8 @@ impl Queue {
             .wait_semaphore_infos(&waits)
             .command_buffer_infos(&commands)
             .signal_semaphore_infos(&signals)];
-        // SAFETY: see the module; `&mut self` is the only way to the queue, and the commands have
-        // been ended by who hands them over.
+        // SAFETY: see the module; `&mut self` is the only way to the queue, and the commands have been
+        // ended by who hands them over: those of a batch once, those of a sequence were begun for more.
         let result = unsafe { self.gpu.raw.queue_submit2(self.raw, &submits, vk::Fence::null()) };
         if let Err(e) = result {
             // What was recorded would be missing from every tensor that it should have written.
