@@ -16,6 +16,8 @@ pub enum Bound {
     Time(Duration),
     /// The most bytes that we may use.
     Bytes(u64),
+    /// The most often that something may be done.
+    Count(u64),
 }
 
 /// One measurement.
@@ -37,7 +39,7 @@ impl Row {
         let held = match bound {
             Bound::Ratio(most) => Some(ratio.median <= most),
             Bound::Time(most) => Some(ours <= most),
-            Bound::Bytes(_) | Bound::None => None,
+            Bound::Bytes(_) | Bound::Count(_) | Bound::None => None,
         };
         Row {
             what: what.into(),
@@ -70,6 +72,18 @@ impl Row {
         }
     }
 
+    /// How often something was done.
+    pub fn count(what: impl Into<String>, times: u64, most: u64) -> Row {
+        Row {
+            what: what.into(),
+            ours: times.to_string(),
+            reference: String::new(),
+            ratio: None,
+            bound: Bound::Count(most),
+            held: Some(times <= most),
+        }
+    }
+
     fn cells(&self) -> [String; COLUMNS] {
         let ratio = self.ratio.map(|r| figure(r.median));
         let spread = self.ratio.map(|r| format!("{}-{}", figure(r.min), figure(r.max)));
@@ -78,6 +92,7 @@ impl Row {
             Bound::Ratio(most) => format!("{most:.2}"),
             Bound::Time(most) => time(most),
             Bound::Bytes(most) => mebibytes(most),
+            Bound::Count(most) => most.to_string(),
         };
         let verdict = self.held.map_or("", |held| if held { "ok" } else { "over" });
         [

@@ -5,6 +5,11 @@
 
 layout(set = 0, binding = 0, std430) buffer Out { uint data_out[]; };
 layout(set = 0, binding = 1, std430) readonly buffer A { uint data_a[]; };
+// Of two words each: the key, the number that offsets count from, and the one behind all that were drawn.
+layout(set = 0, binding = 2, std430) buffer There { uint there[]; };
+
+// Whether these are used, or key and number come with the other numbers.
+layout(constant_id = 5) const uint IS_THERE = 0u;
 
 #include "elements.glsl"
 #include "math.glsl"
@@ -57,13 +62,37 @@ uvec2 element(uint i, uvec4 block, uint word) {
     return from_float(T_OUT, below ? 0.0 : x * scalar(5u));
 }
 
+uvec2 sum(uvec2 a, uvec2 b) {
+    uint carry;
+    uint low = uaddCarry(a.x, b.x, carry);
+    return uvec2(low, a.y + b.y + carry);
+}
+
+// Notes how far numbers were drawn, if that is farther than before.
+void note(uvec2 start, uvec2 offset) {
+    uvec2 drawn = sum(offset, uvec2(push.n, 0u));
+    uvec2 known = sum(uvec2(there[4], there[5]), sum(~start, uvec2(1u, 0u)));
+    if (drawn.y > known.y || (drawn.y == known.y && drawn.x > known.x)) {
+        uvec2 behind = sum(start, drawn);
+        there[4] = behind.x;
+        there[5] = behind.y;
+    }
+}
+
 void main() {
     uint first = first_element();
     if (first >= push.n) return;
     uvec2 key = uvec2(push.scalar[0], push.scalar[1]);
+    uvec2 place = uvec2(push.scalar[2], push.scalar[3]);
+    if (IS_THERE == 1u) {
+        key = uvec2(there[0], there[1]);
+        uvec2 start = uvec2(there[2], there[3]);
+        if (first == 0u) note(start, place);
+        place = sum(start, place);
+    }
     uint carry;
-    uint low = uaddCarry(push.scalar[2], first, carry);
-    uint high = push.scalar[3] + carry;
+    uint low = uaddCarry(place.x, first, carry);
+    uint high = place.y + carry;
     uvec4 block = uvec4(0u);
     uint v[4];
     for (uint k = 0u; k < 4u; k++) {

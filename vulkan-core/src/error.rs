@@ -81,6 +81,15 @@ pub enum Error {
         /// How many there were to choose from.
         size: u64,
     },
+    /// A sequence is being recorded on the stream, and this cannot be a part of it.
+    #[error(
+        "{what} cannot be part of a sequence, which is being recorded on the stream; do it before or \
+         after, or on another stream"
+    )]
+    Recording {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// An argument that cannot be.
     #[error("{0}")]
     Parameter(String),

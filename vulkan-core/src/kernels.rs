@@ -60,15 +60,15 @@ modules! {
     MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
     Dot "dot" 4 "Products of matrices, each element by itself.";
     MultiplyAdd "multiply_add" 1 "Nothing but multiplications and additions.";
-    Random "random" 2 "Random numbers by their place, and dropout.";
+    Random "random" 3 "Random numbers by their place, and dropout.";
     Take "take" 5 "Elements by their indices.";
     Scatter "scatter" 5 "Floats added where indices lead, which are all looked at.";
     ScatterInt "scatter_int" 5 "Integers added where indices lead.";
     ScatterLists "scatter_lists" 5 "Floats added where indices lead, by lists.";
     ScatterListsInt "scatter_lists_int" 5 "Integers added where indices lead, by lists.";
     Segments "segments" 3 "Lists of equal indices.";
-    Sgd "sgd" 3 "A step of stochastic gradient descent.";
-    Adam "adam" 5 "A step of Adam or AdamW.";
+    Sgd "sgd" 4 "A step of stochastic gradient descent.";
+    Adam "adam" 6 "A step of Adam or AdamW.";
     Backward "backward" 3 "The gradient of a short function of one element.";
     SinBackward "sin_backward" 3 "The gradient of the sine.";
     CosBackward "cos_backward" 3 "The gradient of the cosine.";

@@ -7,6 +7,7 @@
 //! | `options` | [`DeviceOptions`] |
 //! | `device` | [`Device`], an open one |
 //! | `stream` | [`Stream`]: work in the order in which it was recorded |
+//! | `sequence` | [`Sequence`]: work that is recorded once, and replayed |
 //! | `tensor` | [`Tensor`], its views, and its way from the host and back |
 //! | `ops` | what is computed with tensors |
 //! | `kernels` | the kernels that do it, as SPIR-V |
@@ -22,6 +23,7 @@
 //! when a value is wanted, the device gets them at once. A barrier stands between two kernels only if
 //! the second needs what the first wrote, or would write over what it reads. Memory that nobody has
 //! any more serves the next tensor of its stream at once: that it is still in use counts as such a need.
+//! What is done again and again is recorded once, and replayed in one submission ([`Sequence`]).
 //!
 //! # What is the same everywhere
 //!
@@ -39,6 +41,7 @@ mod error;
 mod kernels;
 mod ops;
 mod options;
+mod sequence;
 mod stream;
 mod tensor;
 mod transfer;
@@ -54,8 +57,10 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ops::multiply_add;
 pub use ops::{
-    Activation, Adam, CrossEntropy, NormGrads, Operand, Place, Reduction, Sgd, clip_grad_norm,
+    Activation, Adam, CrossEntropy, DevicePlace, NormGrads, Operand, Place, RandomSource,
+    Reduction, Schedule, Sgd, clip_grad_norm,
 };
 pub use options::{DEVICE_VARIABLE, DeviceOptions, Feature, Select, Transfers, Validation};
+pub use sequence::{Recording, Sequence};
 pub use stream::{Mark, Stream};
 pub use tensor::{Download, Tensor};

@@ -107,6 +107,7 @@ pub struct DeviceOptions {
     pub(crate) kernels_for: Option<DeviceKind>,
     pub(crate) max_groups: Option<u32>,
     pub(crate) max_storage_range: Option<u64>,
+    pub(crate) max_work: Option<u64>,
     pub(crate) faults: Faults,
 }
 
@@ -181,6 +182,13 @@ impl DeviceOptions {
     /// larger ones are cut.
     pub fn max_storage_range(mut self, bytes: u64) -> Self {
         self.max_storage_range = Some(bytes.max(4096));
+        self
+    }
+
+    /// Does as if drivers ended what takes longer than so many steps of a kernel's innermost loop, to test
+    /// how work is handed over in pieces.
+    pub fn max_work(mut self, steps: u64) -> Self {
+        self.max_work = Some(steps.max(1));
         self
     }
 

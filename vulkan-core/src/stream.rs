@@ -54,9 +54,12 @@ impl Stream {
     /// Hands over what is recorded, without waiting.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Driver`](crate::Error::Driver).
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Driver`](crate::Error::Driver), and
+    /// [`Error::Recording`](crate::Error::Recording) while a sequence is recorded.
     pub fn submit(&self) -> Result<()> {
-        self.shared().lock().flush(self.0.id)
+        let mut core = self.shared().lock();
+        core.must_not_capture(self.0.id, "handing work over")?;
+        core.flush(self.0.id)
     }
 
     /// Hands over what is recorded, and waits until all of it is done.
@@ -64,7 +67,10 @@ impl Stream {
     /// # Errors
     /// As for [`submit`](Stream::submit), and [`Error::Index`](crate::Error::Index).
     pub fn synchronize(&self) -> Result<()> {
-        let value = self.shared().lock().end_of(self.0.id)?;
+        let mut core = self.shared().lock();
+        core.must_not_capture(self.0.id, "waiting")?;
+        let value = core.end_of(self.0.id)?;
+        drop(core);
         self.0.timeline.wait(value)?;
         self.watch().check(self)
     }
@@ -73,6 +79,11 @@ impl Stream {
     pub fn mark(&self) -> Mark {
         let value = self.shared().lock().now(self.0.id);
         Mark { stream: self.clone(), value }
+    }
+
+    /// Refuses what cannot be part of a sequence, while one is being recorded.
+    pub(crate) fn must_not_capture(&self, what: &'static str) -> Result<()> {
+        self.shared().lock().must_not_capture(self.0.id, what)
     }
 
     /// Records one thing to do.
@@ -142,7 +153,7 @@ impl Mark {
     /// # Errors
     /// As for [`Stream::submit`].
     pub fn is_reached(&self) -> Result<bool> {
-        self.hand_over()?;
+        self.hand_over("asking how far the device is")?;
         self.stream.shared().gpu.check("asking how far it is")?;
         Ok(self.stream.0.timeline.reached() >= self.value)
     }
@@ -152,12 +163,13 @@ impl Mark {
     /// # Errors
     /// As for [`Stream::submit`].
     pub fn wait(&self) -> Result<()> {
-        self.hand_over()?;
+        self.hand_over("waiting")?;
         self.stream.0.timeline.wait(self.value)
     }
 
-    fn hand_over(&self) -> Result<()> {
+    fn hand_over(&self, what: &'static str) -> Result<()> {
         let mut core = self.stream.shared().lock();
+        core.must_not_capture(self.stream.0.id, what)?;
         if core.is_recording(self.stream.0.id, self.value) {
             core.flush(self.stream.0.id)?;
         }

@@ -14,8 +14,13 @@ const CHUNK: usize = 4 << 20;
 /// How many pieces may be on their way.
 const UNDER_WAY: usize = 4;
 
+/// What cannot be part of a sequence.
+const UPLOAD: &str = "copying values from the host";
+pub(crate) const DOWNLOAD: &str = "copying values to the host";
+
 /// New memory of a tensor that holds these bytes.
 pub(crate) fn upload_new(stream: &Stream, bytes: &[u8]) -> Result<Storage> {
+    stream.must_not_capture(UPLOAD)?;
     let shared = stream.shared();
     let staged = shared.options.transfers == Transfers::Staged;
     let storage = stream.allocate(bytes.len() as u64, Purpose::Tensor, !staged)?;
@@ -32,6 +37,7 @@ pub(crate) fn upload_new(stream: &Stream, bytes: &[u8]) -> Result<Storage> {
 
 /// Copies bytes over a part of a tensor's memory, after all that was recorded.
 pub(crate) fn upload_staged(stream: &Stream, bytes: &[u8], to: &Storage, at: u64) -> Result<()> {
+    stream.must_not_capture(UPLOAD)?;
     let mut under_way: VecDeque<Mark> = VecDeque::new();
     let mut done = 0;
     for chunk in bytes.chunks(CHUNK) {
@@ -56,6 +62,7 @@ pub(crate) fn upload_staged(stream: &Stream, bytes: &[u8], to: &Storage, at: u64
 
 /// Copies a part of a tensor's memory to the host, after all that was recorded with it.
 pub(crate) fn download(stream: &Stream, from: &Storage, at: u64, out: &mut [u8]) -> Result<()> {
+    stream.must_not_capture(DOWNLOAD)?;
     let shared = stream.shared();
     match from.mapped {
         Some(mapped) if mapped.cached && shared.options.transfers == Transfers::Auto => {
@@ -102,6 +109,7 @@ pub(crate) struct Pending {
 impl Pending {
     /// Records the copy, and hands it over.
     pub(crate) fn begin(stream: &Stream, from: &Storage, at: u64, nbytes: u64) -> Result<Pending> {
+        stream.must_not_capture(DOWNLOAD)?;
         let staging = stream.allocate(nbytes, Purpose::Download, false)?;
         stream.copy(from, at, &staging, 0, nbytes)?;
         let mark = stream.mark();

@@ -41,6 +41,11 @@ impl Watch {
         Ok(Part::write(self.note.get().expect("it was just set"), 0, BYTES))
     }
 
+    /// How many kernels that may write there were recorded.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
     /// Counts a kernel that may write there, once it is recorded: who reads the note before that has not
     /// seen it.
     pub(crate) fn count(&self) {
@@ -75,13 +80,16 @@ impl Watch {
     }
 
     fn judge(&self, stream: &Stream, bytes: [u8; BYTES as usize], seen: u64) -> Result<()> {
-        self.read.fetch_max(seen, Ordering::Relaxed);
         let [count, low, high, size]: [u32; 4] = bytemuck::pod_read_unaligned(&bytes);
+        if count > 0
+            && let Some(note) = self.note.get()
+        {
+            // Where that cannot be recorded now, the note is read again.
+            clear(stream, note)?;
+        }
+        self.read.fetch_max(seen, Ordering::Relaxed);
         if count == 0 {
             return Ok(());
-        }
-        if let Some(note) = self.note.get() {
-            clear(stream, note)?;
         }
         let index = (u64::from(high) << 32 | u64::from(low)) as i64;
         Err(Error::Index { index, size: u64::from(size) })

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use common::{device, options, silent};
 use proptest::prelude::*;
-use vulkan_core::{DType, Device, Stream, Tensor, Transfers};
+use vulkan_core::{DType, Device, Sequence, Stream, Tensor, Transfers};
 
 /// What can be done next. Numbers choose among what there is, whatever that is.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ enum Call {
     CopyInto { to: u8, from: u8 },
     FromHost { of: u8, value: i8 },
     OnOther(u8),
+    Record { to: u8, from: u8, number: i8 },
+    Replay(u8),
+    Forget,
     Drop(u8),
     Read(u8),
     Submit,
@@ -53,6 +56,10 @@ fn call() -> impl Strategy<Value = Call> {
         4 => (id(), id()).prop_map(|(to, from)| Call::CopyInto { to, from }),
         2 => (id(), any::<i8>()).prop_map(|(of, value)| Call::FromHost { of, value }),
         2 => id().prop_map(Call::OnOther),
+        3 => (id(), id(), any::<i8>())
+            .prop_map(|(to, from, number)| Call::Record { to, from, number }),
+        4 => id().prop_map(Call::Replay),
+        1 => Just(Call::Forget),
         4 => id().prop_map(Call::Drop),
         3 => id().prop_map(Call::Read),
         1 => Just(Call::Submit),
@@ -120,7 +127,27 @@ struct World {
     device: Device,
     streams: [Stream; 2],
     all: Vec<(Tensor, Model)>,
+    sequences: Vec<Recorded>,
     seed: i64,
+}
+
+/// A number is added to one tensor, into one of the sequence's own, and that is copied to another.
+struct Recorded {
+    sequence: Sequence,
+    from: Model,
+    number: i64,
+    sum: Model,
+    to: Model,
+}
+
+impl Recorded {
+    fn replay(&self) {
+        self.sequence.replay().unwrap();
+        let Recorded { from, number, sum, to, .. } = self;
+        let values: Vec<i64> = from.values().into_iter().map(|v| v.wrapping_add(*number)).collect();
+        sum.put(&values);
+        to.put(&sum.values());
+    }
 }
 
 fn to_integers(t: &Tensor) -> Vec<i64> {
@@ -278,6 +305,37 @@ impl World {
                 let t = t.on(other).unwrap();
                 self.add(t, m);
             }
+            Call::Record { to, from, number } => {
+                let (Some((t, m)), Some((u, n))) = (self.pick(to), self.pick(from)) else { return };
+                if m.shape != n.shape {
+                    return;
+                }
+                let number = i64::from(number);
+                let recorded = t.stream().record_sequence(|| {
+                    let sum = u.on(t.stream())?.add(number)?;
+                    // What it has in between serves again.
+                    drop(sum.mul(2)?);
+                    drop(u.on(t.stream())?.add(5)?);
+                    t.copy_from(&sum)?;
+                    Ok(sum)
+                });
+                let (sequence, sum) = recorded.unwrap();
+                let model = Model::new(sum.dtype(), &n.shape, vec![0; n.places.len()]);
+                let recorded = Recorded { sequence, from: n, number, sum: model.clone(), to: m };
+                // Until then there is anything in the sum.
+                recorded.replay();
+                self.add(sum, model);
+                self.sequences.push(recorded);
+                if self.sequences.len() > 4 {
+                    self.sequences.remove(0);
+                }
+            }
+            Call::Replay(of) => {
+                if !self.sequences.is_empty() {
+                    self.sequences[of as usize % self.sequences.len()].replay();
+                }
+            }
+            Call::Forget => drop(self.sequences.pop()),
             Call::Drop(of) => {
                 if !self.all.is_empty() {
                     self.all.remove(of as usize % self.all.len());
@@ -315,17 +373,18 @@ proptest! {
         }
         let Some(device) = device(&options) else { return Ok(()) };
         let streams = [device.new_stream().unwrap(), device.new_stream().unwrap()];
-        let mut world = World { device, streams, all: Vec::new(), seed: 1 };
+        let mut world = World { device, streams, all: Vec::new(), sequences: Vec::new(), seed: 1 };
         for call in &calls {
             world.run(call);
         }
         for (t, m) in &world.all {
             prop_assert_eq!(to_integers(t), m.values());
         }
-        let World { device, streams, all, .. } = world;
+        let World { device, streams, all, sequences, .. } = world;
         drop((all, streams));
         let usage = device.usage();
         prop_assert_eq!((usage.live_bytes, usage.live_buffers), (0, 0));
+        drop(sequences);
         silent(&device);
     }
 }

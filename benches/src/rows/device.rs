@@ -29,7 +29,8 @@ pub fn device(s: &Settings, table: &mut Table) -> Result<()> {
     }
     kernels(&stream, s, table)?;
     products(&stream, s, table)?;
-    host(&stream, s, table)
+    host(&stream, s, table)?;
+    sequences(&stream, s, table)
 }
 
 fn transfer(
@@ -162,5 +163,29 @@ fn host(stream: &Stream, s: &Settings, table: &mut Table) -> Result<()> {
     let pairs = Pairs::measure(s.pairs, record, chain)?;
     let bound = Bound::Time(Duration::from_micros(3));
     table.push(Row::pairs("recording one small operation", "until it is done", &pairs, bound));
+    Ok(())
+}
+
+/// What recording, barriers and submissions add to the bare commands: a chain of operations beside the same
+/// commands handed over at once.
+fn sequences(stream: &Stream, s: &Settings, table: &mut Table) -> Result<()> {
+    const OPS: usize = 1000;
+    let small = Tensor::full(stream, 1.0, DType::F32, &[64])?;
+    let chain = || {
+        let mut t = small.clone();
+        for _ in 0..OPS {
+            t = t.add(1.0)?;
+        }
+        Ok(t)
+    };
+    let (sequence, _end) = stream.record_sequence(chain)?;
+    let eager = || done(stream, chain);
+    let pairs = Pairs::measure(s.pairs, eager, || done(stream, || sequence.replay()))?;
+    let what = format!("a chain of {OPS} small operations");
+    table.push(Row::pairs(what.clone(), "their replay", &pairs, Bound::Ratio(1.15)));
+    let before = stream.device().usage().submits;
+    eager()?;
+    let submits = stream.device().usage().submits - before;
+    table.push(Row::count(what + ", submissions", submits, 10));
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! | `hazard` | which accesses have to wait for which |
 //! | `recorder` | one stream's batches: what is being recorded, what runs |
 //! | `record` | recording dispatches and copies, and handing batches over |
+//! | `sequence` | what is recorded once, and handed over again and again |
 //! | `storage` | a tensor's memory, given back when nobody has it any more |
 //! | `usage` | counts of all that |
 
@@ -13,6 +14,7 @@ pub(crate) mod hazard;
 pub(crate) mod pool;
 pub(crate) mod record;
 pub(crate) mod recorder;
+pub(crate) mod sequence;
 pub(crate) mod storage;
 pub(crate) mod usage;
 
@@ -89,7 +91,7 @@ impl Shared {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut garbage = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
         for id in garbage.drain(..) {
-            core.pool.put_back(id);
+            core.put_back(id);
         }
         drop(garbage);
         core

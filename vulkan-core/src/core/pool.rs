@@ -1,6 +1,7 @@
 //! Buffers: those in use, and those to use again.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::hazard::History;
 use crate::vk::buffer::{Buffer, Memory, Purpose};
@@ -18,6 +19,42 @@ pub(crate) struct Slot {
     purpose: Purpose,
     pub(crate) history: History,
     pub(crate) last: Option<LastUse>,
+    /// Held by who copies from the memory to the host. Work that writes to it is only handed on while
+    /// nobody does.
+    pub(crate) host: Arc<RwLock<()>>,
+    /// How many sequences use it, which nobody else may then have.
+    holders: u32,
+    /// Whether no tensor has it any more, though sequences use it.
+    left: bool,
+}
+
+impl Slot {
+    /// Waits for those who copy from it to the host. They do not need the device's lock for that.
+    pub(crate) fn wait_for_host(&self) {
+        drop(self.host.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Buffers that nobody has, by purpose and size.
+#[derive(Debug, Default)]
+pub(crate) struct Free(BTreeMap<(u8, u64), Vec<BufferId>>);
+
+impl Free {
+    fn put(&mut self, id: BufferId, slot: &Slot) {
+        self.0.entry((slot.purpose as u8, slot.buffer.size)).or_default().push(id);
+    }
+
+    /// The last one of this kind that can be used.
+    fn take(
+        &mut self,
+        class: u64,
+        purpose: Purpose,
+        usable: impl Fn(BufferId) -> bool,
+    ) -> Option<BufferId> {
+        let list = self.0.get_mut(&(purpose as u8, class))?;
+        let at = list.iter().rposition(|&id| usable(id))?;
+        Some(list.remove(at))
+    }
 }
 
 /// All buffers of a device.
@@ -26,8 +63,7 @@ pub(crate) struct Pool {
     slots: Vec<Option<Slot>>,
     /// Places without a buffer.
     empty: Vec<BufferId>,
-    /// Buffers that nobody has, by purpose and size.
-    free: BTreeMap<(u8, u64), Vec<BufferId>>,
+    free: Free,
 }
 
 /// The smallest buffer.
@@ -57,15 +93,33 @@ impl Pool {
         purpose: Purpose,
         usable: impl Fn(Option<LastUse>) -> bool,
     ) -> Option<BufferId> {
-        let list = self.free.get_mut(&(purpose as u8, class))?;
         let slots = &self.slots;
-        let at = list.iter().rposition(|&id| usable(slots[id].as_ref().and_then(|s| s.last)))?;
-        Some(list.remove(at))
+        self.free.take(class, purpose, |id| usable(slots[id].as_ref().and_then(|s| s.last)))
+    }
+
+    /// One that a sequence has left while it is being recorded, for what it records next.
+    pub(crate) fn take_left(
+        &mut self,
+        left: &mut Free,
+        class: u64,
+        purpose: Purpose,
+    ) -> Option<BufferId> {
+        let id = left.take(class, purpose, |_| true)?;
+        self.slot_mut(id).left = false;
+        Some(id)
     }
 
     /// Takes a new buffer in.
     pub(crate) fn add(&mut self, buffer: Buffer, purpose: Purpose) -> BufferId {
-        let slot = Slot { buffer, purpose, history: History::default(), last: None };
+        let slot = Slot {
+            buffer,
+            purpose,
+            history: History::default(),
+            last: None,
+            host: Arc::default(),
+            holders: 0,
+            left: false,
+        };
         match self.empty.pop() {
             Some(id) => {
                 self.slots[id] = Some(slot);
@@ -78,17 +132,39 @@ impl Pool {
         }
     }
 
-    /// Nobody has it any more. The device may still be using it.
-    pub(crate) fn put_back(&mut self, id: BufferId) {
-        let Slot { purpose, buffer, .. } = self.slot(id);
-        let key = (*purpose as u8, buffer.size);
-        self.free.entry(key).or_default().push(id);
+    /// No tensor has it any more; returns how many sequences do. The device may still be using it.
+    pub(crate) fn put_back(&mut self, id: BufferId) -> u32 {
+        let slot = self.slots[id].as_mut().expect("whoever has the number has the buffer");
+        slot.left = slot.holders > 0;
+        if !slot.left {
+            self.free.put(id, slot);
+        }
+        slot.holders
+    }
+
+    /// Keeps a buffer for what a sequence records next.
+    pub(crate) fn leave(&self, id: BufferId, left: &mut Free) {
+        left.put(id, self.slot(id));
+    }
+
+    /// A sequence uses it.
+    pub(crate) fn hold(&mut self, id: BufferId) {
+        self.slot_mut(id).holders += 1;
+    }
+
+    /// A sequence is gone that did.
+    pub(crate) fn let_go(&mut self, id: BufferId) {
+        let slot = self.slots[id].as_mut().expect("whoever has the number has the buffer");
+        slot.holders -= 1;
+        if slot.holders == 0 && std::mem::take(&mut slot.left) {
+            self.free.put(id, slot);
+        }
     }
 
     /// Destroys what nobody has and the device does not use either.
     pub(crate) fn trim(&mut self, memory: &mut Memory, is_over: impl Fn(LastUse) -> bool) {
         let Pool { slots, empty, free } = self;
-        free.retain(|_, list| {
+        free.0.retain(|_, list| {
             list.retain(|&id| {
                 let busy = slots[id].as_ref().is_some_and(|s| s.last.is_some_and(|l| !is_over(l)));
                 if !busy && let Some(slot) = slots[id].take() {
@@ -107,7 +183,7 @@ impl Pool {
             memory.destroy(slot.buffer);
         }
         self.empty.clear();
-        self.free.clear();
+        self.free.0.clear();
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::hazard::Span;
-use super::pool::{BufferId, LastUse, class};
-use super::recorder::{BATCH_OPS, BATCH_WORK, Batch, Recorder};
+use super::pool::{BufferId, LastUse, Slot, class};
+use super::recorder::{BATCH_OPS, BATCH_WORK, Batch, Recorder, Waits, wait_for};
 use super::storage::Storage;
-use super::usage::Counters;
+use super::usage::Counts;
 use super::{Core, Shared};
 use crate::error::{Error, Result};
 use crate::vk::buffer::Purpose;
-use crate::vk::commands::Piece;
+use crate::vk::commands::{Commands, Piece};
 use crate::vk::gpu::Timeline;
 use crate::vk::pipeline::Pipeline;
 
@@ -32,6 +32,10 @@ impl<'a> Part<'a> {
 
     pub(crate) fn write(storage: &'a Storage, start: u64, end: u64) -> Part<'a> {
         Part { storage, start, end, write: true }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        Span { start: self.start, end: self.end, write: self.write }
     }
 
     fn piece(&self) -> Piece {
@@ -56,12 +60,35 @@ pub(crate) enum Work<'a> {
 }
 
 impl Work<'_> {
-    fn parts(&self) -> &[Part<'_>] {
+    pub(super) fn parts(&self) -> &[Part<'_>] {
         match self {
             Work::Dispatch { parts, .. } => parts,
             Work::Copy(parts) => &parts[..],
             Work::Fill(parts, _) => &parts[..],
         }
+    }
+
+    /// Records it, and says what that was.
+    pub(super) fn put(&self, commands: &mut Commands) -> Result<Counts> {
+        match *self {
+            Work::Dispatch { pipeline, parts, push, groups, .. } => {
+                let mut pieces = [Piece { buffer: ash::vk::Buffer::null(), offset: 0, len: 0 };
+                    crate::kernels::MAX_BINDINGS];
+                for (piece, part) in pieces.iter_mut().zip(parts) {
+                    *piece = part.piece();
+                }
+                commands.dispatch(pipeline, &pieces[..parts.len()], push, groups)?;
+                return Ok(Counts { dispatches: 1, ..Counts::default() });
+            }
+            Work::Copy([from, to]) => commands.copy(from.piece(), to.piece()),
+            Work::Fill([to], word) => commands.fill(to.piece(), word),
+        }
+        Ok(Counts { copies: 1, ..Counts::default() })
+    }
+
+    /// Steps of its innermost loop.
+    pub(super) fn steps(&self) -> u64 {
+        if let Work::Dispatch { steps, .. } = self { *steps } else { 0 }
     }
 }
 
@@ -90,7 +117,7 @@ impl Core {
         stream.batch(&shared.gpu, spare)
     }
 
-    fn stream(&mut self, id: u64) -> &mut Recorder {
+    pub(super) fn stream(&mut self, id: u64) -> &mut Recorder {
         self.streams.get_mut(&id).expect("a stream is there while anyone has its handle")
     }
 
@@ -102,31 +129,16 @@ impl Core {
     /// Records one thing to do on a stream, after whatever it has to wait for.
     pub(crate) fn record(&mut self, shared: &Shared, stream: u64, work: &Work<'_>) -> Result<()> {
         shared.gpu.check("recording")?;
+        if self.capture(shared, stream, work)? {
+            return Ok(());
+        }
         self.wait_for_others(shared, stream, work.parts())?;
         self.order(shared, stream, work.parts())?;
         let batch = self.batch(shared, stream)?;
-        match *work {
-            Work::Dispatch { pipeline, parts, push, groups, steps } => {
-                let mut pieces = [Piece { buffer: ash::vk::Buffer::null(), offset: 0, len: 0 };
-                    crate::kernels::MAX_BINDINGS];
-                for (piece, part) in pieces.iter_mut().zip(parts) {
-                    *piece = part.piece();
-                }
-                batch.commands.dispatch(pipeline, &pieces[..parts.len()], push, groups)?;
-                batch.work = batch.work.saturating_add(steps);
-                Counters::count(&shared.counters.dispatches, 1);
-            }
-            Work::Copy([from, to]) => {
-                batch.commands.copy(from.piece(), to.piece());
-                Counters::count(&shared.counters.copies, 1);
-            }
-            Work::Fill([to], word) => {
-                batch.commands.fill(to.piece(), word);
-                Counters::count(&shared.counters.copies, 1);
-            }
-        }
+        shared.counters.count(work.put(&mut batch.commands)?);
+        batch.work = batch.work.saturating_add(work.steps());
         batch.ops += 1;
-        if batch.ops >= BATCH_OPS || batch.work >= BATCH_WORK {
+        if batch.ops >= BATCH_OPS || batch.work >= shared.most_work() {
             self.flush(stream)?;
         }
         Ok(())
@@ -135,27 +147,37 @@ impl Core {
     /// Has the batch wait for what other streams do with the same memory.
     fn wait_for_others(&mut self, shared: &Shared, stream: u64, parts: &[Part<'_>]) -> Result<()> {
         for part in parts {
-            let Some((other, value)) = self.pool.slot(part.storage.id).last else { continue };
-            if other == stream || self.is_over((other, value)) {
-                continue;
+            if let Some((timeline, value)) = self.use_elsewhere(stream, part.storage.id)? {
+                wait_for(&mut self.batch(shared, stream)?.waits, timeline, value);
             }
-            if self.stream(other).value == value {
-                self.flush(other)?;
-            }
-            let timeline = self.stream(other).timeline.clone();
-            self.batch(shared, stream)?.waits.push((timeline, value));
         }
         Ok(())
+    }
+
+    /// The point at which another stream is done with a buffer, if it is not yet. What it has recorded
+    /// with it is handed over.
+    pub(super) fn use_elsewhere(
+        &mut self,
+        stream: u64,
+        id: BufferId,
+    ) -> Result<Option<(Arc<Timeline>, u64)>> {
+        let Some((other, value)) = self.pool.slot(id).last else { return Ok(None) };
+        if other == stream || self.is_over((other, value)) {
+            return Ok(None);
+        }
+        if self.stream(other).value == value {
+            self.flush(other)?;
+        }
+        Ok(Some((self.stream(other).timeline.clone(), value)))
     }
 
     /// Puts a barrier before these accesses if one has to wait, and notes them.
     fn order(&mut self, shared: &Shared, stream: u64, parts: &[Part<'_>]) -> Result<()> {
         let Core { streams, pool, epoch, spare, .. } = self;
         let recorder = streams.get_mut(&stream).expect("seen before");
-        let span = |part: &Part<'_>| Span { start: part.start, end: part.end, write: part.write };
         let waits = parts
             .iter()
-            .any(|part| pool.slot(part.storage.id).history.conflicts(recorder.epoch, span(part)));
+            .any(|part| pool.slot(part.storage.id).history.conflicts(recorder.epoch, part.span()));
         // A stream counts from a barrier of its own.
         if waits || recorder.epoch == 0 {
             *epoch += 1;
@@ -165,15 +187,15 @@ impl Core {
         let current = recorder.epoch;
         if waits && !shared.options.faults.forget_barriers {
             recorder.batch(&shared.gpu, spare)?.commands.barrier();
-            Counters::count(&shared.counters.barriers, 1);
+            shared.counters.count(Counts { barriers: 1, ..Counts::default() });
         }
         for part in parts {
+            let slot = pool.slot_mut(part.storage.id);
             if part.write {
                 // Whoever is just copying from this memory to the host goes first.
-                part.storage.wait_for_host();
+                slot.wait_for_host();
             }
-            let slot = pool.slot_mut(part.storage.id);
-            slot.history.add(current, span(part));
+            slot.history.add(current, part.span());
             slot.last = Some((stream, value));
         }
         Ok(())
@@ -181,18 +203,38 @@ impl Core {
 
     /// Hands over what a stream has recorded.
     pub(crate) fn flush(&mut self, stream: u64) -> Result<()> {
+        if self.stream(stream).batch.is_none() {
+            return Ok(());
+        }
+        self.hand_over(stream, None, Waits::new())
+    }
+
+    /// Hands over what a stream has recorded, and these commands behind it, when all `waits` are reached.
+    pub(super) fn hand_over(
+        &mut self,
+        stream: u64,
+        behind: Option<&Commands>,
+        mut waits: Waits,
+    ) -> Result<()> {
         let Core { streams, queue, spare, .. } = self;
         let recorder =
             streams.get_mut(&stream).expect("a stream is there while anyone has its handle");
-        let Some(batch) = recorder.batch.take() else { return Ok(()) };
-        let Batch { mut commands, waits, .. } = batch;
-        commands.host_barrier();
+        let (mut own, mut ended) = (None, Ok(()));
+        if let Some(mut batch) = recorder.batch.take() {
+            batch.commands.host_barrier();
+            ended = batch.commands.end();
+            for (timeline, value) in batch.waits {
+                wait_for(&mut waits, timeline, value);
+            }
+            own = Some(batch.commands);
+        }
+        let all: Vec<_> = own.iter().chain(behind).map(Commands::raw).collect();
         let points: Vec<_> = waits.iter().map(|(timeline, value)| (&**timeline, *value)).collect();
         let signal = (&*recorder.timeline, recorder.value);
-        let handed = commands.end().and_then(|()| queue.submit(commands.raw(), &points, signal));
+        let handed = ended.and_then(|()| queue.submit(&all, &points, signal));
         match handed {
-            Ok(()) => recorder.runs(commands, waits),
-            Err(_) => spare.commands.push(commands),
+            Ok(()) => recorder.runs(own, waits),
+            Err(_) => spare.commands.extend(own),
         }
         handed
     }
@@ -237,6 +279,9 @@ impl Core {
     ) -> Result<BufferId> {
         let too_much = || Error::parameter(format!("{nbytes} bytes are more than any memory has"));
         let class = class(nbytes).ok_or_else(too_much)?;
+        if let Some(id) = self.left_by_capture(stream, class, purpose)? {
+            return Ok(id);
+        }
         for attempt in 0..3 {
             let Core { pool, streams, .. } = self;
             let usable = |last: Option<LastUse>| match last {
@@ -245,10 +290,15 @@ impl Core {
                 Some((by, value)) => streams.get(&by).is_none_or(|s| s.timeline.reached() >= value),
             };
             if let Some(id) = pool.take(class, purpose, usable) {
+                self.captured(stream, id);
                 return Ok(id);
             }
             match self.memory.create(class, purpose) {
-                Ok(buffer) => return Ok(self.pool.add(buffer, purpose)),
+                Ok(buffer) => {
+                    let id = self.pool.add(buffer, purpose);
+                    self.captured(stream, id);
+                    return Ok(id);
+                }
                 // First what lies about unused is given up, then what is still in use but nobody has.
                 Err(Error::OutOfMemory { .. }) if attempt == 0 => self.trim(),
                 Err(Error::OutOfMemory { .. }) if attempt == 1 => {
@@ -280,9 +330,9 @@ impl Core {
         });
     }
 
-    /// How the memory of a buffer is seen.
-    pub(crate) fn buffer(&self, id: BufferId) -> &crate::vk::buffer::Buffer {
-        &self.pool.slot(id).buffer
+    /// A buffer, and what is known of its use.
+    pub(crate) fn slot(&self, id: BufferId) -> &Slot {
+        self.pool.slot(id)
     }
 
     pub(crate) fn reserved(&self) -> u64 {
@@ -295,6 +345,11 @@ impl Core {
 }
 
 impl Shared {
+    /// How much work is handed over at once at most.
+    pub(super) fn most_work(&self) -> u64 {
+        self.options.max_work.unwrap_or(BATCH_WORK)
+    }
+
     /// What is held and was done so far.
     pub(crate) fn usage(&self) -> super::usage::Usage {
         let mut usage = self.counters.read();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::sequence::Capture;
 use crate::error::Result;
 use crate::vk::commands::Commands;
 use crate::vk::gpu::{Gpu, Timeline};
@@ -24,7 +25,20 @@ pub(crate) struct Recorder {
     pub(crate) epoch: u64,
     /// What is being recorded, if anything is.
     pub(crate) batch: Option<Batch>,
+    /// The sequence that is being recorded, if one is.
+    pub(crate) capture: Option<Capture>,
     running: VecDeque<Running>,
+}
+
+/// Points of timelines that have to be reached first.
+pub(crate) type Waits = Vec<(Arc<Timeline>, u64)>;
+
+/// Adds a point. Of two of one timeline the later one is enough.
+pub(crate) fn wait_for(waits: &mut Waits, timeline: Arc<Timeline>, value: u64) {
+    match waits.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &timeline)) {
+        Some((_, known)) => *known = value.max(*known),
+        None => waits.push((timeline, value)),
+    }
 }
 
 /// What streams that are gone have left for those to come. Destroying it at once would be allowed, but
@@ -37,13 +51,21 @@ pub(crate) struct Spare {
     timelines: Vec<(Arc<Timeline>, u64)>,
 }
 
+impl Spare {
+    /// Commands to record into.
+    pub(crate) fn take(&mut self, gpu: &Arc<Gpu>) -> Result<Commands> {
+        self.commands.pop().map_or_else(|| Commands::new(gpu), Ok)
+    }
+}
+
 /// Commands that the device has.
 struct Running {
     /// What the timeline reaches when they are done.
     value: u64,
-    commands: Commands,
+    /// None, where they are a sequence's.
+    commands: Vec<Commands>,
     /// Of other streams, which may be gone before the device has seen that it need not wait.
-    _waits: Vec<(Arc<Timeline>, u64)>,
+    _waits: Waits,
 }
 
 /// Commands that are not handed over yet.
@@ -51,8 +73,8 @@ pub(crate) struct Batch {
     pub(crate) commands: Commands,
     pub(crate) ops: u32,
     pub(crate) work: u64,
-    /// Points of other streams that have to be reached first.
-    pub(crate) waits: Vec<(Arc<Timeline>, u64)>,
+    /// Points of other streams.
+    pub(crate) waits: Waits,
 }
 
 impl Recorder {
@@ -61,13 +83,20 @@ impl Recorder {
             Some(used) => used,
             None => (Arc::new(Timeline::new(gpu)?), 1),
         };
-        Ok(Recorder { timeline, value, epoch: 0, batch: None, running: VecDeque::new() })
+        Ok(Recorder {
+            timeline,
+            value,
+            epoch: 0,
+            batch: None,
+            capture: None,
+            running: VecDeque::new(),
+        })
     }
 
     /// Leaves what it had to others, when all of its work is over.
     pub(crate) fn leave(self, spare: &mut Spare) {
         let Recorder { timeline, value, batch, running, .. } = self;
-        spare.commands.extend(running.into_iter().map(|done| done.commands));
+        spare.commands.extend(running.into_iter().flat_map(|done| done.commands));
         spare.commands.extend(batch.map(|batch| batch.commands));
         spare.timelines.push((timeline, value));
     }
@@ -77,10 +106,7 @@ impl Recorder {
         if self.batch.is_none() {
             gpu.check("recording")?;
             self.collect(spare);
-            let mut commands = match spare.commands.pop() {
-                Some(commands) => commands,
-                None => Commands::new(gpu)?,
-            };
+            let mut commands = spare.take(gpu)?;
             commands.begin(false)?;
             self.batch = Some(Batch { commands, ops: 0, work: 0, waits: Vec::new() });
         }
@@ -88,19 +114,25 @@ impl Recorder {
     }
 
     /// Notes that a batch runs, and goes on to the next value.
-    pub(crate) fn runs(&mut self, commands: Commands, waits: Vec<(Arc<Timeline>, u64)>) {
+    pub(crate) fn runs(&mut self, commands: Option<Commands>, waits: Waits) {
+        let commands = commands.into_iter().collect();
         self.running.push_back(Running { value: self.value, commands, _waits: waits });
         self.value += 1;
     }
 
+    /// Keeps the commands of a sequence that is gone until the device is done with them.
+    pub(crate) fn keep(&mut self, commands: Vec<Commands>, value: u64) {
+        self.running.push_back(Running { value, commands, _waits: Waits::new() });
+    }
+
     /// Takes back the commands that are done.
-    fn collect(&mut self, spare: &mut Spare) {
+    pub(crate) fn collect(&mut self, spare: &mut Spare) {
         if self.running.is_empty() {
             return;
         }
         let reached = self.timeline.reached();
         while self.running.front().is_some_and(|oldest| oldest.value <= reached) {
-            spare.commands.extend(self.running.pop_front().map(|oldest| oldest.commands));
+            spare.commands.extend(self.running.pop_front().into_iter().flat_map(|r| r.commands));
         }
     }
 

@@ -18,9 +18,8 @@ pub(crate) struct Storage {
     pub(crate) nbytes: u64,
     pub(crate) mapped: Option<Mapped>,
     purpose: Purpose,
-    /// Held by who copies from the memory to the host. Work that writes to it is only recorded while
-    /// nobody does.
-    host: RwLock<()>,
+    /// The buffer's own.
+    host: Arc<RwLock<()>>,
 }
 
 impl Storage {
@@ -34,24 +33,18 @@ impl Storage {
     ) -> Result<Storage> {
         let mut core = shared.lock();
         let id = core.allocate(stream, nbytes, purpose, idle)?;
-        let buffer = core.buffer(id);
-        let (raw, mapped) = (buffer.raw, buffer.mapped);
+        let slot = core.slot(id);
+        let (raw, mapped, host) = (slot.buffer.raw, slot.buffer.mapped, slot.host.clone());
         drop(core);
         if purpose == Purpose::Tensor {
             shared.counters.born(nbytes);
         }
-        let host = RwLock::new(());
         Ok(Storage { shared: shared.clone(), id, raw, nbytes, mapped, purpose, host })
     }
 
     /// Keeps writers from being recorded. Taken under the device's lock, and held without it.
     pub(crate) fn hold_for_host(&self) -> RwLockReadGuard<'_, ()> {
         self.host.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for those who copy from it to the host. They do not need the device's lock for that.
-    pub(crate) fn wait_for_host(&self) {
-        drop(self.host.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

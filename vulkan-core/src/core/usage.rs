@@ -12,7 +12,7 @@ pub struct Usage {
     pub live_buffers: u64,
     /// The most that `live_bytes` ever was.
     pub peak_bytes: u64,
-    /// Bytes in all buffers, those for staging and for later use too.
+    /// Bytes in all buffers, those for staging, for later use, and of sequences too.
     pub reserved_bytes: u64,
     /// Bytes that went from the host to the device.
     pub uploaded_bytes: u64,
@@ -20,11 +20,11 @@ pub struct Usage {
     pub downloaded_bytes: u64,
     /// How often work was handed to the driver.
     pub submits: u64,
-    /// How many kernels were recorded.
+    /// How many kernels were recorded. Those of a sequence count whenever it is replayed.
     pub dispatches: u64,
-    /// How many copies and fills were recorded that need no kernel.
+    /// How many copies and fills were recorded that need no kernel; for sequences, the same.
     pub copies: u64,
-    /// How many barriers were recorded between them.
+    /// How many barriers were recorded between them; for sequences, the same.
     pub barriers: u64,
     /// How many kernels were compiled, or taken from the cache.
     pub pipelines: u64,
@@ -38,9 +38,17 @@ pub(crate) struct Counters {
     peak_bytes: AtomicU64,
     pub(crate) uploaded: AtomicU64,
     pub(crate) downloaded: AtomicU64,
-    pub(crate) dispatches: AtomicU64,
-    pub(crate) copies: AtomicU64,
-    pub(crate) barriers: AtomicU64,
+    dispatches: AtomicU64,
+    copies: AtomicU64,
+    barriers: AtomicU64,
+}
+
+/// What was recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) dispatches: u64,
+    pub(crate) copies: u64,
+    pub(crate) barriers: u64,
 }
 
 impl Counters {
@@ -57,8 +65,10 @@ impl Counters {
         self.live_buffers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Ordering::Relaxed);
+    pub(crate) fn count(&self, counts: Counts) {
+        self.dispatches.fetch_add(counts.dispatches, Ordering::Relaxed);
+        self.copies.fetch_add(counts.copies, Ordering::Relaxed);
+        self.barriers.fetch_add(counts.barriers, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> Usage {

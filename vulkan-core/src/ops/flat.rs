@@ -43,6 +43,8 @@ pub(crate) struct Flat<'a> {
     /// The tensors in the order of the bindings, and whether each is written to. Each is contiguous, and
     /// has as many elements as the first, which is the result.
     pub(crate) tensors: &'a [(&'a Tensor, bool)],
+    /// The buffer of its last binding, if that is no tensor.
+    pub(crate) beside: Option<Part<'a>>,
 }
 
 impl Flat<'_> {
@@ -84,6 +86,9 @@ impl Flat<'_> {
         let count = self.module.bindings();
         for i in self.tensors.len()..count {
             parts[i] = Part { write: false, ..parts[0] };
+        }
+        if let Some(beside) = self.beside {
+            parts[count - 1] = beside;
         }
         let local = group_size(stream, 128);
         let mut constants = [0; MAX_CONSTANTS];

@@ -12,8 +12,10 @@
 //! | `probe` | what a device's arithmetic does at most |
 //! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
 //! | `random` | random numbers by their place in a stream, dropout |
+//! | `place` | such places |
 //! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
 //! | `optim` | optimisers' steps, in place |
+//! | `schedule` | what of those changes from one to the next, in device memory |
 //! | `backward` | gradients of functions of elements |
 //! | `norm` | layers that normalise rows, and their gradients |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
@@ -31,6 +33,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optim;
+mod place;
 mod pointwise;
 mod probe;
 mod promote;
@@ -38,6 +41,7 @@ mod random;
 mod reduce;
 mod rows;
 mod scatter;
+mod schedule;
 mod select;
 mod softmax;
 mod unary;
@@ -48,5 +52,6 @@ pub use loss::{CrossEntropy, Reduction};
 pub use matmul::Activation;
 pub use norm::NormGrads;
 pub use optim::{Adam, Sgd, clip_grad_norm};
+pub use place::{DevicePlace, Place, RandomSource};
 pub use probe::multiply_add;
-pub use random::Place;
+pub use schedule::Schedule;

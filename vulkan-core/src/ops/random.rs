@@ -5,32 +5,13 @@
 //! numbers and truth values have the same bits on every device and on the host.
 
 use super::flat::{Flat, SCALARS};
+use super::place::RandomSource;
+use crate::core::record::Part;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernels::Module;
 use crate::stream::Stream;
 use crate::tensor::Tensor;
-
-/// A place in a stream of random numbers: the seed names the stream, the offset its next number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Place {
-    /// Which stream.
-    pub seed: u64,
-    /// How many of its numbers come before.
-    pub offset: u64,
-}
-
-impl Place {
-    /// The start of a stream.
-    pub const fn new(seed: u64) -> Place {
-        Place { seed, offset: 0 }
-    }
-
-    /// Behind `count` numbers more. Who draws a tensor draws as many numbers as it has elements.
-    pub const fn after(self, count: u64) -> Place {
-        Place { offset: self.offset.wrapping_add(count), ..self }
-    }
-}
 
 /// As `shaders/random.comp` numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +30,14 @@ impl Tensor {
     ///
     /// # Errors
     /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] for a type that is no float.
-    pub fn rand(stream: &Stream, dtype: DType, shape: &[usize], place: Place) -> Result<Tensor> {
+    pub fn rand<'a>(
+        stream: &Stream,
+        dtype: DType,
+        shape: &[usize],
+        place: impl Into<RandomSource<'a>>,
+    ) -> Result<Tensor> {
         must_be_float("rand", dtype)?;
-        draw(stream, Draw::Uniform, dtype, shape, place, 0.0)
+        draw(stream, Draw::Uniform, dtype, shape, place.into(), 0.0)
     }
 
     /// Normal numbers of mean 0 and deviation 1, by Box and Muller: within 12 units in the last place of
@@ -59,27 +45,42 @@ impl Tensor {
     ///
     /// # Errors
     /// As for [`rand`](Tensor::rand).
-    pub fn randn(stream: &Stream, dtype: DType, shape: &[usize], place: Place) -> Result<Tensor> {
+    pub fn randn<'a>(
+        stream: &Stream,
+        dtype: DType,
+        shape: &[usize],
+        place: impl Into<RandomSource<'a>>,
+    ) -> Result<Tensor> {
         must_be_float("randn", dtype)?;
-        draw(stream, Draw::Normal, dtype, shape, place, 0.0)
+        draw(stream, Draw::Normal, dtype, shape, place.into(), 0.0)
     }
 
     /// Truth values, each true with probability `p`. The same bits everywhere.
     ///
     /// # Errors
     /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] for a probability beyond 0 to 1.
-    pub fn bernoulli(stream: &Stream, p: f64, shape: &[usize], place: Place) -> Result<Tensor> {
+    pub fn bernoulli<'a>(
+        stream: &Stream,
+        p: f64,
+        shape: &[usize],
+        place: impl Into<RandomSource<'a>>,
+    ) -> Result<Tensor> {
         must_be_probability("bernoulli", p)?;
-        draw(stream, Draw::Bernoulli, DType::Bool, shape, place, p)
+        draw(stream, Draw::Bernoulli, DType::Bool, shape, place.into(), p)
     }
 
     /// What [`dropout`](Tensor::dropout) keeps: false with probability `p`. The same bits everywhere.
     ///
     /// # Errors
     /// As for [`bernoulli`](Tensor::bernoulli).
-    pub fn dropout_mask(stream: &Stream, p: f64, shape: &[usize], place: Place) -> Result<Tensor> {
+    pub fn dropout_mask<'a>(
+        stream: &Stream,
+        p: f64,
+        shape: &[usize],
+        place: impl Into<RandomSource<'a>>,
+    ) -> Result<Tensor> {
         must_be_probability("dropout_mask", p)?;
-        draw(stream, Draw::Kept, DType::Bool, shape, place, p)
+        draw(stream, Draw::Kept, DType::Bool, shape, place.into(), p)
     }
 
     /// x / (1 - p), and 0 with probability `p` (`torch.nn.functional.dropout` in training), within 2 units
@@ -88,12 +89,12 @@ impl Tensor {
     /// # Errors
     /// [`Error::Parameter`] for a probability beyond 0 to 1, and for a tensor that is not of floats;
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
-    pub fn dropout(&self, p: f64, place: Place) -> Result<Tensor> {
+    pub fn dropout<'a>(&self, p: f64, place: impl Into<RandomSource<'a>>) -> Result<Tensor> {
         must_be_float("dropout", self.dtype())?;
         must_be_probability("dropout", p)?;
         let out = Tensor::empty(self.stream(), self.dtype(), self.shape())?;
         let x = self.contiguous()?;
-        run(Draw::Dropout, &[(&out, true), (&x, false)], place, p)?;
+        run(Draw::Dropout, &[(&out, true), (&x, false)], place.into(), p)?;
         Ok(out)
     }
 }
@@ -103,7 +104,7 @@ fn draw(
     draw: Draw,
     dtype: DType,
     shape: &[usize],
-    place: Place,
+    place: RandomSource<'_>,
     p: f64,
 ) -> Result<Tensor> {
     let out = Tensor::empty(stream, dtype, shape)?;
@@ -111,16 +112,26 @@ fn draw(
     Ok(out)
 }
 
-fn run(draw: Draw, tensors: &[(&Tensor, bool)], place: Place, p: f64) -> Result<()> {
+fn run(draw: Draw, tensors: &[(&Tensor, bool)], place: RandomSource<'_>, p: f64) -> Result<()> {
+    let stream = tensors[0].0.stream();
+    let (seed, offset, beside) = match place {
+        RandomSource::Place(place) => (place.seed, place.offset, None),
+        RandomSource::Device(place) => {
+            place.words.must_be_on(stream)?;
+            // Of two words each: seed, place, and behind what was drawn.
+            (0, place.after, Some(Part::write(&place.words.storage, 0, 32)))
+        }
+    };
     // u < p for a multiple u of 2^-24.
     let threshold = (p * f64::from(1 << 24)).ceil() as u32;
     let factor = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
-    let flat = Flat { module: Module::Random, op: draw as u32, constants: &[], tensors };
-    flat.run(tensors[0].0.stream(), |at| {
-        let offset = place.after(at as u64).offset;
+    let constants = &[beside.is_some().into()];
+    let flat = Flat { module: Module::Random, op: draw as u32, constants, tensors, beside };
+    flat.run(stream, |at| {
+        let offset = offset.wrapping_add(at as u64);
         let mut scalars = [0; SCALARS];
-        scalars[0] = place.seed as u32;
-        scalars[1] = (place.seed >> 32) as u32;
+        scalars[0] = seed as u32;
+        scalars[1] = (seed >> 32) as u32;
         scalars[2] = offset as u32;
         scalars[3] = (offset >> 32) as u32;
         scalars[4] = threshold;

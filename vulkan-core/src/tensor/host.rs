@@ -14,8 +14,8 @@ impl Tensor {
     /// A tensor that holds these elements, in C order.
     ///
     /// # Errors
-    /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] where there are more or fewer than
-    /// the shape has.
+    /// As for [`empty`](Tensor::empty), [`Error::Parameter`] where there are more or fewer than the shape
+    /// has, and [`Error::Recording`] while a sequence is recorded on the stream.
     pub fn from_host<T: Element>(stream: &Stream, data: &[T], shape: &[usize]) -> Result<Tensor> {
         Tensor::from_bytes(stream, bytemuck::cast_slice(data), T::DTYPE, shape)
     }
@@ -60,8 +60,9 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`] for staging memory, and [`Error::Parameter`] for
-    /// another type than the tensor has. [`Error::Index`] where indices led nowhere in what was recorded
-    /// on the same stream since the last read; the next one succeeds.
+    /// another type than the tensor has; [`Error::Recording`] while a sequence is recorded on the stream.
+    /// [`Error::Index`] where indices led nowhere in what was recorded on the same stream since the last
+    /// read; the next one succeeds.
     pub fn to_host<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype {
             let problem = format!("a tensor of {} has no elements of {}", self.dtype, T::DTYPE);
@@ -87,6 +88,7 @@ impl Tensor {
     /// bytes.
     pub fn read_into(&self, out: &mut [u8]) -> Result<()> {
         must_fill(out.len(), self.dtype, self.shape())?;
+        self.stream.must_not_capture(transfer::DOWNLOAD)?;
         if out.is_empty() {
             return Ok(());
         }
@@ -101,6 +103,7 @@ impl Tensor {
     /// # Errors
     /// As for [`to_host`](Tensor::to_host).
     pub fn download(&self) -> Result<Download> {
+        self.stream.must_not_capture(transfer::DOWNLOAD)?;
         let whole = self.contiguous()?;
         let nbytes = whole.nbytes();
         let at = (whole.layout.offset * whole.dtype.size()) as u64;

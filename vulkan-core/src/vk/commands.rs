@@ -64,7 +64,8 @@ impl Commands {
         self.raw
     }
 
-    /// Begins anew. What was recorded before must be done.
+    /// Begins anew, what may be handed over `again` while the device still has it. What was recorded before
+    /// must be done.
     pub(crate) fn begin(&mut self, again: bool) -> Result<()> {
         let device = self.gpu.raw();
         // SAFETY: the device is done with the commands, by the function's condition.
@@ -82,7 +83,7 @@ impl Commands {
         self.left = if self.sets.is_empty() { 0 } else { SETS };
         self.bound = vk::Pipeline::null();
         let usage = if again {
-            vk::CommandBufferUsageFlags::empty()
+            vk::CommandBufferUsageFlags::SIMULTANEOUS_USE
         } else {
             vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT
         };

@@ -127,11 +127,11 @@ pub(crate) struct Queue {
 pub(crate) type Point<'a> = (&'a Timeline, u64);
 
 impl Queue {
-    /// Hands over one command buffer, to begin when all `waits` are reached, and to reach `signal`
-    /// when it is done.
+    /// Hands over commands, to begin when all `waits` are reached, and to reach `signal` when they are
+    /// done.
     pub(crate) fn submit(
         &mut self,
-        commands: vk::CommandBuffer,
+        commands: &[vk::CommandBuffer],
         waits: &[Point<'_>],
         signal: Point<'_>,
     ) -> Result<()> {
@@ -149,13 +149,16 @@ impl Queue {
         };
         let waits: Vec<_> = waits.iter().map(|&wait| point(wait)).collect();
         let signals = [point(signal)];
-        let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
+        let commands: Vec<_> = commands
+            .iter()
+            .map(|&commands| vk::CommandBufferSubmitInfo::default().command_buffer(commands))
+            .collect();
         let submits = [vk::SubmitInfo2::default()
             .wait_semaphore_infos(&waits)
             .command_buffer_infos(&commands)
             .signal_semaphore_infos(&signals)];
-        // SAFETY: see the module; `&mut self` is the only way to the queue, and the commands have
-        // been ended by who hands them over.
+        // SAFETY: see the module; `&mut self` is the only way to the queue, and the commands have been
+        // ended by who hands them over: those of a batch once, those of a sequence were begun for more.
         let result = unsafe { self.gpu.raw.queue_submit2(self.raw, &submits, vk::Fence::null()) };
         if let Err(e) = result {
             // What was recorded would be missing from every tensor that it should have written.

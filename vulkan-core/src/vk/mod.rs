@@ -14,8 +14,9 @@
 //!
 //! - *Handles live long enough.* Each object owns what it was made from by an [`Arc`](std::sync::Arc)
 //!   (an instance outlives its devices, a device all that was made of it), and nothing that the device may
-//!   still use is destroyed before the timeline value of its last use has been reached; the `core` module
-//!   sees to that, and on a lost device nothing is in use any more.
+//!   still use is destroyed before the timeline value of its last use has been reached, nor while commands
+//!   are kept that may be handed over again with it; the `core` module sees to that, and on a lost device
+//!   nothing is in use any more.
 //! - *One thread at a time.* What Vulkan wants synchronised by the caller (the queue, command pools,
 //!   descriptor pools, the allocator) is reached through `&mut`, and lies behind the device's lock.
 //! - *Structures are whole.* They are made by `ash`'s builders from slices and references that outlive the call.

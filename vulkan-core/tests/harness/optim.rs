@@ -116,7 +116,7 @@ fn adam() {
                     there.step(&mut wanted, &grads, &mut mean, &mut squares, max, step).unwrap();
                 }
                 // Each step is at most about the learning rate, and within some units of it.
-                let off = STEPS as f64 * (adam.lr * 12.0 + 3.0) * 2f64.powi(-24);
+                let off = STEPS as f64 * (adam.lr * 13.0 + 3.0) * 2f64.powi(-24);
                 judge.floats(&params, &array(&wanted), Bound::Absolute(off), &case);
                 for ((whole, state), wanted) in states.iter().zip([&mean, &squares, &most]) {
                     untouched(whole, state, &case);
