@@ -9,6 +9,7 @@
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
+//! | `linear` | linear layers, and their gradients |
 //! | `probe` | what a device's arithmetic does at most |
 //! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
 //! | `random` | random numbers by their place in a stream, dropout |
@@ -27,6 +28,7 @@ mod bind;
 mod copy;
 mod flat;
 mod indexing;
+mod linear;
 mod loss;
 mod matmul;
 mod norm;
@@ -44,8 +46,8 @@ mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
+pub use linear::Activation;
 pub use loss::{CrossEntropy, Reduction};
-pub use matmul::Activation;
 pub use norm::NormGrads;
 pub use optim::{Adam, Sgd, clip_grad_norm};
 pub use probe::multiply_add;

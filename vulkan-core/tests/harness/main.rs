@@ -8,6 +8,7 @@
 //! | `judge` | what is right: the bounds, and the count of what was compared |
 //! | `elementwise` | functions of one element and of two, comparisons, the choice between two |
 //! | `matrices` | products of matrices |
+//! | `layers` | gradients of linear layers |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `rows` | softmax and its logarithm, and their gradients |
 //! | `losses` | losses of rows over classes, and their gradients |
@@ -25,6 +26,7 @@ mod elementwise;
 mod gradients;
 mod indexing;
 mod judge;
+mod layers;
 mod layouts;
 mod losses;
 mod matrices;
