@@ -107,6 +107,55 @@ impl Tensor {
         out.to_dtype(dtype)
     }
 
+    /// The gradients of [`matmul`](Tensor::matmul) for `a` and `b`, from its result's, which this is:
+    /// self · bᵀ and aᵀ · self, summed where the outer dimensions were broadcast. Each is within what
+    /// [`matmul`](Tensor::matmul) promises, and [`sum`](Tensor::sum), of the type and shape of what it is
+    /// for.
+    ///
+    /// # Errors
+    /// As for [`matmul`](Tensor::matmul); [`Error::Parameter`] where this has not the product's shape.
+    pub fn matmul_backward(&self, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+        if a.ndim() == 0 || b.ndim() == 0 {
+            let problem = "matmul_backward: a tensor without dimensions is no matrix";
+            return Err(Error::parameter(format!("{problem}; give what was multiplied")));
+        }
+        let left = if a.ndim() == 1 { a.unsqueeze(0)? } else { a.clone() };
+        let right = if b.ndim() == 1 { b.unsqueeze(1)? } else { b.clone() };
+        let mut grad = self.clone();
+        if b.ndim() == 1 {
+            grad = grad.unsqueeze(-1)?;
+        }
+        if a.ndim() == 1 {
+            grad = grad.unsqueeze(-2)?;
+        }
+        let (m, n) = (left.shape()[left.ndim() - 2], right.shape()[right.ndim() - 1]);
+        let (outer, inner) = (&left.shape()[..left.ndim() - 2], &right.shape()[..right.ndim() - 2]);
+        let wanted = [&broadcast(outer, inner)?[..], &[m, n]].concat();
+        if grad.shape() != wanted {
+            return Err(Error::parameter(format!(
+                "matmul_backward: a gradient of shape {:?} of the product of {:?} and {:?}; give the \
+                 product's gradient",
+                self.shape(),
+                a.shape(),
+                b.shape()
+            )));
+        }
+        let back = |wide: Tensor, like: &Tensor, own: &Tensor| {
+            wide.sum_to_shape(like.shape())?.to_dtype(own.dtype())?.view(own.shape())
+        };
+        let (for_a, _) = grad.product(&right.transpose(-1, -2)?, Finish::NONE)?;
+        // With one matrix for all of them, its gradient is one product over all rows.
+        let for_b = if right.ndim() == 2 && left.ndim() > 2 {
+            let k = right.shape()[0];
+            let rows = grad.numel() / n.max(1);
+            let (left, grad) = (left.reshape(&[rows, k])?, grad.reshape(&[rows, n])?);
+            left.t()?.product(&grad, Finish::NONE)?.0
+        } else {
+            left.transpose(-1, -2)?.product(&grad, Finish::NONE)?.0
+        };
+        Ok((back(for_a, &left, a)?, back(for_b, &right, b)?))
+    }
+
     /// The product in 32 bits, and the type that it is of.
     pub(super) fn product(&self, other: &Tensor, finish: Finish<'_>) -> Result<(Tensor, DType)> {
         let beside = finish.beside();

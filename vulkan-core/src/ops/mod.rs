@@ -16,6 +16,8 @@
 //! | `indexing`, `scatter` | elements by their indices, and the sums that lead back |
 //! | `optim` | optimisers' steps, in place |
 //! | `backward` | gradients of functions of elements |
+//! | `reduce_backward` | gradients of sums, means, variances and extremes |
+//! | `move_backward` | gradients of views, of tensors put together, and of what is added by indices |
 //! | `norm` | layers that normalise rows, and their gradients |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 //! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
@@ -31,6 +33,7 @@ mod indexing;
 mod linear;
 mod loss;
 mod matmul;
+mod move_backward;
 mod norm;
 mod optim;
 mod pointwise;
@@ -38,6 +41,7 @@ mod probe;
 mod promote;
 mod random;
 mod reduce;
+mod reduce_backward;
 mod rows;
 mod scatter;
 mod select;

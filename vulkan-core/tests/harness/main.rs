@@ -15,6 +15,7 @@
 //! | `norms` | layers that normalise rows, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 //! | `gradients` | gradients of functions of elements |
+//! | `more_gradients` | gradients of reductions, products, views, and of what is added by indices |
 //! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
 //! | `optim` | a hundred steps of each optimiser |
 //! | `random` | random numbers and dropout |
@@ -30,6 +31,7 @@ mod layers;
 mod layouts;
 mod losses;
 mod matrices;
+mod more_gradients;
 mod movement;
 mod norms;
 mod optim;

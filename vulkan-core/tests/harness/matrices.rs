@@ -10,7 +10,7 @@ use crate::layouts::{Both, View, view};
 use crate::{Bench, is_frugal, values};
 
 /// Ragged and round, tiny and with many summed, turned either way, of many matrices.
-const CASES: &[(View, View)] = &[
+pub(crate) const CASES: &[(View, View)] = &[
     (view!([13, 21]), view!([21, 18])),
     (view!([64, 64]), view!([64, 64])),
     (view!([100, 10]), view!([10, 20])),
