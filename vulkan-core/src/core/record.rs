@@ -51,6 +51,8 @@ pub(crate) enum Work<'a> {
     },
     /// Bytes from the first part to the second.
     Copy(&'a [Part<'a>; 2]),
+    /// Bytes of a buffer that is in no pool, from its start.
+    CopyIn(ash::vk::Buffer, &'a [Part<'a>; 1]),
     /// A word, again and again.
     Fill(&'a [Part<'a>; 1], u32),
 }
@@ -60,7 +62,7 @@ impl Work<'_> {
         match self {
             Work::Dispatch { parts, .. } => parts,
             Work::Copy(parts) => &parts[..],
-            Work::Fill(parts, _) => &parts[..],
+            Work::CopyIn(_, parts) | Work::Fill(parts, _) => &parts[..],
         }
     }
 }
@@ -118,6 +120,11 @@ impl Core {
             }
             Work::Copy([from, to]) => {
                 batch.commands.copy(from.piece(), to.piece());
+                Counters::count(&shared.counters.copies, 1);
+            }
+            Work::CopyIn(buffer, [to]) => {
+                let from = Piece { buffer, offset: 0, len: to.end - to.start };
+                batch.commands.copy(from, to.piece());
                 Counters::count(&shared.counters.copies, 1);
             }
             Work::Fill([to], word) => {
