@@ -300,6 +300,25 @@ pub fn embedding_backward(
     Ok(out)
 }
 
+/// The gradient of [`index_add`] for its source: `alpha` times the slices of grad that the indices name. For
+/// `x` it is grad itself.
+///
+/// # Errors
+/// As [`index_select`].
+pub fn index_add_backward(grad: &Array, dim: isize, index: &Array, alpha: f64) -> Result<Array> {
+    let slices = index_select(grad, dim, index)?;
+    if alpha == 1.0 { Ok(slices) } else { crate::mul(&slices, alpha) }
+}
+
+/// The gradient of [`scatter_add`] for the part of its source that the index covers: the elements of grad
+/// that the indices name. For `x` it is grad itself.
+///
+/// # Errors
+/// As [`gather`].
+pub fn scatter_add_backward(grad: &Array, dim: isize, index: &Array) -> Result<Array> {
+    gather(grad, dim, index)
+}
+
 /// The gradient of [`Array::slice`] for an input of this shape: grad in its place, 0 elsewhere.
 ///
 /// # Errors

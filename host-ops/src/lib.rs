@@ -97,15 +97,15 @@ pub use error::{Error, Result};
 pub use half::{bf16, f16};
 pub use indexing::{
     cat, cat_backward, embedding, embedding_backward, gather, gather_backward, index_add,
-    index_select, index_select_backward, permute_backward, scatter_add, select_backward,
-    slice_backward, stack, stack_backward,
+    index_add_backward, index_select, index_select_backward, permute_backward, scatter_add,
+    scatter_add_backward, select_backward, slice_backward, stack, stack_backward,
 };
 pub use linear::{Activation, linear, linear_backward};
 pub use loss::{
     CrossEntropy, Reduction, cross_entropy, cross_entropy_backward, mse_loss, mse_loss_backward,
     nll_loss, nll_loss_backward,
 };
-pub use matmul::{addmm, matmul, matmul_backward};
+pub use matmul::{addmm, addmm_backward, matmul, matmul_backward};
 pub use norm::{NormGrads, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use promotion::{Operand, Scalar, result_type};
 pub use reduce::{

@@ -275,3 +275,21 @@ pub fn matmul_backward(grad: &Array, a: &Array, b: &Array) -> Result<(Array, Arr
     };
     Ok((back(for_a, &left, a)?, back(for_b, &right, b)?))
 }
+
+/// The gradients of [`addmm`] for `input`, `a` and `b`: beta · grad, alpha · grad · bᵀ and
+/// alpha · aᵀ · grad; the first is summed where the input was broadcast.
+///
+/// # Errors
+/// [`Error::Shape`] where `grad` is not of the result's shape, and as [`matmul`].
+pub fn addmm_backward(
+    grad: &Array,
+    input: &Array,
+    a: &Array,
+    b: &Array,
+    beta: f64,
+    alpha: f64,
+) -> Result<(Array, Array, Array)> {
+    let for_input = sum_to_shape(&crate::mul(grad, beta)?, input.shape())?;
+    let (for_a, for_b) = matmul_backward(&crate::mul(grad, alpha)?, a, b)?;
+    Ok((for_input, for_a, for_b))
+}

@@ -234,7 +234,8 @@ fn place_of_extreme(
     }))
 }
 
-/// The greatest along a dimension and where it is: `torch.max` with a dimension.
+/// The greatest along a dimension and where it is: `torch.max` with a dimension. The gradient goes there
+/// ([`gather_backward`](crate::gather_backward), with the dimension kept).
 ///
 /// # Errors
 /// As [`argmax`].
@@ -242,7 +243,8 @@ pub fn max_with_indices(x: &Array, dim: isize, keepdim: bool) -> Result<(Array, 
     Ok((amax(x, &[dim], keepdim)?, argmax(x, Some(dim), keepdim)?))
 }
 
-/// The smallest along a dimension and where it is: `torch.min` with a dimension.
+/// The smallest along a dimension and where it is: `torch.min` with a dimension; as
+/// [`max_with_indices`].
 ///
 /// # Errors
 /// As [`argmax`].

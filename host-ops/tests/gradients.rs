@@ -96,10 +96,13 @@ proptest! {
         }
         by_input!(x, abs abs_backward; sin sin_backward; cos cos_backward; silu silu_backward;
             relu relu_backward;);
-        by_input!(positive, log log_backward;);
+        by_input!(x, square square_backward; erf erf_backward;);
+        by_input!(positive, log log_backward; log1p log1p_backward;);
+        by_output!(x, reciprocal reciprocal_backward;);
         by_output!(x, exp exp_backward; tanh tanh_backward; sigmoid sigmoid_backward;
             relu relu_backward;);
-        by_output!(positive, sqrt sqrt_backward;);
+        by_output!(positive, sqrt sqrt_backward; rsqrt rsqrt_backward;);
+        check("sign", &x, |x| ops::sign(&x[0]), |g, _| one(ops::sign_backward(g)))?;
         check("neg", &x, |x| ops::neg(&x[0]), |g, _| one(ops::neg_backward(g)))?;
         for how in [Approximate::None, Approximate::Tanh] {
             check("gelu", &x, |x| ops::gelu(&x[0], how), |g, x| one(ops::gelu_backward(g, &x[0], how)))?;
@@ -145,6 +148,12 @@ proptest! {
         check("pow", &powers, |x| ops::pow(&x[0], &x[1]), |g, x| {
             two(ops::pow_backward(g, &x[0], &x[1], &ops::pow(&x[0], &x[1])?))
         })?;
+        // Away from where the quotient steps.
+        let rest = ops::remainder(&ops::div(&both[0], &both[1])?, 1)?;
+        let middle = ops::abs(&ops::sub(&rest, 0.5)?)?;
+        if ops::amax(&middle, &[], false)?.to_vec::<f64>()?[0] < 0.49 {
+            checks!(remainder remainder_backward;);
+        }
         let condition = ops::gt(&both[0], 0)?;
         check("where", &both, |x| ops::where_(&condition, &x[0], &x[1]), |g, x| {
             two(ops::where_backward(g, &condition, &x[0], &x[1]))
@@ -211,6 +220,11 @@ proptest! {
                 two(ops::matmul_backward(g, &x[0], &x[1]))
             })?;
         }
+        let all = [numbers(&[n], seed)?, numbers(&[m, k], seed + 1)?, numbers(&[k, n], seed + 2)?];
+        check("addmm", &all, |x| ops::addmm(&x[0], &x[1], &x[2], 0.5, -2.0), |g, x| {
+            let (input, a, b) = ops::addmm_backward(g, &x[0], &x[1], &x[2], 0.5, -2.0)?;
+            Ok(vec![input, a, b])
+        })?;
         let layer = [numbers(&[batch, m, k], seed)?, numbers(&[n, k], seed + 1)?, numbers(&[n], seed)?];
         for activation in [
             Activation::None, Activation::Gelu(Approximate::None), Activation::Silu,
@@ -274,7 +288,15 @@ proptest! {
         check("gather", &x, |x| ops::gather(&x[0], 1, &index), |g, _| {
             one(ops::gather_backward(g, &shape, 1, &index))
         })?;
+        let sums = [x[0].clone(), numbers(&[rows, 3], seed + 4)?];
+        check("scatter_add", &sums, |x| ops::scatter_add(&x[0], 1, &index, &x[1]), |g, _| {
+            Ok(vec![g.clone(), ops::scatter_add_backward(g, 1, &index)?])
+        })?;
         let index = ops::random::integers(&[4], 0, columns as i64, place)?;
+        let sums = [x[0].clone(), numbers(&[rows, 4], seed + 4)?];
+        check("index_add", &sums, |x| ops::index_add(&x[0], 1, &index, &x[1], 1.5), |g, _| {
+            Ok(vec![g.clone(), ops::index_add_backward(g, 1, &index, 1.5)?])
+        })?;
         check("index_select", &x, |x| ops::index_select(&x[0], -1, &index), |g, _| {
             one(ops::index_select_backward(g, &shape, -1, &index))
         })?;

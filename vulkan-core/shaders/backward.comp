@@ -9,7 +9,8 @@
 #include "pointwise.glsl"
 #include "math.glsl"
 
-const uint EXP = 0u, LOG = 1u, SQRT = 2u, TANH = 3u, SIGMOID = 4u, RELU = 5u, ABS = 6u, CLAMP = 7u;
+const uint EXP = 0u, LOG = 1u, SQRT = 2u, TANH = 3u, SIGMOID = 4u, RELU = 5u, ABS = 6u, CLAMP = 7u,
+    RSQRT = 8u, RECIPROCAL = 9u, SQUARE = 10u;
 const uint DIV = 0u, MAXIMUM = 1u, MINIMUM = 2u;
 
 #if defined(SHORT) && !defined(SECOND)
@@ -22,6 +23,10 @@ float short_backward(float g, float x) {
     if (OP == SIGMOID) return g * (1.0 - x) * x;
     if (OP == RELU) return x > 0.0 || is_nan(x) ? g : 0.0;
     if (OP == ABS) return is_nan(x) || x == 0.0 ? g * 0.0 : x > 0.0 ? g : -g;
+    // From left to right, so that nothing is too large or too small on the way to what is neither.
+    if (OP == RSQRT) return g * -0.5 * x * x * x;
+    if (OP == RECIPROCAL) return -(g * x * x);
+    if (OP == SQUARE) return g * x * 2.0;
     // Of two bounds those that there are.
     bool above = (push.scalar[2] & 1u) == 0u || (x > uintBitsToFloat(push.scalar[0]) && !is_nan(x));
     bool below = (push.scalar[2] & 2u) == 0u || (x < uintBitsToFloat(push.scalar[1]) && !is_nan(x));

@@ -8,7 +8,10 @@ layout(local_size_x_id = 0) in;
 void main() {
     uint group = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     uint i = group * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-    if (i >= push.count * push.parts) return;
+    if (i >= push.count * push.parts) {
+        sum_row(i - push.count * push.parts);
+        return;
+    }
     uint element = i / push.parts, part = i % push.parts;
     uint matrix = element / (push.m * push.n);
     uint at = element - matrix * push.m * push.n;
@@ -25,5 +28,5 @@ void main() {
     float sum = (sums.x + sums.y) + (sums.z + sums.w);
     for (uint k = first + part; k < push.k; k += push.parts)
         sum += load_a(a + k * push.a_k) * load_b(b + k * push.b_k);
-    data_out[i] = finish(sum, column);
+    put(i, finish(sum, i, column));
 }

@@ -12,7 +12,10 @@ void main() {
     uint across = (push.n + TILE - 1u) / TILE, down = (push.m + TILE - 1u) / TILE;
     uint group = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     uint i = group * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-    if (i >= push.count) return;
+    if (i >= push.count) {
+        sum_row(i - push.count);
+        return;
+    }
     uint matrix = i / (across * down);
     uint tile = i - matrix * across * down;
     uint row = tile / across * TILE, column = tile % across * TILE;
@@ -82,11 +85,11 @@ void main() {
         }
     }
 
-    uint out_at = (matrix * push.m + row) * push.n + column;
+    uint place = (matrix * push.m + row) * push.n + column;
     for (uint r = 0u; r < TILE; r++) {
         if (row + r >= push.m) break;
         for (uint c = 0u; c < TILE; c++)
-            if (column + c < push.n) data_out[out_at + r * push.n + c] = sum[r][c / 4u][c % 4u];
+            if (column + c < push.n) put(place + r * push.n + c, sum[r][c / 4u][c % 4u]);
     }
-    finish_tile(out_at, column, min(TILE, push.m - row), min(TILE, push.n - column));
+    finish_tile(place, column, min(TILE, push.m - row), min(TILE, push.n - column));
 }

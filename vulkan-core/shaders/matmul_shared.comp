@@ -14,7 +14,10 @@ void main() {
     uint across = (push.n + TILE - 1u) / TILE, down = (push.m + TILE - 1u) / TILE;
     uint group = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
     // The whole group goes, or stays.
-    if (group >= push.count) return;
+    if (group >= push.count) {
+        sum_row((group - push.count) * 256u + gl_LocalInvocationID.x);
+        return;
+    }
     uint matrix = group / (across * down);
     uint tile = group - matrix * across * down;
     uint row = tile / across * TILE, column = tile % across * TILE;
@@ -51,9 +54,9 @@ void main() {
     row += my_row;
     column += my_column;
     if (row >= push.m || column >= push.n) return;
-    uint out_at = (matrix * push.m + row) * push.n + column;
+    uint place = (matrix * push.m + row) * push.n + column;
     for (uint r = 0u; r < 4u; r++)
         for (uint c = 0u; c < 4u; c++)
-            if (row + r < push.m && column + c < push.n) data_out[out_at + r * push.n + c] = sum[r][c];
-    finish_tile(out_at, column, min(4u, push.m - row), min(4u, push.n - column));
+            if (row + r < push.m && column + c < push.n) put(place + r * push.n + c, sum[r][c]);
+    finish_tile(place, column, min(4u, push.m - row), min(4u, push.n - column));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::options::{DEVICE_VARIABLE, Select, Validation};
+use crate::options::{DEVICE_VARIABLE, Feature, Select, Validation};
 use crate::vk::adapter::{Adapter, adapters};
 use crate::vk::instance::Instance;
 
@@ -36,6 +36,8 @@ pub struct DeviceInfo {
     pub memory: u64,
     /// What kernels have to keep to.
     pub limits: Limits,
+    /// What it has that others may lack.
+    pub features: Vec<Feature>,
     /// Why it cannot be used, if so.
     pub unusable: Option<String>,
 }

@@ -56,9 +56,9 @@ modules! {
     Fill "fill" 1 "The same element everywhere, or numbers that go up.";
     Reduce "reduce" 4 "One float out of many, for each row.";
     ReduceInt "reduce_int" 4 "One integer out of many, for each row.";
-    Matmul "matmul" 4 "Products of matrices, by tiles in registers.";
-    MatmulShared "matmul_shared" 4 "Products of matrices, by tiles in shared memory.";
-    Dot "dot" 4 "Products of matrices, each element by itself.";
+    Matmul "matmul" 5 "Products of matrices, by tiles in registers.";
+    MatmulShared "matmul_shared" 5 "Products of matrices, by tiles in shared memory.";
+    Dot "dot" 5 "Products of matrices, each element by itself.";
     MultiplyAdd "multiply_add" 1 "Nothing but multiplications and additions.";
     Random "random" 3 "Random numbers by their place, and dropout.";
     Take "take" 5 "Elements by their indices.";

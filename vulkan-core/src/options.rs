@@ -70,7 +70,8 @@ pub enum Validation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfers {
-    /// Straight into a tensor's memory where the host sees it, else through staging memory.
+    /// Straight into a tensor's memory where the host sees it, or many bytes straight from the host's
+    /// memory where the device reads that ([`Feature::HostImport`]); else through staging memory.
     #[default]
     Auto,
     /// Always through staging memory.
@@ -83,11 +84,13 @@ pub enum Transfers {
 pub enum Feature {
     /// The driver says how much memory is left.
     MemoryBudget,
+    /// The device copies from the host's memory where that is: large uploads then need no staging memory.
+    HostImport,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 1] = [Feature::MemoryBudget];
+    pub const ALL: [Feature; 2] = [Feature::MemoryBudget, Feature::HostImport];
 }
 
 /// How a device is opened.

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use crate::core::record::{Part, Work};
 use crate::core::storage::Storage;
 use crate::error::{Error, Result};
 use crate::options::Transfers;
 use crate::stream::{Mark, Stream};
 use crate::vk::buffer::{Mapped, Purpose};
+use crate::vk::import::Imported;
 
 /// How much goes through one piece of staging memory. One is filled while the one before is copied.
 const CHUNK: usize = 4 << 20;
@@ -38,6 +40,61 @@ pub(crate) fn upload_new(stream: &Stream, bytes: &[u8]) -> Result<Storage> {
 /// Copies bytes over a part of a tensor's memory, after all that was recorded.
 pub(crate) fn upload_staged(stream: &Stream, bytes: &[u8], to: &Storage, at: u64) -> Result<()> {
     stream.must_not_capture(UPLOAD)?;
+    let mut done = 0;
+    while done < bytes.len() {
+        let there = upload_in_place(stream, &bytes[done..], to, at + done as u64)?;
+        // What is before it, and if there is none, all of the rest.
+        stage(stream, &bytes[done..done + there.start], to, at + done as u64)?;
+        done += there.end;
+    }
+    stream.shared().uploaded(bytes.len());
+    Ok(())
+}
+
+/// So many bytes are worth showing the device, and so many are shown at once.
+const SHOWN: std::ops::RangeInclusive<usize> = 4 << 20..=256 << 20;
+
+/// Has the device copy from the host's own memory, waits for that, and returns which of the bytes it
+/// were; none, at the end of them, where it cannot or they are few.
+fn upload_in_place(
+    stream: &Stream,
+    bytes: &[u8],
+    to: &Storage,
+    at: u64,
+) -> Result<std::ops::Range<usize>> {
+    let none = bytes.len()..bytes.len();
+    let shared = stream.shared();
+    let import = shared.gpu.import().filter(|_| shared.options.transfers == Transfers::Auto);
+    let Some(import) = import else { return Ok(none) };
+    let mut part = import.part(bytes);
+    part.end = part.end.min(part.start + SHOWN.end());
+    if part.len() < *SHOWN.start() {
+        return Ok(none);
+    }
+    let Some(shown) = Imported::new(&shared.gpu, import, &bytes[part.clone()]) else {
+        return Ok(none);
+    };
+    let parts = [Part::write(to, at + part.start as u64, at + part.end as u64)];
+    // Handed over under the lock that it is recorded under: then it runs, or never will.
+    let mut core = shared.lock();
+    core.record(shared, stream.0.id, &Work::CopyIn(shown.raw(), &parts))?;
+    let last = core.last_use(to);
+    drop(core);
+    let waited = last.and_then(|last| last.map_or(Ok(()), |(timeline, at)| timeline.wait(at)));
+    if waited.is_err() {
+        // The device may be reading all the same: a batch of another thread's was refused, or there is no
+        // memory to wait with. Nobody submits while the lock is held.
+        let core = shared.lock();
+        shared.gpu.wait_idle();
+        drop(core);
+    }
+    drop(shown);
+    waited?;
+    Ok(part)
+}
+
+/// The same through staging memory.
+fn stage(stream: &Stream, bytes: &[u8], to: &Storage, at: u64) -> Result<()> {
     let mut under_way: VecDeque<Mark> = VecDeque::new();
     let mut done = 0;
     for chunk in bytes.chunks(CHUNK) {
@@ -56,7 +113,6 @@ pub(crate) fn upload_staged(stream: &Stream, bytes: &[u8], to: &Storage, at: u64
             stream.submit()?;
         }
     }
-    stream.shared().uploaded(bytes.len());
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 mod common;
 
 use common::{Numbers, device, options, silent};
-use vulkan_core::{DType, DeviceOptions, Tensor, Transfers};
+use vulkan_core::{DType, DeviceOptions, Error, Feature, Tensor, Transfers};
 
-fn ways() -> [DeviceOptions; 2] {
-    [options(), options().transfers(Transfers::Staged)]
+fn ways() -> [DeviceOptions; 3] {
+    let staged = options().transfers(Transfers::Staged);
+    [options(), options().without(Feature::HostImport), staged]
 }
 
 #[test]
@@ -40,6 +41,49 @@ fn bytes_come_back_as_they_went() {
         assert_eq!((usage.uploaded_bytes, usage.downloaded_bytes), (up, down));
         silent(&device);
     }
+}
+
+/// Large uploads are copied from where they are, wherever that is.
+#[test]
+fn large_uploads_need_no_staging_memory() {
+    const SIZE: usize = 21 << 20;
+    let mut numbers = Numbers::new(3);
+    let bytes = numbers.bytes(SIZE + (64 << 10));
+    for way in ways() {
+        let imports = format!("{way:?}").contains("transfers: Auto, without: []");
+        let Some(device) = device(&way) else { return };
+        let stream = device.stream().unwrap();
+        let t = Tensor::zeros(&stream, DType::U8, &[SIZE + 1]).unwrap();
+        let there = device.info().features.contains(&Feature::HostImport);
+        for start in [0, 1, 17, 4095, 4096, 30_000] {
+            let to = t.narrow(0, 1, SIZE).unwrap();
+            let reserved = device.usage().reserved_bytes;
+            let before = device.usage().copies;
+            // Nobody needs them afterwards.
+            let source = bytes[start..start + SIZE].to_vec();
+            to.copy_from_host(&source).unwrap();
+            drop(source);
+            let copies = device.usage().copies - before;
+            // One, with what is before and behind it; or pieces of staging memory.
+            assert!(if imports && there { copies <= 3 } else { copies == 6 }, "{copies} copies");
+            let grown = device.usage().reserved_bytes - reserved;
+            assert!(!(imports && there) || grown <= 3 << 20, "{grown} bytes of staging memory");
+            assert!(to.to_host::<u8>().unwrap() == bytes[start..start + SIZE], "from {start}");
+        }
+        silent(&device);
+    }
+}
+
+/// Whoever uploads has the bytes back for themselves, also where the device is lost meanwhile.
+#[test]
+fn a_large_upload_to_a_lost_device_is_refused() {
+    let Some(device) = device(&options().lose_at_submit(1)) else { return };
+    let stream = device.stream().unwrap();
+    let t = Tensor::zeros(&stream, DType::U8, &[9 << 20]).unwrap();
+    stream.synchronize().unwrap();
+    let refused = t.copy_from_host(&vec![1_u8; 9 << 20]).unwrap_err();
+    assert!(matches!(refused, Error::DeviceLost { .. }), "{refused}");
+    silent(&device);
 }
 
 #[test]

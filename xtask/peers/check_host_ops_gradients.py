@@ -27,6 +27,11 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
             "exp": (torch.exp, "y"),
             "log": (torch.log, "x"),
             "sqrt": (torch.sqrt, "y"),
+            "log1p": (torch.log1p, "x"),
+            "rsqrt": (torch.rsqrt, "y"),
+            "reciprocal": (torch.reciprocal, "y"),
+            "square": (torch.square, "x"),
+            "erf": (torch.erf, "x"),
             "sin": (torch.sin, "x"),
             "cos": (torch.cos, "x"),
             "tanh": (torch.tanh, "y"),
@@ -40,7 +45,7 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
         for (op, (f, saved)), dtype in itertools.product(functions.items(), FLOATS):
             for shape in [(), (5,), (3, 7), (0, 2)]:
                 x = t.tensor(dtype, shape, scale=2)
-                if op in ("log", "sqrt"):
+                if op in ("log", "sqrt", "log1p", "rsqrt", "reciprocal"):
                     x = x.abs() + 0.1
                 x.requires_grad_()
                 y = f(x)
@@ -48,7 +53,12 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
                 (wanted,) = grads(y, [x], g)
                 how = {"approximate": "tanh"} if "tanh" in op else {"slope": 0.1} if "leaky" in op else {}
                 found = t.one(f"{op.split()[0]}_backward", g, x if saved == "x" else y, **how)
-                t.same(f"{op} of {dtype}", found, wanted, size=g.abs() * 4 + wanted.abs())
+                # Torch rounds each of the factors to a half.
+                relative = 4 if op in ("rsqrt", "reciprocal", "erf") else 1
+                t.same(f"{op} of {dtype}", found, wanted, relative, size=g.abs() * 4 + wanted.abs())
+        x = t.tensor("float32", (5,)).requires_grad_()
+        g = t.tensor("float32", (5,))
+        t.same("sign", t.one("sign_backward", g), grads(torch.sign(x), [x], g)[0])
 
     @check("gradients of functions of two operands, broadcast")
     def of_two(t: Any) -> None:
@@ -57,6 +67,7 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
             "sub": torch.sub,
             "mul": torch.mul,
             "div": torch.div,
+            "remainder": torch.remainder,
             "maximum": torch.maximum,
             "minimum": torch.minimum,
             "pow": torch.pow,
@@ -69,7 +80,7 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
                     a, b = a.round(), b.round()
                 if op == "pow":
                     a = a.abs() + (0 if t.source.rng.random() < 0.3 else 0.2)
-                if op == "div":
+                if op in ("div", "remainder"):
                     b = b + b.sign() * 0.5
                 a, b = a.requires_grad_(), b.requires_grad_()
                 y = f(a, b)
@@ -185,6 +196,11 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
             a, b = t.tensor(dtype, (2, 3)), t.tensor(dtype, (3, 4))
             found = t.one("addmm", start, a, b, beta=0.5, alpha=-2)
             t.same("addmm", found, torch.addmm(start, a, b, beta=0.5, alpha=-2), size=found.abs() + 8)
+            inputs = [tensor.requires_grad_() for tensor in (start, a, b)]
+            g = t.tensor(dtype, (2, 4))
+            wanted = grads(torch.addmm(*inputs, beta=0.5, alpha=-2), inputs, g)
+            for ours, theirs in zip(t.all("addmm_backward", g, *inputs, beta=0.5, alpha=-2), wanted, strict=True):
+                t.same("addmm", ours, theirs, size=theirs.abs() + 20)
 
     @check("norms and their gradients")
     def norms(t: Any) -> None:
@@ -237,6 +253,15 @@ def add_to(check: Callable[[str], Callable[[Any], Any]]) -> None:
             g = t.tensor(dtype, y.shape)
             found = t.one("index_select_backward", g, flat, shape=[4, 5], dim=0)
             t.same("index_select", found, grads(y, [x], g)[0], size=10)
+            source = t.tensor(dtype, (3, 5)).requires_grad_()
+            y = torch.index_add(x, 0, flat, source, alpha=2)
+            g = t.tensor(dtype, y.shape)
+            found = t.one("index_add_backward", g, flat, dim=0, alpha=2)
+            t.same("index_add", found, grads(y, [source], g)[0])
+            source = t.tensor(dtype, (4, 7)).requires_grad_()
+            y = torch.scatter_add(x, 1, index, source)
+            found = t.one("scatter_add_backward", g, index, dim=1)
+            t.same("scatter_add", found, grads(y, [source], g)[0])
             y = x[:, 1:5:2]
             g = t.tensor(dtype, y.shape)
             found = t.one("slice_backward", g, shape=[4, 5], dim=1, start=1, stop=5, step=2)

@@ -27,7 +27,8 @@ fn named(r: &Request) -> Result<Option<ops::Result<Vec<Array>>>, String> {
     }
     of_one! {
         abs_backward exp_backward log_backward sqrt_backward sin_backward cos_backward
-        tanh_backward sigmoid_backward relu_backward silu_backward
+        tanh_backward sigmoid_backward relu_backward silu_backward log1p_backward rsqrt_backward
+        reciprocal_backward square_backward erf_backward
     }
     macro_rules! of_two {
         ($($name:ident)*) => {
@@ -42,7 +43,7 @@ fn named(r: &Request) -> Result<Option<ops::Result<Vec<Array>>>, String> {
     }
     of_two! {
         add_backward sub_backward mul_backward div_backward maximum_backward minimum_backward
-        matmul_backward
+        matmul_backward remainder_backward
     }
     let one = |array: ops::Result<Array>| array.map(|array| vec![array]);
     let two = |arrays: ops::Result<(Array, Array)>| arrays.map(|(a, b)| vec![a, b]);
@@ -53,6 +54,7 @@ fn named(r: &Request) -> Result<Option<ops::Result<Vec<Array>>>, String> {
             one(ops::leaky_relu_backward(r.array(0)?, r.array(1)?, r.float("slope")?))
         }
         "neg_backward" => one(ops::neg_backward(r.array(0)?)),
+        "sign_backward" => one(ops::sign_backward(r.array(0)?)),
         "pow_backward" => {
             two(ops::pow_backward(r.array(0)?, r.array(1)?, r.array(2)?, r.array(3)?))
         }
@@ -85,6 +87,11 @@ fn named(r: &Request) -> Result<Option<ops::Result<Vec<Array>>>, String> {
         }
         "log_softmax_backward" => {
             one(ops::log_softmax_backward(r.array(0)?, r.array(1)?, r.int("dim")? as isize))
+        }
+        "addmm_backward" => {
+            let (g, input, a, b) = (r.array(0)?, r.array(1)?, r.array(2)?, r.array(3)?);
+            let all = ops::addmm_backward(g, input, a, b, r.float("beta")?, r.float("alpha")?);
+            all.map(|(input, a, b)| vec![input, a, b])
         }
         "linear_backward" => {
             let all = ops::linear_backward(r.array(0)?, r.array(1)?, r.array(2)?);

@@ -56,6 +56,11 @@ fn indexing(r: &Request) -> Named {
             let alpha = r.float("alpha")?;
             one(ops::index_add(r.array(0)?, dim, r.array(1)?, r.array(2)?, alpha))
         }
+        "index_add_backward" => {
+            let alpha = r.float("alpha")?;
+            one(ops::index_add_backward(r.array(0)?, dim, r.array(1)?, alpha))
+        }
+        "scatter_add_backward" => one(ops::scatter_add_backward(r.array(0)?, dim, r.array(1)?)),
         "gather" => one(ops::gather(r.array(0)?, dim, r.array(1)?)),
         "gather_backward" => one(ops::gather_backward(r.array(0)?, &shape, dim, r.array(1)?)),
         "scatter_add" => one(ops::scatter_add(r.array(0)?, dim, r.array(1)?, r.array(2)?)),

@@ -6,7 +6,7 @@
 
 use super::activation::{Approximate, TANH_CUBE, TANH_SCALE};
 use super::loops::{map2, map3};
-use super::{div, eq, gt, lt, mul, neg, where_};
+use super::{div, eq, floor_divide, gt, lt, mul, neg, where_};
 use crate::element::by_float;
 use crate::number::{Float, Number};
 use crate::special::erfc;
@@ -42,6 +42,16 @@ of_one! {
     log_backward(x): |g, x| g / x;
     /// Of [`sqrt`](crate::sqrt): grad / 2y.
     sqrt_backward(y): |g, y| g / (y + y);
+    /// Of [`log1p`](crate::log1p): grad / (1 + x).
+    log1p_backward(x): |g, x| g / (T::ONE + x);
+    /// Of [`rsqrt`](crate::rsqrt): −grad · y³ / 2.
+    rsqrt_backward(y): |g, y| g * T::of(-0.5) * y * y * y;
+    /// Of [`reciprocal`](crate::reciprocal): −grad · y².
+    reciprocal_backward(y): |g, y| -(g * y * y);
+    /// Of [`square`](crate::square): grad · 2x.
+    square_backward(x): |g, x| g * x + g * x;
+    /// Of [`erf`](crate::erf): grad · 2/√π · exp(−x²).
+    erf_backward(x): |g, x| g * (T::of(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp());
     /// Of [`sin`](crate::sin): grad · cos(x).
     sin_backward(x): |g, x| g * x.cos();
     /// Of [`cos`](crate::cos): −grad · sin(x).
@@ -65,6 +75,14 @@ of_one! {
 /// As [`neg`].
 pub fn neg_backward(grad: &Array) -> Result<Array> {
     neg(grad)
+}
+
+/// Of [`sign`](crate::sign), which is level but for the step at 0: nothing, as torch has it.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+pub fn sign_backward(grad: &Array) -> Result<Array> {
+    Array::zeros(grad.shape(), grad.dtype())
 }
 
 /// Of [`leaky_relu`](crate::leaky_relu): grad where x is positive, `slope` · grad elsewhere.
@@ -148,6 +166,15 @@ pub fn mul_backward(grad: &Array, a: &Array, b: &Array) -> Result<(Array, Array)
 pub fn div_backward(grad: &Array, a: &Array, b: &Array) -> Result<(Array, Array)> {
     let for_b = neg(&mul(grad, &div(&div(a, b)?, b)?)?)?;
     Ok((fitted(&div(grad, b)?, a)?, fitted(&for_b, b)?))
+}
+
+/// Of [`remainder`](crate::remainder): grad and −grad · ⌊a / b⌋.
+///
+/// # Errors
+/// As [`add_backward`].
+pub fn remainder_backward(grad: &Array, a: &Array, b: &Array) -> Result<(Array, Array)> {
+    let for_b = neg(&mul(grad, &floor_divide(a, b)?)?)?;
+    Ok((fitted(grad, a)?, fitted(&for_b, b)?))
 }
 
 /// Of [`pow`](crate::pow), whose result `y` is: grad · b · aᵇ⁻¹, 0 where b is 0, and grad · y · ln(a),

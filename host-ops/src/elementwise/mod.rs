@@ -14,10 +14,12 @@ mod unary;
 pub use activation::{Approximate, gelu, leaky_relu, relu, sigmoid, silu};
 pub(crate) use activation::{gelu_tanh, relu_of, silu_of};
 pub use backward::{
-    abs_backward, add_backward, clamp_backward, cos_backward, div_backward, exp_backward,
-    gelu_backward, leaky_relu_backward, log_backward, maximum_backward, minimum_backward,
-    mul_backward, neg_backward, pow_backward, relu_backward, sigmoid_backward, silu_backward,
-    sin_backward, sqrt_backward, sub_backward, tanh_backward, where_backward,
+    abs_backward, add_backward, clamp_backward, cos_backward, div_backward, erf_backward,
+    exp_backward, gelu_backward, leaky_relu_backward, log_backward, log1p_backward,
+    maximum_backward, minimum_backward, mul_backward, neg_backward, pow_backward,
+    reciprocal_backward, relu_backward, remainder_backward, rsqrt_backward, sigmoid_backward,
+    sign_backward, silu_backward, sin_backward, sqrt_backward, square_backward, sub_backward,
+    tanh_backward, where_backward,
 };
 pub use binary::{add, div, floor_divide, maximum, minimum, mul, pow, remainder, sub};
 pub use choose::{clamp, where_};

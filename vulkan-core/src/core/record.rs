@@ -55,6 +55,8 @@ pub(crate) enum Work<'a> {
     },
     /// Bytes from the first part to the second.
     Copy(&'a [Part<'a>; 2]),
+    /// Bytes of a buffer that is in no pool, from its start.
+    CopyIn(ash::vk::Buffer, &'a [Part<'a>; 1]),
     /// A word, again and again.
     Fill(&'a [Part<'a>; 1], u32),
 }
@@ -64,7 +66,7 @@ impl Work<'_> {
         match self {
             Work::Dispatch { parts, .. } => parts,
             Work::Copy(parts) => &parts[..],
-            Work::Fill(parts, _) => &parts[..],
+            Work::CopyIn(_, parts) | Work::Fill(parts, _) => &parts[..],
         }
     }
 
@@ -81,6 +83,10 @@ impl Work<'_> {
                 return Ok(Counts { dispatches: 1, ..Counts::default() });
             }
             Work::Copy([from, to]) => commands.copy(from.piece(), to.piece()),
+            Work::CopyIn(buffer, [to]) => {
+                let from = Piece { buffer, offset: 0, len: to.end - to.start };
+                commands.copy(from, to.piece());
+            }
             Work::Fill([to], word) => commands.fill(to.piece(), word),
         }
         Ok(Counts { copies: 1, ..Counts::default() })

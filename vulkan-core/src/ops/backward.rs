@@ -2,7 +2,7 @@
 //!
 //! Each is a method of the gradient of the result, and takes what the function took (`x`, `a`, `b`) or
 //! gave (`y`). The gradient of an input has its type and shape: where it was broadcast, the gradient is
-//! summed. Each is one kernel, and one or two more for such a sum.
+//! summed. Each is one kernel, and one or two more for such a sum; or none, where it is the gradient itself.
 
 use super::pointwise::{Function, pointwise};
 use crate::dtype::DType;
@@ -23,6 +23,9 @@ enum One {
     Relu,
     Abs,
     Clamp,
+    Rsqrt,
+    Reciprocal,
+    Square,
     // With a module each.
     Sin,
     Cos,
@@ -80,6 +83,14 @@ of_one! {
     log_backward(x) Log;
     /// Of [`sqrt`](Tensor::sqrt), of which `y` is the result: grad / 2y, within 3 units in the last place.
     sqrt_backward(y) Sqrt;
+    /// Of [`rsqrt`](Tensor::rsqrt), of which `y` is the result: −grad · y³ / 2, within 3 units in the last
+    /// place.
+    rsqrt_backward(y) Rsqrt;
+    /// Of [`reciprocal`](Tensor::reciprocal), of which `y` is the result: −grad · y², within 2 units in
+    /// the last place.
+    reciprocal_backward(y) Reciprocal;
+    /// Of [`square`](Tensor::square): grad · 2x.
+    square_backward(x) Square;
     /// Of [`sin`](Tensor::sin): grad · cos(x), within 3 · 2⁻²³ |grad|.
     sin_backward(x) Sin;
     /// Of [`cos`](Tensor::cos): −grad · sin(x), as [`sin_backward`](Tensor::sin_backward).
@@ -103,6 +114,14 @@ of_one! {
 }
 
 impl Tensor {
+    /// Of [`neg`](Tensor::neg): −grad.
+    ///
+    /// # Errors
+    /// As for [`neg`](Tensor::neg).
+    pub fn neg_backward(&self) -> Result<Tensor> {
+        self.neg()
+    }
+
     /// Of [`clamp`](Tensor::clamp): grad where x lies between the bounds, 0 elsewhere and on them.
     ///
     /// # Errors
@@ -115,6 +134,33 @@ impl Tensor {
         let bits = |bound: Option<f64>| bound.map_or(0, |b| (b as f32).to_bits());
         let there = u32::from(min.is_some()) | u32::from(max.is_some()) << 1;
         self.of_one(One::Clamp, x, [bits(min), bits(max), there, 0])
+    }
+
+    /// Of [`add`](Tensor::add): grad, for both.
+    ///
+    /// # Errors
+    /// As for [`div_backward`](Tensor::div_backward).
+    pub fn add_backward(&self, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.must_be_of("add_backward", &[a, b])?;
+        Ok((self.fitted(a)?, self.fitted(b)?))
+    }
+
+    /// Of [`sub`](Tensor::sub): grad and −grad.
+    ///
+    /// # Errors
+    /// As for [`div_backward`](Tensor::div_backward).
+    pub fn sub_backward(&self, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.must_be_of("sub_backward", &[a, b])?;
+        Ok((self.fitted(a)?, self.fitted(b)?.neg()?))
+    }
+
+    /// Of [`mul`](Tensor::mul): grad · b and grad · a.
+    ///
+    /// # Errors
+    /// As for [`div_backward`](Tensor::div_backward).
+    pub fn mul_backward(&self, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.must_be_of("mul_backward", &[a, b])?;
+        Ok((self.wide_if(a)?.mul(b)?.fitted(a)?, self.wide_if(b)?.mul(a)?.fitted(b)?))
     }
 
     /// Of [`div`](Tensor::div): grad / b and −grad · (a / b) / b, within 8 units in the last place.

@@ -2,6 +2,7 @@
 
 use bytemuck::{NoUninit, bytes_of};
 
+use super::Activation;
 use super::bind::{bound, grid, group_size, is_software, storage_range};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
@@ -11,40 +12,58 @@ use crate::tensor::Tensor;
 use crate::tensor::layout::broadcast;
 use crate::vk::pipeline::{Key, MAX_CONSTANTS};
 
-/// What is done with each element of a product before it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u32)]
-pub enum Activation {
-    /// Nothing.
-    #[default]
-    None,
-    /// [`relu`](Tensor::relu).
-    Relu,
-    /// [`gelu`](Tensor::gelu).
-    Gelu,
-    /// [`gelu_tanh`](Tensor::gelu_tanh).
-    GeluTanh,
-    /// [`silu`](Tensor::silu).
-    Silu,
-    /// [`tanh`](Tensor::tanh).
-    Tanh,
-    /// [`sigmoid`](Tensor::sigmoid).
-    Sigmoid,
+/// What is done with each element of a product.
+#[derive(Clone, Copy)]
+pub(super) enum Finish<'a> {
+    /// A bias is added, and an activation taken.
+    Forward(Option<&'a Tensor>, Activation),
+    /// It is multiplied with the derivative of an activation, one of those that know it from what they
+    /// gave, which was this.
+    Backward(Activation, &'a Tensor),
 }
 
-impl Activation {
-    fn of(self, x: Tensor) -> Result<Tensor> {
+impl<'a> Finish<'a> {
+    const NONE: Finish<'static> = Finish::Forward(None, Activation::None);
+
+    /// By kernels of its own.
+    fn of(self, product: Tensor) -> Result<Tensor> {
         match self {
-            Activation::None => Ok(x),
-            Activation::Relu => x.relu(),
-            Activation::Gelu => x.gelu(),
-            Activation::GeluTanh => x.gelu_tanh(),
-            Activation::Silu => x.silu(),
-            Activation::Tanh => x.tanh(),
-            Activation::Sigmoid => x.sigmoid(),
+            Finish::Forward(Some(bias), activation) => activation.forward(&product.add(bias)?),
+            Finish::Forward(None, activation) => activation.forward(&product),
+            Finish::Backward(activation, saved) => activation.backward(&product, saved),
         }
     }
+
+    /// The tensor that it needs.
+    fn beside(self) -> Option<&'a Tensor> {
+        match self {
+            Finish::Forward(bias, _) => bias,
+            Finish::Backward(_, saved) => Some(saved),
+        }
+    }
+
+    /// As `shaders/matrix.glsl` numbers them.
+    fn code(self) -> u32 {
+        match self {
+            Finish::Forward(_, activation) => activation as u32,
+            Finish::Backward(Activation::Relu, _) => 7,
+            Finish::Backward(Activation::Tanh, _) => 8,
+            Finish::Backward(..) => 9,
+        }
+    }
+}
+
+/// Where a product goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// A contiguous tensor of `float32`, as is the next.
+    pub(super) out: &'a Tensor,
+    /// Where the sums of the rows of the left one of two matrices go.
+    pub(super) sums: Option<&'a Tensor>,
+    /// Whether both are added to what is there.
+    pub(super) adds: bool,
+    /// Whether one kernel does it, though several might be faster; as it must with sums.
+    pub(super) once: bool,
 }
 
 /// What a kernel is told, as `shaders/matrix.glsl` declares it.
@@ -55,7 +74,7 @@ struct Push {
     n: u32,
     k: u32,
     inner: u32,
-    start: [u32; 3],
+    start: [u32; 5],
     a_row: u32,
     a_k: u32,
     b_k: u32,
@@ -84,54 +103,78 @@ impl Tensor {
     /// [`Error::Parameter`] for shapes that do not fit, tensors of two devices, and types that are no
     /// floats; [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        self.product(other, None, Activation::None)
+        let (out, dtype) = self.product(other, Finish::NONE)?;
+        out.to_dtype(dtype)
     }
 
-    /// `activation(self weightᵀ + bias)`: what a linear layer computes, in one kernel
-    /// (`torch.nn.functional.linear`). The weight has shape (out, in), the bias (out).
+    /// The gradients of [`matmul`](Tensor::matmul) for `a` and `b`, from its result's, which this is:
+    /// self · bᵀ and aᵀ · self, summed where the outer dimensions were broadcast. Each is within what
+    /// [`matmul`](Tensor::matmul) promises, and [`sum`](Tensor::sum), of the type and shape of what it is
+    /// for.
     ///
     /// # Errors
-    /// As for [`matmul`](Tensor::matmul).
-    pub fn linear(
-        &self,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor> {
-        if weight.ndim() != 2 {
-            let problem = format!("a weight of shape {:?} has not two dimensions", weight.shape());
-            return Err(Error::Parameter(format!("linear: {problem}; give (out, in)")));
+    /// As for [`matmul`](Tensor::matmul); [`Error::Parameter`] where this has not the product's shape.
+    pub fn matmul_backward(&self, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+        if a.ndim() == 0 || b.ndim() == 0 {
+            let problem = "matmul_backward: a tensor without dimensions is no matrix";
+            return Err(Error::parameter(format!("{problem}; give what was multiplied")));
         }
-        if let Some(bias) = bias
-            && bias.shape() != [weight.shape()[0]]
-        {
-            let (have, want) = (bias.shape(), weight.shape()[0]);
+        let left = if a.ndim() == 1 { a.unsqueeze(0)? } else { a.clone() };
+        let right = if b.ndim() == 1 { b.unsqueeze(1)? } else { b.clone() };
+        let mut grad = self.clone();
+        if b.ndim() == 1 {
+            grad = grad.unsqueeze(-1)?;
+        }
+        if a.ndim() == 1 {
+            grad = grad.unsqueeze(-2)?;
+        }
+        let (m, n) = (left.shape()[left.ndim() - 2], right.shape()[right.ndim() - 1]);
+        let (outer, inner) = (&left.shape()[..left.ndim() - 2], &right.shape()[..right.ndim() - 2]);
+        let wanted = [&broadcast(outer, inner)?[..], &[m, n]].concat();
+        if grad.shape() != wanted {
             return Err(Error::parameter(format!(
-                "linear: a bias of shape {have:?} is not one number for each of {want} columns"
+                "matmul_backward: a gradient of shape {:?} of the product of {:?} and {:?}; give the \
+                 product's gradient",
+                self.shape(),
+                a.shape(),
+                b.shape()
             )));
         }
-        self.product(&weight.t()?, bias, activation)
+        let back = |wide: Tensor, like: &Tensor, own: &Tensor| {
+            wide.sum_to_shape(like.shape())?.to_dtype(own.dtype())?.view(own.shape())
+        };
+        let (for_a, _) = grad.product(&right.transpose(-1, -2)?, Finish::NONE)?;
+        // With one matrix for all of them, its gradient is one product over all rows.
+        let for_b = if right.ndim() == 2 && left.ndim() > 2 {
+            let k = right.shape()[0];
+            let rows = grad.numel() / n.max(1);
+            let (left, grad) = (left.reshape(&[rows, k])?, grad.reshape(&[rows, n])?);
+            left.t()?.product(&grad, Finish::NONE)?.0
+        } else {
+            left.transpose(-1, -2)?.product(&grad, Finish::NONE)?.0
+        };
+        Ok((back(for_a, &left, a)?, back(for_b, &right, b)?))
     }
 
-    fn product(
-        &self,
-        other: &Tensor,
-        bias: Option<&Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor> {
-        for t in [Some(other), bias].into_iter().flatten() {
+    /// The product in 32 bits, and the type that it is of.
+    pub(super) fn product(&self, other: &Tensor, finish: Finish<'_>) -> Result<(Tensor, DType)> {
+        let beside = finish.beside();
+        for t in [Some(other), beside].into_iter().flatten() {
             t.must_be_on(self.stream())?;
         }
-        for t in [Some(self), Some(other), bias].into_iter().flatten() {
+        for t in [Some(self), Some(other), beside].into_iter().flatten() {
             if !t.dtype().is_float() {
                 let problem = format!("products of matrices of {} are not computed", t.dtype());
                 return Err(Error::Parameter(problem + " on a device; cast to a float type first"));
             }
         }
-        let dtype = [Some(other), bias]
-            .into_iter()
-            .flatten()
-            .fold(self.dtype(), |dtype, t| if t.dtype() == dtype { dtype } else { DType::F32 });
+        let dtype = match finish {
+            Finish::Backward(_, saved) => saved.dtype(),
+            Finish::Forward(bias, _) => [Some(other), bias]
+                .into_iter()
+                .flatten()
+                .fold(self.dtype(), |dtype, t| if t.dtype() == dtype { dtype } else { DType::F32 }),
+        };
         if self.ndim() == 0 || other.ndim() == 0 {
             let problem = "matmul: a tensor without dimensions is no matrix";
             return Err(Error::parameter(format!("{problem}; use mul")));
@@ -159,82 +202,71 @@ impl Tensor {
         if other.ndim() > 1 {
             shape.push(n);
         }
-        let out = products(&a, &b, bias, activation)?;
-        out.view(&shape)?.to_dtype(dtype)
+        Ok((products(&a, &b, finish)?.view(&shape)?, dtype))
     }
 }
 
 /// Many products, of tensors whose outer dimensions are the same; in 32 bits.
-fn products(
-    a: &Tensor,
-    b: &Tensor,
-    bias: Option<&Tensor>,
-    activation: Activation,
-) -> Result<Tensor> {
+fn products(a: &Tensor, b: &Tensor, finish: Finish<'_>) -> Result<Tensor> {
     let stream = a.stream();
     let nd = a.ndim();
     let (m, k, n) = (a.shape()[nd - 2], a.shape()[nd - 1], b.shape()[nd - 1]);
-    let outer = &a.shape()[..nd - 2];
-    let matrices: usize = outer.iter().product();
-    let shape = [&[matrices][..], &[m, n]].concat();
-    if matrices * m * n == 0 || k == 0 {
-        let out = Tensor::zeros(stream, DType::F32, &shape)?;
-        let out = if let Some(bias) = bias { out.add(bias)? } else { out };
-        return activation.of(out);
-    }
-    // The outer dimensions, of which a kernel tells two apart.
-    let mut dims: Vec<(usize, usize, usize)> = Vec::new();
-    for (d, &size) in outer.iter().enumerate().filter(|(_, size)| **size > 1) {
-        let (x, y) = (a.strides()[d], b.strides()[d]);
-        match dims.last_mut() {
-            Some((count, ox, oy)) if *ox == x * size && *oy == y * size => {
-                (*count, *ox, *oy) = (*count * size, x, y);
-            }
-            _ => dims.push((size, x, y)),
+    let matrices: usize = a.shape()[..nd - 2].iter().product();
+    let shape = [matrices, m, n];
+    // What a kernel reads beside is in a row, or in the order of what it writes.
+    let beside = finish.beside().map(|t| match finish {
+        Finish::Forward(..) => t.contiguous(),
+        Finish::Backward(..) => t.reshape(&shape)?.contiguous(),
+    });
+    let beside = beside.transpose()?;
+    let finish = match (finish, &beside) {
+        (Finish::Forward(_, activation), beside) => Finish::Forward(beside.as_ref(), activation),
+        (Finish::Backward(activation, saved), beside) => {
+            Finish::Backward(activation, beside.as_ref().unwrap_or(saved))
         }
-    }
-    if dims.len() > 2 {
-        return products(&a.copy()?, &b.copy()?, bias, activation);
-    }
-    let (inner, x, y) = dims.pop().unwrap_or((1, 0, 0));
-    let (_, outer_x, outer_y) = dims.pop().unwrap_or((1, 0, 0));
-    let product = Product {
-        m,
-        n,
-        k,
-        matrices,
-        inner,
-        a,
-        b,
-        a_strides: [a.strides()[nd - 2], a.strides()[nd - 1]],
-        b_strides: [b.strides()[nd - 2], b.strides()[nd - 1]],
-        a_matrix: [outer_x, x],
-        b_matrix: [outer_y, y],
     };
-    product.must_fit()?;
-    let few = m.min(n) <= NARROW;
-    let software = is_software(stream);
-    if !few && software && (a.dtype(), b.dtype()) != (DType::F32, DType::F32) {
-        // Tiles in registers read each element many times.
-        let wide = |t: &Tensor| t.to_dtype(DType::F32);
-        return products(&wide(a)?, &wide(b)?, bias, activation);
+    if matrices * m * n == 0 || k == 0 {
+        return finish.of(Tensor::zeros(stream, DType::F32, &shape)?);
     }
-    let parts = if few { (ENOUGH / (matrices * m * n)).min(k / 64).max(1) } else { 1 };
+    let Some(product) = Product::of(a, b) else {
+        return products(&a.copy()?, &b.copy()?, finish);
+    };
+    product.must_fit((matrices * m * n) as u64 * 4)?;
+    if product.reads_often() {
+        return products(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?, finish);
+    }
+    let parts = product.parts();
     if parts > 1 {
-        let pieces = Tensor::empty(stream, DType::F32, &[matrices, m, n, parts])?;
-        product.dispatch(Module::Dot, &pieces, None, Activation::None, parts)?;
-        let out = pieces.sum(&[3], false)?;
-        let out = if let Some(bias) = bias { out.add(bias)? } else { out };
-        return activation.of(out);
+        return finish.of(product.in_parts(parts)?);
     }
-    let module = match (few, software) {
-        (true, _) => Module::Dot,
-        (false, true) => Module::Matmul,
-        (false, false) => Module::MatmulShared,
-    };
     let out = Tensor::empty(stream, DType::F32, &shape)?;
-    product.dispatch(module, &out, bias, activation, 1)?;
+    let target = Target { out: &out, sums: None, adds: false, once: true };
+    product.dispatch(&target, finish, 1)?;
     Ok(out)
+}
+
+/// Whether a product can be written into a tensor by the kernel itself.
+pub(super) fn is_written_directly(out: &Tensor) -> bool {
+    out.dtype() == DType::F32 && out.is_contiguous()
+}
+
+/// The product of two matrices, into tensors that are there.
+pub(super) fn product_into(a: &Tensor, b: &Tensor, target: Target<'_>) -> Result<()> {
+    debug_assert!(is_written_directly(target.out));
+    if target.out.numel() == 0 || a.shape()[1] == 0 {
+        return if target.adds { Ok(()) } else { target.out.fill(0.0) };
+    }
+    let Some(product) = Product::of(a, b) else { unreachable!("there is one matrix") };
+    let (written, _) = written(target.out);
+    product.must_fit(written.end - written.start)?;
+    if product.reads_often() {
+        return product_into(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?, target);
+    }
+    let parts = if target.once { 1 } else { product.parts() };
+    if parts > 1 {
+        return target.out.take_or_add(&product.in_parts(parts)?.squeeze(0)?, target.adds);
+    }
+    product.dispatch(&target, Finish::NONE, 1)
 }
 
 /// Matrices to multiply, and how they lie.
@@ -255,15 +287,77 @@ struct Product<'a> {
     b_matrix: [usize; 2],
 }
 
-impl Product<'_> {
-    /// A kernel sees its matrices whole.
-    fn must_fit(&self) -> Result<()> {
+impl<'a> Product<'a> {
+    /// Of tensors whose outer dimensions are the same; `None` where a kernel, which tells two of them apart,
+    /// does not find the matrices.
+    fn of(a: &'a Tensor, b: &'a Tensor) -> Option<Product<'a>> {
+        let nd = a.ndim();
+        let mut dims: Vec<(usize, usize, usize)> = Vec::new();
+        let outer = &a.shape()[..nd - 2];
+        for (d, &size) in outer.iter().enumerate().filter(|(_, size)| **size > 1) {
+            let (x, y) = (a.strides()[d], b.strides()[d]);
+            match dims.last_mut() {
+                Some((count, ox, oy)) if *ox == x * size && *oy == y * size => {
+                    (*count, *ox, *oy) = (*count * size, x, y);
+                }
+                _ => dims.push((size, x, y)),
+            }
+        }
+        if dims.len() > 2 {
+            return None;
+        }
+        let (inner, x, y) = dims.pop().unwrap_or((1, 0, 0));
+        let (_, outer_x, outer_y) = dims.pop().unwrap_or((1, 0, 0));
+        Some(Product {
+            m: a.shape()[nd - 2],
+            n: b.shape()[nd - 1],
+            k: a.shape()[nd - 1],
+            matrices: outer.iter().product(),
+            inner,
+            a,
+            b,
+            a_strides: [a.strides()[nd - 2], a.strides()[nd - 1]],
+            b_strides: [b.strides()[nd - 2], b.strides()[nd - 1]],
+            a_matrix: [outer_x, x],
+            b_matrix: [outer_y, y],
+        })
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.m.min(self.n) <= NARROW
+    }
+
+    /// Whether its kernel, of tiles in registers, reads elements so often that they are better widened
+    /// before.
+    fn reads_often(&self) -> bool {
+        let wide = (self.a.dtype(), self.b.dtype()) == (DType::F32, DType::F32);
+        !wide && !self.is_narrow() && is_software(self.a.stream())
+    }
+
+    /// Among how many invocations the sum for each element is best divided.
+    fn parts(&self) -> usize {
+        if !self.is_narrow() {
+            return 1;
+        }
+        (ENOUGH / (self.matrices * self.m * self.n)).min(self.k / 64).max(1)
+    }
+
+    /// The product by that many invocations for each element, whose sums are added then.
+    fn in_parts(&self, parts: usize) -> Result<Tensor> {
+        let shape = [self.matrices, self.m, self.n, parts];
+        let pieces = Tensor::empty(self.a.stream(), DType::F32, &shape)?;
+        let target = Target { out: &pieces, sums: None, adds: false, once: true };
+        self.dispatch(&target, Finish::NONE, parts)?;
+        pieces.sum(&[3], false)
+    }
+
+    /// A kernel sees its matrices whole, and what it writes: so many bytes.
+    fn must_fit(&self, out: u64) -> Result<()> {
         let limit = storage_range(self.a.stream());
         let bytes = |t: &Tensor| {
             let (start, end) = t.layout.extent();
             (end - start) as u64 * t.dtype().size() as u64 + 512
         };
-        let out = (self.matrices * self.m * self.n) as u64 * 4;
         let largest = bytes(self.a).max(bytes(self.b)).max(out);
         if largest <= limit {
             return Ok(());
@@ -277,24 +371,19 @@ impl Product<'_> {
         })
     }
 
-    fn dispatch(
-        &self,
-        module: Module,
-        out: &Tensor,
-        bias: Option<&Tensor>,
-        activation: Activation,
-        parts: usize,
-    ) -> Result<()> {
+    fn dispatch(&self, target: &Target<'_>, finish: Finish<'_>, parts: usize) -> Result<()> {
         let Product { m, n, k, matrices, a, b, .. } = *self;
         let stream = a.stream();
         let ((a_part, a_start), (b_part, b_start)) = (bound(a), bound(b));
-        let (bias_part, bias_start) = match bias {
-            Some(bias) if bias.strides() == [1] => bound(bias),
-            Some(bias) => {
-                let copy = bias.copy()?;
-                return self.dispatch(module, out, Some(&copy), activation, parts);
-            }
-            None => (a_part, 0),
+        let (out_part, out_start) = written(target.out);
+        // What a kernel does not use is bound all the same, to what it sees anyway.
+        let (beside_part, beside_start) = finish.beside().map_or((a_part, 0), bound);
+        let (sums_part, sums_start) =
+            target.sums.map_or((Part { write: false, ..out_part }, 0), written);
+        let module = match (self.is_narrow(), is_software(stream)) {
+            (true, _) => Module::Dot,
+            (false, true) => Module::Matmul,
+            (false, false) => Module::MatmulShared,
         };
         // Four at once, where each four begins at a multiple of 4.
         let by_four = |start: u32, matrix: [usize; 2], other: usize| {
@@ -312,12 +401,14 @@ impl Product<'_> {
         };
         let tiles = |size: usize| (m.div_ceil(size) * n.div_ceil(size) * matrices) as u64;
         let local = group_size(stream, 64);
+        // Behind the invocations for the product are those for the sums.
+        let sums = if target.sums.is_some() { m as u64 } else { 0 };
         let (count, groups) = match module {
-            Module::MatmulShared => (tiles(64), tiles(64)),
-            Module::Matmul => (tiles(8), tiles(8).div_ceil(u64::from(local))),
+            Module::MatmulShared => (tiles(64), tiles(64) + sums.div_ceil(256)),
+            Module::Matmul => (tiles(8), (tiles(8) + sums).div_ceil(u64::from(local))),
             _ => {
                 let all = (matrices * m * n) as u64;
-                (all, (all * parts as u64).div_ceil(u64::from(local)))
+                (all, (all * parts as u64 + sums).div_ceil(u64::from(local)))
             }
         };
         let push = Push {
@@ -325,7 +416,7 @@ impl Product<'_> {
             n: n as u32,
             k: k as u32,
             inner: self.inner as u32,
-            start: [a_start, b_start, bias_start],
+            start: [a_start, b_start, beside_start, out_start, sums_start],
             a_row: a_row as u32,
             a_k: a_k as u32,
             b_k: b_k as u32,
@@ -339,14 +430,15 @@ impl Product<'_> {
         constants[0] = local;
         constants[3] = a.dtype() as u32;
         constants[4] = b.dtype() as u32;
-        constants[5] = bias.map_or(0, |bias| bias.dtype() as u32);
+        constants[5] = finish.beside().map_or(0, |t| t.dtype() as u32);
         constants[6] = read(a_k, a_row, m, a_start, self.a_matrix);
         constants[7] = read(b_k, b_column, n, b_start, self.b_matrix);
-        constants[8] = bias.is_some().into();
-        constants[9] = activation as u32;
+        constants[8] = matches!(finish, Finish::Forward(Some(_), _)).into();
+        constants[9] = finish.code();
+        constants[10] = target.adds.into();
+        constants[11] = target.sums.is_some().into();
         let pipeline = stream.shared().pipeline(Key { module, constants })?;
-        let out_bytes = (out.numel() as u64 * 4).next_multiple_of(16);
-        let parts = [Part::write(&out.storage, 0, out_bytes), a_part, b_part, bias_part];
+        let parts = [out_part, a_part, b_part, beside_part, sums_part];
         stream.record(&Work::Dispatch {
             pipeline,
             parts: &parts,
@@ -355,4 +447,11 @@ impl Product<'_> {
             steps: (matrices * m * n * k) as u64 / 8,
         })
     }
+}
+
+/// What is written of a contiguous tensor of `float32`, and where in it that begins, in elements.
+fn written(t: &Tensor) -> (Part<'_>, u32) {
+    let (part, start) = bound(t);
+    let end = (t.storage_offset() + t.numel()) as u64 * 4;
+    (Part { write: true, end, ..part }, start)
 }

@@ -9,6 +9,7 @@
 //! | `copy` | copies, casts, and what is put into tensors |
 //! | `select` | the choice between two tensors |
 //! | `matmul` | products of matrices |
+//! | `linear` | linear layers, and their gradients |
 //! | `probe` | what a device's arithmetic does at most |
 //! | `flat` | kernels over tensors that lie in a row: how these are cut, and bound |
 //! | `random` | random numbers by their place in a stream, dropout |
@@ -17,6 +18,8 @@
 //! | `optim` | optimisers' steps, in place |
 //! | `schedule` | what of those changes from one to the next, in device memory |
 //! | `backward` | gradients of functions of elements |
+//! | `reduce_backward` | gradients of sums, means, variances and extremes |
+//! | `move_backward` | gradients of views, of tensors put together, and of what is added by indices |
 //! | `norm` | layers that normalise rows, and their gradients |
 //! | `reduce` | sums, means, extremes and their places along dimensions |
 //! | `rows` | kernels over rows: how their tensors are described, cut, and bound |
@@ -29,8 +32,10 @@ mod bind;
 mod copy;
 mod flat;
 mod indexing;
+mod linear;
 mod loss;
 mod matmul;
+mod move_backward;
 mod norm;
 mod optim;
 mod place;
@@ -39,6 +44,7 @@ mod probe;
 mod promote;
 mod random;
 mod reduce;
+mod reduce_backward;
 mod rows;
 mod scatter;
 mod schedule;
@@ -48,8 +54,8 @@ mod unary;
 
 pub use binary::Operand;
 pub(crate) use copy::{arange, bits_of};
+pub use linear::Activation;
 pub use loss::{CrossEntropy, Reduction};
-pub use matmul::Activation;
 pub use norm::NormGrads;
 pub use optim::{Adam, Sgd, clip_grad_norm};
 pub use place::{DevicePlace, Place, RandomSource};

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use ash::{ext, khr, vk};
 
+use super::import;
 use super::instance::{FLOOR, Instance, failed};
 use crate::devices::{DeviceInfo, DeviceKind, Limits};
 use crate::error::Result;
 use crate::kernels::MAX_BINDINGS;
+use crate::options::Feature;
 
 /// A physical device of an instance.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Adapter {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Optional {
     pub(crate) memory_budget: bool,
+    /// At multiples of how many bytes the device reads the host's memory where it is; 0 where it does not.
+    pub(crate) host_import: usize,
     /// Must be named if it is there: the device does not do all of Vulkan.
     pub(crate) portability: bool,
 }
@@ -72,8 +76,10 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
     let has = |name: &CStr| {
         extensions.iter().any(|e| e.extension_name_as_c_str().is_ok_and(|n| n == name))
     };
+    let imports = has(ext::external_memory_host::NAME) && first.api_version >= FLOOR;
     let has = Optional {
         memory_budget: has(ext::memory_budget::NAME),
+        host_import: 0,
         portability: has(khr::portability_subset::NAME),
     };
 
@@ -118,6 +124,7 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
             push_constants: limits.max_push_constants_size,
             subgroup_size: subgroup.subgroup_size,
         },
+        features: Vec::new(),
         unusable: None,
     };
     let mut adapter = Adapter {
@@ -128,6 +135,14 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
         memory,
         has,
     };
+    if imports {
+        adapter.has.host_import = import::alignment(&adapter);
+    }
+    let there = |feature: &Feature| match feature {
+        Feature::MemoryBudget => adapter.has.memory_budget,
+        Feature::HostImport => adapter.has.host_import > 0,
+    };
+    adapter.info.features = Feature::ALL.into_iter().filter(there).collect();
     adapter.info.unusable = unusable(&adapter, version, queue.is_some()).or_else(|| {
         let (has, needs) = (limits.max_per_stage_descriptor_storage_buffers, MAX_BINDINGS);
         let too_few = (has as usize) < needs;

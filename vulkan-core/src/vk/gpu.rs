@@ -7,6 +7,7 @@ use std::time::Duration;
 use ash::{ext, khr, vk};
 
 use super::adapter::Adapter;
+use super::import::Import;
 use crate::devices::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::options::{DeviceOptions, Feature};
@@ -17,6 +18,7 @@ pub(crate) struct Gpu {
     raw: ash::Device,
     lost: AtomicBool,
     memory_budget: bool,
+    import: Option<Import>,
 }
 
 impl Gpu {
@@ -35,6 +37,11 @@ impl Gpu {
         if memory_budget {
             extensions.push(ext::memory_budget::NAME.as_ptr());
         }
+        let imports =
+            adapter.has.host_import > 0 && !options.without.contains(&Feature::HostImport);
+        if imports {
+            extensions.push(ext::external_memory_host::NAME.as_ptr());
+        }
         let mut v12 = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
         let mut v13 =
             vk::PhysicalDeviceVulkan13Features::default().synchronization2(true).maintenance4(true);
@@ -49,7 +56,8 @@ impl Gpu {
         let raw = raw.map_err(|e| driver(&adapter.info, "open the device", e))?;
         // SAFETY: a queue of this family was asked for.
         let queue = unsafe { raw.get_device_queue(adapter.queue_family, 0) };
-        let gpu = Gpu { adapter, raw, lost: AtomicBool::new(false), memory_budget };
+        let import = imports.then(|| Import::new(&adapter, &raw, adapter.has.host_import));
+        let gpu = Gpu { adapter, raw, lost: AtomicBool::new(false), memory_budget, import };
         let gpu = Arc::new(gpu);
         let faults = options.faults.lose_at_submit;
         Ok((gpu.clone(), Queue { gpu, raw: queue, submits: 0, lose_at: faults }))
@@ -57,6 +65,11 @@ impl Gpu {
 
     pub(crate) fn raw(&self) -> &ash::Device {
         &self.raw
+    }
+
+    /// How it reads the host's memory where that is, if it does.
+    pub(crate) fn import(&self) -> Option<&Import> {
+        self.import.as_ref()
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {

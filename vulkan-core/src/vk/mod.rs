@@ -7,6 +7,7 @@
 //! | `adapter` | what a physical device is and can |
 //! | `gpu` | one logical device with its queue, its semaphores and waits |
 //! | `buffer` | memory: a buffer in an allocation, and its bytes where the host sees them |
+//! | `import` | bytes of the host's that the device reads where they are |
 //! | `commands` | recording into one command buffer, and descriptor sets |
 //! | `pipeline` | compute pipelines and their cache |
 //!
@@ -25,6 +26,7 @@ pub(crate) mod adapter;
 pub(crate) mod buffer;
 pub(crate) mod commands;
 pub(crate) mod gpu;
+pub(crate) mod import;
 pub(crate) mod instance;
 pub(crate) mod messages;
 pub(crate) mod pipeline;

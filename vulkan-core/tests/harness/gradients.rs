@@ -33,6 +33,15 @@ const ONE: &[One] = &[
     ("exp", Tensor::exp_backward, host::exp_backward, Bound::Ulps(0.51)),
     ("log", Tensor::log_backward, host::log_backward, Bound::Ulps(3.0)),
     ("sqrt", Tensor::sqrt_backward, host::sqrt_backward, Bound::Ulps(3.0)),
+    ("rsqrt", Tensor::rsqrt_backward, host::rsqrt_backward, Bound::Ulps(3.0)),
+    ("reciprocal", Tensor::reciprocal_backward, host::reciprocal_backward, Bound::Ulps(2.0)),
+    ("square", Tensor::square_backward, host::square_backward, Bound::Ulps(0.51)),
+    (
+        "neg",
+        |g, x| g.neg_backward()?.to_dtype(x.dtype()),
+        |g, _| host::neg_backward(g),
+        Bound::Exact,
+    ),
     ("sin", Tensor::sin_backward, host::sin_backward, Bound::Absolute(3.0 * UNIT)),
     ("cos", Tensor::cos_backward, host::cos_backward, Bound::Absolute(3.0 * UNIT)),
     ("tanh", Tensor::tanh_backward, host::tanh_backward, Bound::Ulps(3.0)),
@@ -129,6 +138,9 @@ type Two = (
 );
 
 const TWO: &[Two] = &[
+    ("add", Tensor::add_backward, host::add_backward, (0.51, 0.51)),
+    ("sub", Tensor::sub_backward, host::sub_backward, (0.51, 0.51)),
+    ("mul", Tensor::mul_backward, host::mul_backward, (0.51, 0.51)),
     ("div", Tensor::div_backward, host::div_backward, (3.0, 8.0)),
     (
         "pow",

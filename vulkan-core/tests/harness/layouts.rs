@@ -17,6 +17,18 @@ macro_rules! views {
     };
 }
 
+/// One view, by itself.
+macro_rules! view {
+    ($base:expr) => {
+        View { name: "as it is", base: &$base, make: |t| t.clone() }
+    };
+    ($base:expr, $name:literal, $t:ident => $make:expr) => {
+        View { name: $name, base: &$base, make: |$t| $make.unwrap() }
+    };
+}
+
+pub(crate) use view;
+
 /// For functions of one element.
 pub(crate) const ALL: &[View] = views! {
     "in a row, odd" [1023], t => t.view(&[1023]);

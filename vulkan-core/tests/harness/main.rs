@@ -8,12 +8,14 @@
 //! | `judge` | what is right: the bounds, and the count of what was compared |
 //! | `elementwise` | functions of one element and of two, comparisons, the choice between two |
 //! | `matrices` | products of matrices |
+//! | `layers` | gradients of linear layers |
 //! | `reductions` | sums, means, extremes and their places |
 //! | `rows` | softmax and its logarithm, and their gradients |
 //! | `losses` | losses of rows over classes, and their gradients |
 //! | `norms` | layers that normalise rows, and their gradients |
 //! | `movement` | copies, casts, and what is put into tensors |
 //! | `gradients` | gradients of functions of elements |
+//! | `more_gradients` | gradients of reductions, products, views, and of what is added by indices |
 //! | `indexing` | elements by their indices, the sums that lead back, tensors one after another |
 //! | `optim` | a hundred steps of each optimiser |
 //! | `random` | random numbers and dropout |
@@ -25,9 +27,11 @@ mod elementwise;
 mod gradients;
 mod indexing;
 mod judge;
+mod layers;
 mod layouts;
 mod losses;
 mod matrices;
+mod more_gradients;
 mod movement;
 mod norms;
 mod optim;

@@ -6,20 +6,11 @@ use vulkan_core::{Activation, DType, DeviceKind, DeviceOptions, Tensor};
 
 use crate::common::{self, Numbers};
 use crate::judge::{Bound, Judge};
-use crate::layouts::{Both, View};
+use crate::layouts::{Both, View, view};
 use crate::{Bench, is_frugal, values};
 
-macro_rules! view {
-    ($base:expr) => {
-        View { name: "as it is", base: &$base, make: |t| t.clone() }
-    };
-    ($base:expr, $name:literal, $t:ident => $make:expr) => {
-        View { name: $name, base: &$base, make: |$t| $make.unwrap() }
-    };
-}
-
 /// Ragged and round, tiny and with many summed, turned either way, of many matrices.
-const CASES: &[(View, View)] = &[
+pub(crate) const CASES: &[(View, View)] = &[
     (view!([13, 21]), view!([21, 18])),
     (view!([64, 64]), view!([64, 64])),
     (view!([100, 10]), view!([10, 20])),
@@ -41,7 +32,7 @@ const CASES: &[(View, View)] = &[
     (view!([70, 129]), view!([129, 66])),
 ];
 
-fn ways() -> Vec<(&'static str, DeviceOptions)> {
+pub(crate) fn ways() -> Vec<(&'static str, DeviceOptions)> {
     let mut ways = vec![("", common::options())];
     ways.push((", as on a GPU", common::options().kernels_for(DeviceKind::Discrete)));
     if !is_frugal() {
@@ -50,17 +41,17 @@ fn ways() -> Vec<(&'static str, DeviceOptions)> {
     ways
 }
 
-fn wide(x: &Array) -> Array {
+pub(crate) fn wide(x: &Array) -> Array {
     x.cast(host::DType::F64).unwrap()
 }
 
-fn some(bench: &Bench, numbers: &mut Numbers, view: &View, dtype: DType) -> Both {
+pub(crate) fn some(bench: &Bench, numbers: &mut Numbers, view: &View, dtype: DType) -> Both {
     let values: Vec<f64> = (0..view.numel()).map(|_| numbers.unit()).collect();
     view.of(&bench.stream, dtype, &values::bytes(dtype, &values))
 }
 
 /// Half of a unit for each of the sums, of what is summed at most.
-fn bound(a: &Array, b: &Array) -> Bound {
+pub(crate) fn bound(a: &Array, b: &Array) -> Bound {
     let sizes = host::matmul(&host::abs(a).unwrap(), &host::abs(b).unwrap()).unwrap();
     let largest = sizes.to_vec::<f64>().unwrap().into_iter().fold(0.0, f64::max);
     let k = *a.shape().last().unwrap_or(&1) as f64;

@@ -34,13 +34,13 @@ const CASES: &[(View, &[isize])] = &[
 ];
 
 /// On processors, an invocation's elements lie in a row; on GPUs, those of neighbours do.
-fn ways() -> Vec<(&'static str, DeviceOptions)> {
+pub(crate) fn ways() -> Vec<(&'static str, DeviceOptions)> {
     let mut ways = crate::ways();
     ways.push((", as on a GPU", common::options().kernels_for(DeviceKind::Discrete)));
     ways
 }
 
-fn cases() -> &'static [(View, &'static [isize])] {
+pub(crate) fn cases() -> &'static [(View, &'static [isize])] {
     if is_frugal() { &CASES[..3] } else { CASES }
 }
 
