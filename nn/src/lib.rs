@@ -35,6 +35,7 @@
 //! | `layers` | layers |
 //! | `init` | first values of parameters |
 //! | [`optim`] | optimisers |
+//! | `step` | [`TrainStep`]: a training step that is recorded once |
 #![forbid(unsafe_code)]
 // Without devices there is less to tell apart.
 #![cfg_attr(not(feature = "vulkan"), allow(dead_code, unused_variables, irrefutable_let_patterns))]
@@ -48,6 +49,7 @@ mod init;
 mod layers;
 mod module;
 pub mod optim;
+mod step;
 mod tensor;
 
 pub use autograd::{NoGrad, is_grad_enabled, no_grad};
@@ -56,4 +58,5 @@ pub use error::{Error, Result};
 pub use layers::*;
 pub use module::{ActivationRole, Module, ModuleExt, Part, Role};
 pub use numpack_host_ops::{Array, DType, Element, Reduction, Scalar};
+pub use step::{Objective, TrainStep};
 pub use tensor::{CrossEntropy, Other, Tensor, manual_seed};

@@ -23,6 +23,7 @@ pub(crate) fn run(start: Target, gradient: Gradient, retain: bool) -> Result<()>
         }
     }
     while let Some((_, (node, gradient))) = waiting.pop_last() {
+        let wants = Wants::new(&node.inputs);
         let grads = {
             let mut backward = node.backward.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(f) = backward.as_ref() else {
@@ -34,15 +35,16 @@ pub(crate) fn run(start: Target, gradient: Gradient, retain: bool) -> Result<()>
                     "keep it with retain_graph, or compute the result anew",
                 ));
             };
-            let grads = f(&gradient, Wants(&node.inputs))?;
+            let grads = f(&gradient, &wants)?;
             if !retain {
                 *backward = None;
             }
             grads
         };
         drop(gradient);
-        for (target, grad) in node.inputs.iter().zip(grads) {
+        for (i, (target, grad)) in node.inputs.iter().zip(grads).enumerate() {
             let (Some(target), Some(grad)) = (target, grad) else { continue };
+            let rectified = i == 0 && wants.rectified.get();
             match target {
                 Target::Leaf(leaf) => match leaves.iter_mut().find(|(l, _)| l.is_same(leaf)) {
                     Some((_, sum)) => *sum = sum.add(&grad)?,
@@ -50,11 +52,14 @@ pub(crate) fn run(start: Target, gradient: Gradient, retain: bool) -> Result<()>
                 },
                 Target::Node(node) => match waiting.remove(&node.number) {
                     Some((node, earlier)) => {
-                        let sum = Gradient::new(earlier.get()?.add(&grad)?);
+                        let mut sum = Gradient::new(earlier.get()?.add(&grad)?);
+                        sum.rectified = rectified && earlier.rectified;
                         waiting.insert(node.number, (node, sum));
                     }
                     None => {
-                        waiting.insert(node.number, (node.clone(), Gradient::new(grad)));
+                        let mut first = Gradient::new(grad);
+                        first.rectified = rectified;
+                        waiting.insert(node.number, (node.clone(), first));
                     }
                 },
             }

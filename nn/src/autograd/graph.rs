@@ -1,6 +1,6 @@
 //! The nodes of what was computed, and what they keep.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,15 +64,22 @@ pub(crate) struct Gradient {
     value: OnceCell<Value>,
     /// It is 1, of no dimensions: where a way back begins. Made only if it is looked at.
     one: Option<(Device, DType)>,
+    /// Whether it has been through the derivative of the rectifier that ends its node.
+    pub(super) rectified: bool,
 }
 
 impl Gradient {
     pub(crate) fn new(value: Value) -> Gradient {
-        Gradient { value: OnceCell::from(value), one: None }
+        Gradient { value: OnceCell::from(value), one: None, rectified: false }
     }
 
     pub(crate) fn one(device: Device, dtype: DType) -> Gradient {
-        Gradient { value: OnceCell::new(), one: Some((device, dtype)) }
+        Gradient { value: OnceCell::new(), one: Some((device, dtype)), rectified: false }
+    }
+
+    /// Whether whoever made it has done what the node's rectifier would.
+    pub(crate) fn is_rectified(&self) -> bool {
+        self.rectified
     }
 
     /// Whether multiplying with it changes nothing.
@@ -93,12 +100,33 @@ impl Gradient {
 }
 
 /// Which inputs want a gradient.
-#[derive(Clone, Copy)]
-pub(crate) struct Wants<'a>(pub(crate) &'a [Option<Target>]);
+pub(crate) struct Wants<'a> {
+    targets: &'a [Option<Target>],
+    /// Whether the first input's has been through the derivative of the rectifier that ends its node.
+    pub(super) rectified: Cell<bool>,
+}
 
-impl Wants<'_> {
+impl<'a> Wants<'a> {
+    pub(super) fn new(targets: &'a [Option<Target>]) -> Wants<'a> {
+        Wants { targets, rectified: Cell::new(false) }
+    }
+
     pub(crate) fn input(&self, i: usize) -> bool {
-        self.0.get(i).is_some_and(Option::is_some)
+        self.targets.get(i).is_some_and(Option::is_some)
+    }
+
+    /// Says that the first input's gradient has been through the derivative of the rectifier that ends
+    /// its node. Where others are added to it, it goes through that again, which changes nothing.
+    pub(crate) fn rectified(&self) {
+        self.rectified.set(true);
+    }
+
+    /// Where a leaf wants its gradient to be written, if it is the first one since it had none.
+    pub(crate) fn slot(&self, i: usize) -> Option<Value> {
+        match self.targets.get(i) {
+            Some(Some(Target::Leaf(leaf))) => leaf.take_slot(),
+            _ => None,
+        }
     }
 
     /// The gradient of an input, computed if it is wanted.
@@ -113,7 +141,7 @@ impl Wants<'_> {
 
 /// Makes the inputs' gradients, as many as there are inputs, of the result's.
 pub(crate) type Backward =
-    Box<dyn Fn(&Gradient, Wants<'_>) -> Result<Vec<Option<Value>>> + Send + Sync>;
+    Box<dyn Fn(&Gradient, &Wants<'_>) -> Result<Vec<Option<Value>>> + Send + Sync>;
 
 /// Where a gradient goes.
 #[derive(Clone)]
@@ -131,6 +159,8 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<Option<Target>>,
     /// Gone when a way back has led through it.
     pub(crate) backward: Mutex<Option<Backward>>,
+    /// Whether it ends with a rectifier, whose derivative its result tells.
+    pub(crate) rectifies: bool,
 }
 
 impl Node {
@@ -138,10 +168,11 @@ impl Node {
         op: &'static str,
         inputs: Vec<Option<Target>>,
         backward: Backward,
+        rectifies: bool,
     ) -> Arc<Node> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Node { op, number, inputs, backward: Mutex::new(Some(backward)) })
+        Arc::new(Node { op, number, inputs, backward: Mutex::new(Some(backward)), rectifies })
     }
 }
 

@@ -71,4 +71,58 @@ impl Value {
             (x, w, bias) => Err(x.elsewhere(OP, bias.unwrap_or(w))),
         }
     }
+
+    /// As a matrix of all its rows.
+    pub(crate) fn rows(&self) -> Result<Value> {
+        let last = self.shape().last().copied().unwrap_or(1);
+        let count = self.shape().iter().rev().skip(1).product();
+        self.reshape(&[count, last])
+    }
+
+    /// The gradient for what a layer took, as the gradient's method. If that, `below`, is the result of a
+    /// rectifier, its derivative may be taken in the same kernel; says whether it was.
+    pub(crate) fn linear_input_backward(
+        &self,
+        weight: &Value,
+        below: Option<&Value>,
+    ) -> Result<(Value, bool)> {
+        match (self, weight, below) {
+            #[cfg(feature = "vulkan")]
+            (Value::Device(g), Value::Device(w), Some(Value::Device(x))) => {
+                let relu = vulkan_core::Activation::Relu;
+                Ok((Value::Device(g.linear_input_backward(w, relu, Some(x))?), true))
+            }
+            _ => Ok((self.matmul(weight)?, false)),
+        }
+    }
+
+    /// The gradients for a layer's weight and, if wanted, bias, as the gradient's method; into these
+    /// places, if there is one for each.
+    pub(crate) fn linear_weight_backward(
+        &self,
+        x: &Value,
+        bias: bool,
+        slots: (Option<Value>, Option<Value>),
+    ) -> Result<(Value, Option<Value>)> {
+        #[cfg(feature = "vulkan")]
+        if let (Value::Device(g), Value::Device(t)) = (self, x) {
+            if let (Some(Value::Device(to)), beside) = &slots
+                && (beside.is_some() || !bias)
+            {
+                let sums = match beside.as_ref().filter(|_| bias) {
+                    Some(Value::Device(sums)) => Some(sums),
+                    _ => None,
+                };
+                g.linear_weight_backward_into(t, to, sums, false)?;
+                let sums = sums.cloned().map(Value::Device);
+                return Ok((Value::Device(to.clone()), sums));
+            }
+            let (weight, sums) = g.linear_weight_backward(t, bias)?;
+            return Ok((Value::Device(weight), sums.map(Value::Device)));
+        }
+        let grads = self.rows()?;
+        let weight = grads.transpose(0, 1)?.matmul(&x.rows()?)?;
+        let sums = bias.then(|| grads.sum(&[0], false)).transpose()?;
+        Ok((weight, sums))
+    }
 }

@@ -51,7 +51,7 @@ mod step;
 mod value;
 mod views;
 
-pub(crate) use draw::Place;
+pub(crate) use draw::{Place, Source};
 pub(crate) use elementwise::{Binary, Unary};
 pub(crate) use matrix::Activation;
 pub(crate) use rows::{Losses, Norm};

@@ -197,9 +197,8 @@ impl Value {
         ))
     }
 
-    /// A loss and its gradient for the input, if the gradient of the loss is 1, where one kernel
-    /// makes both.
-    pub(crate) fn loss_with_grad(
+    /// Losses whose sum is the loss, and its gradient for the input, where one kernel makes both.
+    pub(crate) fn losses_with_grad(
         &self,
         target: &Value,
         options: &Losses,
@@ -210,8 +209,7 @@ impl Value {
                 if !options.of_logs && options.reduction != Reduction::None && x.numel() > 0 =>
             {
                 let (losses, grad) = x.cross_entropy_with_grad(y, &options.device(self)?)?;
-                let loss = losses.sum(&[], false)?.to_dtype(x.dtype())?;
-                Ok(Some((Value::Device(loss), Value::Device(grad))))
+                Ok(Some((Value::Device(losses), Value::Device(grad))))
             }
             _ => Ok(None),
         }

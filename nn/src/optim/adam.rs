@@ -149,4 +149,62 @@ impl Optimizer for Adam {
         self.kept = all;
         Ok(())
     }
+
+    #[cfg(feature = "vulkan")]
+    fn recorded(&mut self) -> Result<super::Recorded> {
+        use super::arena::{self, Arena, Rule};
+        let count = self.params().len();
+        self.kept.resize(count, None);
+        let mut rest = &mut self.kept[..];
+        let mut arenas = Vec::new();
+        for group in &self.groups {
+            let own;
+            (own, rest) = rest.split_at_mut(group.params.len());
+            let stream = arena::stream_of(&group.params)?;
+            let steps = own.iter().map(|kept| kept.as_ref().map_or(0, |k| k.steps));
+            let steps = super::common_count(steps)?;
+            let plain = group.options.plain();
+            let options = vulkan_core::Adam {
+                lr: plain.lr,
+                betas: plain.betas,
+                eps: plain.eps,
+                weight_decay: plain.weight_decay,
+                decoupled: plain.decoupled,
+            };
+            let schedule = options.schedule(&stream, steps)?;
+            let part = |of: &dyn Fn(&Kept) -> Option<Value>| {
+                let each = own.iter().zip(&group.params).map(|(kept, param)| {
+                    match kept.as_ref().and_then(of) {
+                        Some(value) => Ok(value),
+                        None => param.value().zeros_like(),
+                    }
+                });
+                arena::flatten(&stream, &each.collect::<Result<Vec<_>>>()?)
+            };
+            let (mean, means) = part(&|k| Some(k.mean.clone()))?;
+            let (squares, all_squares) = part(&|k| Some(k.squares.clone()))?;
+            let max = group.options.amsgrad.then(|| part(&|k| k.max.clone())).transpose()?;
+            let (max, maxima) = max.unzip();
+            let rule = Rule::Adam { options, mean, squares, max };
+            arenas.push(Arena::new(&stream, &group.params, rule, schedule, plain.lr)?);
+            for (i, kept) in own.iter_mut().enumerate() {
+                *kept = Some(Kept {
+                    steps: steps.into(),
+                    mean: Value::Device(means[i].clone()),
+                    squares: Value::Device(all_squares[i].clone()),
+                    max: maxima.as_ref().map(|m| Value::Device(m[i].clone())),
+                });
+            }
+        }
+        Ok(super::Recorded(arenas))
+    }
+
+    #[cfg(feature = "vulkan")]
+    fn before_replay(&mut self, recorded: &mut super::Recorded) -> Result<()> {
+        for (group, arena) in self.groups.iter().zip(&mut recorded.0) {
+            arena.set_lr(group.options.lr)?;
+        }
+        self.kept.iter_mut().flatten().for_each(|kept| kept.steps += 1);
+        Ok(())
+    }
 }

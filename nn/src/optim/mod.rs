@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `arena` | parameters and state in one tensor each, for a recorded step |
 //! | `sgd` | [`Sgd`] |
 //! | `adam` | [`Adam`], and AdamW |
 //! | `clip` | gradients made smaller |
@@ -11,10 +12,14 @@
 //! of memory say, has changed no parameter.
 
 mod adam;
+#[cfg(feature = "vulkan")]
+mod arena;
 mod clip;
 mod sgd;
 
 pub use adam::{Adam, AdamOptions};
+#[cfg(feature = "vulkan")]
+pub(crate) use arena::Arena;
 pub use clip::{clip_grad_norm, clip_grad_value};
 pub use sgd::{Sgd, SgdOptions};
 
@@ -33,6 +38,11 @@ pub struct Group<O> {
 /// What an optimiser keeps of its parameters, as torch keeps it: entries by the parameter's number, over
 /// all groups, and name, such as `exp_avg`. The step count is an entry `step`, without dimensions.
 pub type OptimizerState = Vec<(usize, String, Tensor)>;
+
+/// What a recorded step changes. Opaque outside of this crate.
+#[cfg(feature = "vulkan")]
+#[doc(hidden)]
+pub struct Recorded(pub(crate) Vec<Arena>);
 
 /// What all optimisers do.
 pub trait Optimizer {
@@ -61,6 +71,37 @@ pub trait Optimizer {
     /// # Errors
     /// [`Error::StateDict`] that lists what is not known or does not fit; nothing is changed then.
     fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
+
+    /// Moves parameters and state together, for a step that is recorded.
+    #[cfg(feature = "vulkan")]
+    #[doc(hidden)]
+    fn recorded(&mut self) -> Result<Recorded> {
+        let problem = "this optimiser's steps cannot be recorded";
+        Err(Error::parameter("record", problem, "use Sgd or Adam, or step by step"))
+    }
+
+    /// Told before the recorded step is done again.
+    #[cfg(feature = "vulkan")]
+    #[doc(hidden)]
+    fn before_replay(&mut self, recorded: &mut Recorded) -> Result<()> {
+        let _ = recorded;
+        Ok(())
+    }
+}
+
+/// The one count of steps of a group's parameters.
+#[cfg(feature = "vulkan")]
+fn common_count(steps: impl Iterator<Item = u64>) -> Result<u32> {
+    let mut all: Vec<u64> = steps.collect();
+    all.dedup();
+    match all[..] {
+        [] => Ok(0),
+        [one] => Ok(u32::try_from(one).unwrap_or(u32::MAX)),
+        _ => {
+            let problem = "parameters of a group have taken different numbers of steps";
+            Err(Error::parameter("record", problem, "put them into groups of their own"))
+        }
+    }
 }
 
 /// Checks entries of a state against parameters, and gives them by parameter and name.

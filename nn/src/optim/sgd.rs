@@ -96,4 +96,47 @@ impl Optimizer for Sgd {
         self.kept = kept;
         Ok(())
     }
+
+    #[cfg(feature = "vulkan")]
+    fn recorded(&mut self) -> Result<super::Recorded> {
+        use super::arena::{self, Arena, Rule};
+        let count = self.params().len();
+        self.kept.resize_with(count, Kept::default);
+        let mut rest = &mut self.kept[..];
+        let mut arenas = Vec::new();
+        for group in &self.groups {
+            let own;
+            (own, rest) = rest.split_at_mut(group.params.len());
+            let stream = arena::stream_of(&group.params)?;
+            let steps = super::common_count(own.iter().map(|kept| kept.steps))?;
+            let optim::Sgd { lr, momentum, dampening, weight_decay, nesterov } = group.options;
+            let options = vulkan_core::Sgd { lr, momentum, dampening, weight_decay, nesterov };
+            let schedule = options.schedule(&stream, steps)?;
+            let mut buffer = None;
+            if momentum != 0.0 {
+                let each =
+                    own.iter().zip(&group.params).map(|(kept, param)| match &kept.momentum {
+                        Some(value) => Ok(value.clone()),
+                        None => param.value().zeros_like(),
+                    });
+                let (all, views) = arena::flatten(&stream, &each.collect::<Result<Vec<_>>>()?)?;
+                for (kept, view) in own.iter_mut().zip(views) {
+                    kept.momentum = Some(Value::Device(view));
+                }
+                buffer = Some(all);
+            }
+            let rule = Rule::Sgd { options, buffer };
+            arenas.push(Arena::new(&stream, &group.params, rule, schedule, lr)?);
+        }
+        Ok(super::Recorded(arenas))
+    }
+
+    #[cfg(feature = "vulkan")]
+    fn before_replay(&mut self, recorded: &mut super::Recorded) -> Result<()> {
+        for (group, arena) in self.groups.iter().zip(&mut recorded.0) {
+            arena.set_lr(group.options.lr)?;
+        }
+        self.kept.iter_mut().for_each(|kept| kept.steps += 1);
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use numpack_host_ops::{Array, DType, Element, Scalar};
 use super::Tensor;
 use crate::device::Device;
 use crate::error::Result;
-use crate::exec::{Place, Value};
+use crate::exec::{Place, Source, Value};
 
 static GENERATOR: Mutex<Place> = Mutex::new(Place::new(0));
 
@@ -19,8 +19,46 @@ pub fn manual_seed(seed: u64) {
     *GENERATOR.lock().unwrap_or_else(PoisonError::into_inner) = Place::new(seed);
 }
 
-/// A place in the random numbers from which `count` are drawn.
-pub(crate) fn draw(count: usize) -> Place {
+#[cfg(feature = "vulkan")]
+thread_local! {
+    /// While a step is recorded: the device's place, and how many numbers are drawn behind it.
+    static RECORDED: std::cell::RefCell<Option<(vulkan_core::DevicePlace, u64)>> =
+        const { std::cell::RefCell::new(None) };
+}
+
+/// Does `f`, in which this thread draws on a device from a place in its memory.
+#[cfg(feature = "vulkan")]
+pub(crate) fn draw_from<T>(place: vulkan_core::DevicePlace, f: impl FnOnce() -> T) -> T {
+    /// Takes the place away again, also in a panic.
+    struct Until;
+    impl Drop for Until {
+        fn drop(&mut self) {
+            RECORDED.take();
+        }
+    }
+    RECORDED.replace(Some((place, 0)));
+    let _until = Until;
+    f()
+}
+
+/// A place in the random numbers from which `count` are drawn there.
+pub(crate) fn draw(device: &Device, count: usize) -> Source {
+    #[cfg(feature = "vulkan")]
+    if !device.is_cpu()
+        && let Some(source) = RECORDED.with_borrow_mut(|recorded| {
+            let (place, drawn) = recorded.as_mut()?;
+            let here = place.after(*drawn);
+            *drawn += (count as u64).next_multiple_of(4);
+            Some(Source::Device(here))
+        })
+    {
+        return source;
+    }
+    Source::Place(place(count))
+}
+
+/// A place in the process's random numbers behind which are `count` that nobody else draws.
+pub(crate) fn place(count: usize) -> Place {
     let mut place = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let here = *place;
     // Normal numbers are drawn in pairs.
@@ -106,7 +144,7 @@ impl Tensor {
     /// # Errors
     /// As for [`full`](Tensor::full), and for a type that is no float.
     pub fn rand(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        Ok(Tensor::of(Value::rand(device, shape, dtype, draw(shape.iter().product()))?))
+        Ok(Tensor::of(Value::rand(device, shape, dtype, &draw(device, shape.iter().product()))?))
     }
 
     /// Normal numbers of mean 0 and deviation 1, of a float type, after [`manual_seed`].
@@ -114,6 +152,6 @@ impl Tensor {
     /// # Errors
     /// As for [`rand`](Tensor::rand).
     pub fn randn(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        Ok(Tensor::of(Value::randn(device, shape, dtype, draw(shape.iter().product()))?))
+        Ok(Tensor::of(Value::randn(device, shape, dtype, &draw(device, shape.iter().product()))?))
     }
 }

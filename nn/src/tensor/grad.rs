@@ -56,7 +56,26 @@ impl Tensor {
     }
 
     pub(crate) fn put_grad(&self, grad: Option<Value>) {
+        if grad.is_none()
+            && let Some((_, used)) =
+                &mut *self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            *used = false;
+        }
         *self.0.grad.lock().unwrap_or_else(PoisonError::into_inner) = grad;
+    }
+
+    /// Has its gradients written there, or wherever they come.
+    pub(crate) fn set_slot(&self, slot: Option<Value>) {
+        let slot = slot.map(|slot| (slot, false));
+        *self.0.slot.lock().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    /// Where to write its gradient, for the first that asks since it had none.
+    pub(crate) fn take_slot(&self) -> Option<Value> {
+        let mut slot = self.0.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, used) = slot.as_mut()?;
+        (!std::mem::replace(used, true)).then(|| value.clone())
     }
 
     /// What its gradient will be with this one added.

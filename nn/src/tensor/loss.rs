@@ -31,7 +31,7 @@ impl Default for CrossEntropy {
 }
 
 impl CrossEntropy {
-    fn losses(&self, of_logs: bool) -> Losses {
+    pub(crate) fn losses(&self, of_logs: bool) -> Losses {
         Losses {
             weight: self.weight.as_ref().map(Tensor::get),
             ignore_index: self.ignore_index,
@@ -69,9 +69,9 @@ impl Tensor {
         }
         let (x, y) = (self.get(), target.get());
         let wanted = crate::autograd::is_grad_enabled() && self.requires_grad();
-        let fused = if wanted { x.loss_with_grad(&y, &options)? } else { None };
+        let fused = if wanted { x.losses_with_grad(&y, &options)? } else { None };
         let (value, slope) = match fused {
-            Some((value, slope)) => (value, Some(slope)),
+            Some((losses, slope)) => (losses.sum(&[], false)?.cast(x.dtype())?, Some(slope)),
             None => (x.loss(&y, &options)?, None),
         };
         Ok(Tensor::computed(options.name(), value, &[self], |_| {

@@ -3,7 +3,7 @@
 use super::Tensor;
 use super::pointwise::fit;
 use crate::error::Result;
-use crate::exec::{Activation, Value};
+use crate::exec::{Activation, Unary};
 
 impl Tensor {
     /// The product of two matrices, of a matrix and a vector, of two vectors, or of many matrices whose
@@ -66,30 +66,42 @@ impl Tensor {
         let b = bias.map(Tensor::get);
         let value = self.get().linear(&weight.get(), b.as_ref(), activation)?;
         let inputs: Vec<&Tensor> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        Ok(Tensor::computed("linear", value, &inputs, |out| {
+        let rectifies = activation == Activation(Some(Unary::Relu));
+        Ok(Tensor::computed_layer("linear", value, &inputs, rectifies, |out| {
             let (x, w) = (self.save(), weight.save());
             let like = bias.map(Tensor::dtype);
-            Box::new(move |grad, wants| {
-                let grad = grad.get()?;
+            let is_rectified = self.is_rectified();
+            Box::new(move |gradient, wants| {
+                let grad = gradient.get()?;
                 let grad = match activation {
-                    Activation(Some(op)) => &grad.unary_backward(op, out.get("linear")?)?,
-                    Activation(None) => grad,
+                    Activation(Some(op)) if !(rectifies && gradient.is_rectified()) => {
+                        &grad.unary_backward(op, out.get("linear")?)?
+                    }
+                    _ => grad,
                 };
-                let rows = |v: &Value| -> Result<Value> {
-                    let last = v.shape().last().copied().unwrap_or(1);
-                    let count = v.shape().iter().rev().skip(1).product();
-                    v.reshape(&[count, last])
-                };
-                let mut all = vec![
-                    wants.then(0, || grad.matmul(w.get("linear")?)?.cast(x.peek().dtype()))?,
-                    wants.then(1, || {
-                        let product =
-                            rows(grad)?.transpose(0, 1)?.matmul(&rows(x.get("linear")?)?)?;
-                        product.cast(w.peek().dtype())
-                    })?,
-                ];
+                let (x, w) = (|| x.get("linear"), || w.get("linear"));
+                let for_x = wants.then(0, || {
+                    let (x, w) = (x()?, w()?);
+                    let (grad, rectified) =
+                        grad.linear_input_backward(w, is_rectified.then_some(x))?;
+                    if rectified {
+                        wants.rectified();
+                    }
+                    grad.cast(x.dtype())
+                })?;
+                let (mut for_w, mut for_b) = (None, None);
+                if wants.input(1) {
+                    let slots = (wants.slot(1), wants.slot(2));
+                    let (x, dtype) = (x()?, w()?.dtype());
+                    let grads = grad.linear_weight_backward(x, wants.input(2), slots)?;
+                    for_w = Some(grads.0.cast(dtype)?);
+                    for_b = grads.1;
+                } else if wants.input(2) {
+                    for_b = Some(grad.rows()?.sum(&[0], false)?);
+                }
+                let mut all = vec![for_x, for_w];
                 if let Some(dtype) = like {
-                    all.push(wants.then(2, || rows(grad)?.sum(&[0], false)?.cast(dtype))?);
+                    all.push(for_b.map(|b| b.cast(dtype)).transpose()?);
                 }
                 Ok(all)
             })

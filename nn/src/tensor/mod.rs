@@ -29,6 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use numpack_host_ops::DType;
 
 pub use create::manual_seed;
+#[cfg(feature = "vulkan")]
+pub(crate) use create::{draw_from, place};
 pub use loss::CrossEntropy;
 pub use pointwise::Other;
 
@@ -64,6 +66,8 @@ struct Inner {
     /// Of a leaf.
     wants_grad: AtomicBool,
     grad: Mutex<Option<Value>>,
+    /// Where its gradient is to be written, and whether that has been done since it had none.
+    slot: Mutex<Option<(Value, bool)>>,
     /// Of what was computed of something that wants a gradient.
     node: Option<Arc<Node>>,
 }
@@ -75,6 +79,7 @@ impl Tensor {
             version,
             wants_grad: AtomicBool::new(false),
             grad: Mutex::new(None),
+            slot: Mutex::new(None),
             node,
         }))
     }
@@ -92,7 +97,18 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl FnOnce(Saved) -> Backward,
     ) -> Tensor {
-        Tensor::noted(op, value, Version::default(), inputs, backward)
+        Tensor::noted(op, value, Version::default(), inputs, false, backward)
+    }
+
+    /// The same of what may end with a rectifier.
+    pub(crate) fn computed_layer(
+        op: &'static str,
+        value: Value,
+        inputs: &[&Tensor],
+        rectifies: bool,
+        backward: impl FnOnce(Saved) -> Backward,
+    ) -> Tensor {
+        Tensor::noted(op, value, Version::default(), inputs, rectifies, backward)
     }
 
     /// A view of this tensor.
@@ -102,7 +118,7 @@ impl Tensor {
         value: Value,
         backward: impl FnOnce(Saved) -> Backward,
     ) -> Tensor {
-        Tensor::noted(op, value, self.0.version.clone(), &[self], backward)
+        Tensor::noted(op, value, self.0.version.clone(), &[self], false, backward)
     }
 
     fn noted(
@@ -110,6 +126,7 @@ impl Tensor {
         value: Value,
         version: Version,
         inputs: &[&Tensor],
+        rectifies: bool,
         backward: impl FnOnce(Saved) -> Backward,
     ) -> Tensor {
         // Only what varies continuously has a gradient.
@@ -121,7 +138,7 @@ impl Tensor {
         }
         let targets = inputs.iter().map(|t| t.target()).collect();
         let back = backward(Saved::new(value.clone(), version.clone()));
-        Tensor::with(value, version, Some(Node::new(op, targets, back)))
+        Tensor::with(value, version, Some(Node::new(op, targets, back, rectifies)))
     }
 
     /// Where its gradient goes, if it wants one.
@@ -130,6 +147,11 @@ impl Tensor {
             Some(node) => Some(Target::Node(node.clone())),
             None => self.requires_grad().then(|| Target::Leaf(self.clone())),
         }
+    }
+
+    /// Whether it is the result of something that ends with a rectifier.
+    pub(crate) fn is_rectified(&self) -> bool {
+        self.0.node.as_ref().is_some_and(|node| node.rectifies)
     }
 
     /// The elements. Nobody changes them in place meanwhile.

@@ -92,9 +92,9 @@ impl Tensor {
     /// What executors say of another probability than 0 to 1, and of types.
     pub fn dropout(&self, p: f64) -> Result<Tensor> {
         let x = self.get();
-        let place = draw(x.numel());
-        Ok(Tensor::computed("dropout", x.dropout(p, place)?, &[self], |_| {
-            Box::new(move |grad, _| Ok(vec![Some(grad.get()?.dropout(p, place)?)]))
+        let place = draw(&x.device(), x.numel());
+        Ok(Tensor::computed("dropout", x.dropout(p, &place)?, &[self], |_| {
+            Box::new(move |grad, _| Ok(vec![Some(grad.get()?.dropout(p, &place)?)]))
         }))
     }
 

@@ -1,6 +1,4 @@
-//! The same on a device as on the host: values, gradients, training. `cargo xtask vulkan` runs these
-//! with drivers.
-#![cfg(feature = "vulkan")]
+//! The same on a device as on the host: values, gradients, training.
 
 use std::sync::Arc;
 
@@ -10,18 +8,8 @@ use numpack_nn::{
     MultiheadAttention, RMSNorm, ReLU, Reduction, Result, Sequential, Tanh, Tensor,
     TransformerEncoderLayer, TransformerOptions, manual_seed,
 };
-use vulkan_core::{DeviceOptions, Stream, Validation};
 
-/// A stream, where the tests are run with a driver.
-fn stream() -> Option<Stream> {
-    if std::env::var_os("NUMPACK_TEST_DRIVER").is_none() {
-        println!("skipped: cargo xtask vulkan runs this with drivers");
-        return None;
-    }
-    let options = DeviceOptions::new().pipeline_cache(None).validation(Validation::Core);
-    let device = vulkan_core::Device::open(&options).unwrap();
-    Some(device.stream().unwrap())
-}
+use crate::{classifier, data, normal, stream};
 
 /// The largest difference of two tensors, in units of the largest element of the first.
 fn off(want: &Tensor, have: &Tensor) -> Result<f64> {
@@ -66,10 +54,6 @@ fn same(name: &str, device: &Device, f: &Function<'_>, inputs: &[Tensor]) -> Res
         );
     }
     Ok(())
-}
-
-fn normal(shape: &[usize]) -> Result<Tensor> {
-    Tensor::randn(shape, DType::F32, &Device::Cpu)
 }
 
 #[test]
@@ -264,14 +248,9 @@ fn training_is_the_same() -> Result<()> {
     ];
     for (name, make, bound) in optimizers {
         let run = |on: &Device| -> Result<Vec<f64>> {
-            manual_seed(3);
-            let model = Sequential::new()
-                .add(Linear::new(10, 20, true)?)
-                .add(ReLU)
-                .add(Linear::new(20, 2, true)?);
+            let model = classifier()?;
             model.to_device(on)?;
-            let x = normal(&[100, 10])?;
-            let y = x.sum_dims(&[1], false)?.gt(0.0)?.to_dtype(DType::I64)?;
+            let (x, y) = data(100)?;
             let (x, y) = (x.to_device(on)?, y.to_device(on)?);
             let mut optimizer = make(model.parameters());
             let mut losses = Vec::new();
@@ -298,8 +277,7 @@ fn training_is_the_same() -> Result<()> {
 fn nothing_crosses_the_bus_between_layers_and_memory_stays_flat() -> Result<()> {
     let Some(stream) = stream() else { return Ok(()) };
     let device = Device::from(stream.clone());
-    let model =
-        Sequential::new().add(Linear::new(10, 20, true)?).add(ReLU).add(Linear::new(20, 2, true)?);
+    let model = classifier()?;
     model.to_device(&device)?;
     let x = normal(&[32, 10])?.to_device(&device)?;
     let y = Tensor::zeros(&[32], DType::I64, &device)?;
