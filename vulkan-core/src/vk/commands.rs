@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::kernels::MAX_BINDINGS;
 
 /// Sets of buffers that one pool holds.
-const SETS: u32 = 256;
+const SETS: u32 = 128;
 
 /// Some bytes of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,12 @@ pub(crate) struct Commands {
     gpu: Arc<Gpu>,
     pool: vk::CommandPool,
     raw: vk::CommandBuffer,
-    sets: Vec<vk::DescriptorPool>,
-    /// The pool in use, and how many sets it has left.
-    current: usize,
+    pools: Vec<vk::DescriptorPool>,
+    /// How many sets the last pool has left.
     left: u32,
+    /// Sets by their layout, and how many of them are in use. They are kept, since some drivers take longer
+    /// to make one than all else of a dispatch takes.
+    sets: Vec<(vk::DescriptorSetLayout, Vec<vk::DescriptorSet>, usize)>,
     bound: vk::Pipeline,
 }
 
@@ -45,9 +47,9 @@ impl Commands {
             gpu: gpu.clone(),
             pool,
             raw: vk::CommandBuffer::null(),
-            sets: Vec::new(),
-            current: 0,
+            pools: Vec::new(),
             left: 0,
+            sets: Vec::new(),
             bound: vk::Pipeline::null(),
         };
         let info = vk::CommandBufferAllocateInfo::default()
@@ -72,15 +74,9 @@ impl Commands {
         let reset =
             unsafe { device.reset_command_pool(self.pool, vk::CommandPoolResetFlags::empty()) };
         reset.map_err(|e| self.gpu.failed("reset a command pool", e))?;
-        for &pool in &self.sets {
-            // SAFETY: as above; the sets went with the commands.
-            let reset = unsafe {
-                device.reset_descriptor_pool(pool, vk::DescriptorPoolResetFlags::empty())
-            };
-            reset.map_err(|e| self.gpu.failed("reset a descriptor pool", e))?;
+        for (_, _, used) in &mut self.sets {
+            *used = 0;
         }
-        self.current = 0;
-        self.left = if self.sets.is_empty() { 0 } else { SETS };
         self.bound = vk::Pipeline::null();
         let usage = if again {
             vk::CommandBufferUsageFlags::SIMULTANEOUS_USE
@@ -118,7 +114,7 @@ impl Commands {
             .dst_set(set)
             .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
             .buffer_info(&infos[..pieces.len()])];
-        // SAFETY: the set is fresh, and has as many bindings as there are pieces, one after another.
+        // SAFETY: no commands use the set, and it has as many bindings as there are pieces, one after another.
         unsafe { device.update_descriptor_sets(&writes, &[]) };
         if self.bound != pipeline.raw {
             let point = vk::PipelineBindPoint::COMPUTE;
@@ -149,27 +145,43 @@ impl Commands {
         Ok(())
     }
 
+    /// A set that the commands do not use yet.
     fn set(&mut self, layout: vk::DescriptorSetLayout) -> Result<vk::DescriptorSet> {
+        let at = match self.sets.iter().position(|(known, ..)| *known == layout) {
+            Some(at) => at,
+            None => {
+                self.sets.push((layout, Vec::new(), 0));
+                self.sets.len() - 1
+            }
+        };
+        let (_, made, used) = &self.sets[at];
+        let set = match made.get(*used) {
+            Some(&set) => set,
+            None => {
+                let set = self.new_set(layout)?;
+                self.sets[at].1.push(set);
+                set
+            }
+        };
+        self.sets[at].2 += 1;
+        Ok(set)
+    }
+
+    fn new_set(&mut self, layout: vk::DescriptorSetLayout) -> Result<vk::DescriptorSet> {
         let device = self.gpu.raw();
         if self.left == 0 {
-            if self.current + 1 < self.sets.len() {
-                self.current += 1;
-            } else {
-                let sizes = [vk::DescriptorPoolSize::default()
-                    .ty(vk::DescriptorType::STORAGE_BUFFER)
-                    .descriptor_count(SETS * MAX_BINDINGS as u32)];
-                let info =
-                    vk::DescriptorPoolCreateInfo::default().max_sets(SETS).pool_sizes(&sizes);
-                // SAFETY: see the module.
-                let pool = unsafe { device.create_descriptor_pool(&info, None) };
-                self.sets.push(pool.map_err(|e| self.gpu.failed("make a descriptor pool", e))?);
-                self.current = self.sets.len() - 1;
-            }
+            let sizes = [vk::DescriptorPoolSize::default()
+                .ty(vk::DescriptorType::STORAGE_BUFFER)
+                .descriptor_count(SETS * MAX_BINDINGS as u32)];
+            let info = vk::DescriptorPoolCreateInfo::default().max_sets(SETS).pool_sizes(&sizes);
+            // SAFETY: see the module.
+            let pool = unsafe { device.create_descriptor_pool(&info, None) };
+            self.pools.push(pool.map_err(|e| self.gpu.failed("make a descriptor pool", e))?);
             self.left = SETS;
         }
         let layouts = [layout];
         let info = vk::DescriptorSetAllocateInfo::default()
-            .descriptor_pool(self.sets[self.current])
+            .descriptor_pool(self.pools[self.pools.len() - 1])
             .set_layouts(&layouts);
         // SAFETY: the pool has room, as counted.
         let made = unsafe { device.allocate_descriptor_sets(&info) };
@@ -237,7 +249,7 @@ impl Drop for Commands {
         let device = self.gpu.raw();
         // SAFETY: who drops commands has seen that the device is done with them.
         unsafe { device.destroy_command_pool(self.pool, None) };
-        for &pool in &self.sets {
+        for &pool in &self.pools {
             // SAFETY: as above.
             unsafe { device.destroy_descriptor_pool(pool, None) };
         }
