@@ -17,6 +17,9 @@ use torch_pickle::{Checkpoint, Node};
 /// Names the Python whose torch is measured too.
 pub const PYTHON: &str = "NUMPACK_BENCH_PYTHON";
 
+/// Names the Python whose ncnn and grilly are measured too.
+pub const VULKAN_PYTHON: &str = "NUMPACK_BENCH_VULKAN_PYTHON";
+
 /// Lists a `.pt` file with pytorch-reader, and says how many tensors it found.
 ///
 /// # Errors
@@ -139,15 +142,77 @@ for line in sys.stdin:
     del array
 ";
 
+/// Says ncnn's version; then, for each line, how long the product of two matrices of 512 x 512 takes on the
+/// device of the name that it is given, from the host's memory and back.
+pub const NCNN_PRODUCT: &str = "
+import os, sys, time
+say = os.fdopen(os.dup(1), 'w', buffering=1)
+os.dup2(2, 1)
+import ncnn, numpy
+names = [ncnn.get_gpu_info(i).device_name() for i in range(ncnn.get_gpu_count())]
+net = ncnn.Net()
+for name in ('packed', 'storage', 'arithmetic'):
+    setattr(net.opt, 'use_fp16_' + name, False)
+net.opt.use_vulkan_compute = True
+net.set_vulkan_device(names.index(sys.argv[1]))
+net.load_param_mem('7767517\\n3 3\\nInput a 0 1 a\\nInput b 0 1 b\\nGemm c 2 1 a b c\\n')
+net.load_model(ncnn.DataReaderFromEmpty())
+a, b = (numpy.full((512, 512), value, 'float32') for value in (0.5, 0.25))
+print('ncnn', ncnn.__version__, file=say)
+for line in sys.stdin:
+    start = time.perf_counter_ns()
+    extractor = net.create_extractor()
+    extractor.input('a', ncnn.Mat(a))
+    extractor.input('b', ncnn.Mat(b))
+    product = numpy.array(extractor.extract('c')[1])
+    took = time.perf_counter_ns() - start
+    assert product.shape == (512, 512) and (product == 64).all()
+    print(took, file=say)
+";
+
+/// The same of grilly.
+pub const GRILLY_PRODUCT: &str = "
+import os, sys, time
+say = os.fdopen(os.dup(1), 'w', buffering=1)
+os.dup2(2, 1)
+import importlib.metadata, numpy, vulkan
+instance = vulkan.vkCreateInstance(vulkan.VkInstanceCreateInfo(), None)
+properties = map(vulkan.vkGetPhysicalDeviceProperties, vulkan.vkEnumeratePhysicalDevices(instance))
+os.environ['VK_GPU_INDEX'] = str([p.deviceName for p in properties].index(sys.argv[1]))
+from grilly.backend.compute import VulkanCompute
+compute = VulkanCompute()
+a, b = (numpy.full((512, 512), value, 'float32') for value in (0.5, 0.25))
+print('grilly', importlib.metadata.version('grilly'), file=say)
+for line in sys.stdin:
+    start = time.perf_counter_ns()
+    product = compute.fnn.gemm(a, b)
+    took = time.perf_counter_ns() - start
+    assert product.shape == (512, 512) and (product == 64).all()
+    print(took, file=say)
+";
+
 impl Python {
     /// Starts a script where the environment names a Python. Gives the line it says first too.
     ///
     /// # Errors
     /// When that Python lacks what the script imports.
     pub fn start(script: &str) -> Result<Option<(Python, String)>> {
-        let Some(python) = std::env::var_os(PYTHON) else { return Ok(None) };
+        Python::start_named(PYTHON, script, &[])
+    }
+
+    /// The same of the Python that this variable names, with arguments.
+    ///
+    /// # Errors
+    /// When that Python lacks what the script imports.
+    pub fn start_named(
+        variable: &str,
+        script: &str,
+        args: &[&str],
+    ) -> Result<Option<(Python, String)>> {
+        let Some(python) = std::env::var_os(variable) else { return Ok(None) };
         let mut child = Command::new(&python)
             .args(["-c", script])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -157,7 +222,7 @@ impl Python {
         let mut python = Python { child, input, output };
         let version = python
             .answer()
-            .with_context(|| format!("{PYTHON} names no Python with torch and numpy"))?;
+            .with_context(|| format!("{variable} names no Python with what is measured"))?;
         Ok(Some((python, version)))
     }
 

@@ -14,40 +14,49 @@ pub(crate) struct Environment {
     pub(crate) requirements: &'static str,
     /// For the list of downloads.
     pub(crate) size: &'static str,
+    /// Whether nothing is installed but what is listed, though it asks for more: most of that is large,
+    /// and not used.
+    pub(crate) listed_only: bool,
 }
 
 pub(crate) const TEST: Environment = Environment {
     name: "test",
     requirements: "xtask/peers/requirements-test.txt",
     size: "about 120 MB installed",
+    listed_only: false,
 };
 pub(crate) const TORCH: Environment = Environment {
     name: "torch",
     requirements: "xtask/peers/requirements-torch.txt",
     size: "about 5 GB installed",
+    listed_only: false,
 };
 /// The oldest torch that the promise names.
 pub(crate) const OLD_TORCH: Environment = Environment {
     name: "torch-1.13",
     requirements: "xtask/peers/requirements-torch-1.13.txt",
     size: "about 3 GB installed",
+    listed_only: false,
 };
 pub(crate) const NUMPACK: Environment = Environment {
     name: "numpack",
     requirements: "xtask/peers/requirements-numpack.txt",
     size: "about 60 MB",
+    listed_only: false,
 };
 
 pub(crate) const SCANNERS: Environment = Environment {
     name: "scanners",
     requirements: "xtask/peers/requirements-scanners.txt",
     size: "about 90 MB",
+    listed_only: false,
 };
 /// A public model and its tokenizer. What they depend on is torch, which is not wanted here.
 pub(crate) const ENCODER: Environment = Environment {
     name: "encoder",
     requirements: "xtask/peers/requirements-encoder.txt",
     size: "about 200 MB installed",
+    listed_only: true,
 };
 /// A compiler that links against the glibc of years ago; and, where there is no clang, the second
 /// compiler of the C and C++ tests.
@@ -55,6 +64,15 @@ pub(crate) const DIST: Environment = Environment {
     name: "dist",
     requirements: "xtask/peers/requirements-dist.txt",
     size: "about 430 MB installed",
+    listed_only: false,
+};
+
+/// Other libraries that compute by Vulkan.
+pub(crate) const VULKAN_PEERS: Environment = Environment {
+    name: "vulkan-peers",
+    requirements: "xtask/peers/requirements-vulkan.txt",
+    size: "about 140 MB installed",
+    listed_only: true,
 };
 
 impl Environment {
@@ -87,7 +105,7 @@ impl Environment {
         run(Command::new(system_python()).args(["-m", "venv"]).arg(&folder))?;
         run(Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args((self.name == ENCODER.name).then_some("--no-deps"))
+            .args(self.listed_only.then_some("--no-deps"))
             .arg("-r")
             .arg(repository().join(self.requirements)))?;
         fs::write(folder.join("ready"), "")?;

@@ -41,6 +41,7 @@ commands:
   vulkan              run the tests that need a Vulkan device, on each of several drivers
   vulkan DRIVER COMMAND…
                       run a command with one of them: lavapipe, lavapipe-newer, swiftshader
+  vulkan peers        fetch ncnn and grilly, which the benchmarks of a device then measure too
   lint                formatting and clippy, warnings as errors
 ";
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         ("shaders", []) => vulkan::shaders(false),
         ("shaders", [flag]) if flag == "--check" => vulkan::shaders(true),
         ("vulkan", []) => vulkan::test(),
+        ("vulkan", [only]) if only == "peers" => vulkan::peers(),
         ("vulkan", [name, command @ ..]) => vulkan::with_driver(name, command),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::environment::{
-    self, DIST, ENCODER, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, repository, run, target_folder,
+    self, DIST, ENCODER, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, VULKAN_PEERS, repository, run,
+    target_folder,
 };
 use crate::{drivers, install_tests, vulkan};
 
@@ -31,6 +32,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
         (SCANNERS, "peers"),
         (ENCODER, "peers"),
         (DIST, "dist"),
+        (VULKAN_PEERS, "vulkan peers"),
     ];
     for (environment, needed_by) in all {
         let state = if environment.is_ready()? { "there" } else { "to be fetched" };
@@ -253,6 +255,7 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     if TORCH.is_ready().unwrap_or(false) {
         table.env("NUMPACK_BENCH_PYTHON", TORCH.python()?);
     }
+    vulkan::name_peers(&mut table)?;
     run(table.args(args))
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::drivers::{self, Driver};
-use crate::environment::{cache_folder, repository, run};
+use crate::environment::{VULKAN_PEERS, cache_folder, repository, run};
 use crate::steps::{cargo, is_ci};
 
 /// How a driver is tested.
@@ -99,7 +99,25 @@ pub(crate) fn with_driver(name: &str, command: &[String]) -> Result<()> {
     };
     let mut command = Command::new(program);
     driver.set(command.args(args));
+    name_peers(&mut command)?;
     run(&mut command)
+}
+
+/// Fetches other libraries that compute by Vulkan.
+pub(crate) fn peers() -> Result<()> {
+    println!(
+        "xtask: what the benchmarks measure too is there: {}",
+        VULKAN_PEERS.python()?.display()
+    );
+    Ok(())
+}
+
+/// Tells the benchmarks where those are, if they are installed already.
+pub(crate) fn name_peers(command: &mut Command) -> Result<()> {
+    if VULKAN_PEERS.is_ready().unwrap_or(false) {
+        command.env("NUMPACK_BENCH_VULKAN_PYTHON", VULKAN_PEERS.python()?);
+    }
+    Ok(())
 }
 
 /// Compiles the kernels, or says which are not what their sources compile to.

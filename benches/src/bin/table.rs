@@ -10,7 +10,8 @@ use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
 
 /// Measures libnumpack beside its references and prints a table.
 ///
-/// With NUMPACK_BENCH_PYTHON set to a Python that has torch, torch is measured too.
+/// With NUMPACK_BENCH_PYTHON set to a Python that has torch, torch is measured too; with
+/// NUMPACK_BENCH_VULKAN_PYTHON to one that has ncnn and grilly, those are.
 #[derive(Parser)]
 struct Args {
     /// Only this group of rows; may be given several times

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use vulkan_core::{DType, Device, DeviceOptions, Stream, Tensor, Transfers, multiply_add};
 
 use crate::Settings;
+use crate::peers::{self, Python};
 use crate::table::{Bound, Row, Table};
-use crate::timing::{Pairs, time};
+use crate::timing::{Pairs, median, repeat, time};
 
 /// Elements of the tensors that kernels run over: 16 MiB of `float32`, more than any cache.
 const N: usize = 4 << 20;
@@ -29,6 +30,7 @@ pub fn device(s: &Settings, table: &mut Table) -> Result<()> {
     }
     kernels(&stream, s, table)?;
     products(&stream, s, table)?;
+    beside_peers(&stream, s, table)?;
     host(&stream, s, table)?;
     sequences(&stream, s, table)
 }
@@ -131,6 +133,44 @@ fn products(stream: &Stream, s: &Settings, table: &mut Table) -> Result<()> {
         let pairs = Pairs::measure(s.pairs, product, reference)?;
         let what = format!("product of matrices, {m} x {k} x {n}");
         table.push(Row::pairs(what, "multiply-add loop", &pairs, Bound::Ratio(1.0 / part)));
+    }
+    Ok(())
+}
+
+/// A product whose matrices come from the host and whose result goes back, beside other libraries'.
+fn beside_peers(stream: &Stream, s: &Settings, table: &mut Table) -> Result<()> {
+    const N: usize = 512;
+    let (a, b) = (vec![0.5_f32; N * N], vec![0.25_f32; N * N]);
+    let ours = || {
+        let matrix = |all: &[f32]| Tensor::from_host(stream, all, &[N, N]);
+        let mut product = Vec::new();
+        let took = time(|| {
+            product = matrix(&a)?.matmul(&matrix(&b)?)?.to_host::<f32>()?;
+            Ok(())
+        })?;
+        ensure!(product.iter().all(|&x| x == 64.0), "the product is wrong");
+        Ok(took)
+    };
+    let name = stream.device().info().name.clone();
+    for (peer, script, bound) in
+        [("ncnn", peers::NCNN_PRODUCT, 1.0), ("grilly", peers::GRILLY_PRODUCT, 0.05)]
+    {
+        let what = format!("product of matrices, {N} x {N} x {N}, from the host and back");
+        let bound = Bound::Ratio(bound);
+        match Python::start_named(peers::VULKAN_PYTHON, script, &[&name]) {
+            Ok(Some((mut python, version))) => {
+                let pairs = Pairs::measure(s.pairs, ours, || python.ask(""))?;
+                table.push(Row::pairs(what, &version, &pairs, bound));
+            }
+            Ok(None) => {
+                let reason = format!("{peer} is not there; cargo xtask vulkan peers fetches it");
+                table.push(Row::alone(what, median(&repeat(s.pairs, ours)?), reason, bound));
+            }
+            Err(e) => {
+                let reason = format!("{peer}: {e:#}");
+                table.push(Row::alone(what, median(&repeat(s.pairs, ours)?), reason, bound));
+            }
+        }
     }
     Ok(())
 }
