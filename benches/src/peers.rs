@@ -142,6 +142,32 @@ for line in sys.stdin:
     del array
 ";
 
+/// Says torch's version; then, for `epochs batch sizes…`, how long it takes to train a network of linear layers
+/// of these sizes with rectifiers between them, on one thread, after a first step.
+pub const TORCH_TRAINING: &str = "
+import itertools, sys, time, torch
+torch.set_num_threads(1)
+print('torch, one thread', torch.__version__, flush=True)
+for line in sys.stdin:
+    epochs, batch, *sizes = map(int, line.split())
+    layers = [[torch.nn.Linear(a, b), torch.nn.ReLU()] for a, b in itertools.pairwise(sizes)]
+    model = torch.nn.Sequential(*itertools.chain(*layers))[:-1]
+    x, y = torch.randn(batch, sizes[0]), torch.randint(0, sizes[-1], (batch,))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    def step():
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+    step()
+    start = time.perf_counter_ns()
+    for _ in range(epochs):
+        loss = step()
+    loss.item()
+    print(time.perf_counter_ns() - start, flush=True)
+";
+
 /// Says ncnn's version; then, for each line, how long the product of two matrices of 512 x 512 takes on the
 /// device of the name that it is given, from the host's memory and back.
 pub const NCNN_PRODUCT: &str = "

@@ -158,6 +158,12 @@ impl<O: Optimizer> TrainStep<O> {
         Ok(TrainStep { optimizer, inputs, losses: Some(losses), how })
     }
 
+    /// Where inputs are written to: to be given to [`run`](TrainStep::run) as they are, or written into by
+    /// whoever makes a batch on the device.
+    pub fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
     /// Does the step with these inputs, of the shapes that it was made for and of any type and device, and
     /// gives the loss before it. On a device nothing waits; the loss is a few bytes there, which the next
     /// step writes over.
@@ -176,7 +182,9 @@ impl<O: Optimizer> TrainStep<O> {
             return Err(Error::parameter(OP, problem, "make another step for these"));
         }
         for (own, new) in self.inputs.iter().zip(inputs) {
-            no_grad(|| own.copy_(new))?;
+            if !own.is_same(new) {
+                no_grad(|| own.copy_(new))?;
+            }
         }
         match &mut self.how {
             How::Anew(f) => {

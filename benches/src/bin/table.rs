@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use numpack_benches::rows::{changes, convert, device, gather, memory, open, read, store, zip};
+use numpack_benches::rows::{
+    changes, convert, device, gather, memory, open, read, store, train, zip,
+};
 use numpack_benches::table::Table;
 use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
 
@@ -61,6 +63,8 @@ enum Group {
     Gather,
     /// Transfers and kernels on a Vulkan device, which cargo xtask vulkan DRIVER chooses
     Device,
+    /// Training on such a device
+    Train,
 }
 
 fn main() -> Result<()> {
@@ -160,6 +164,9 @@ fn main() -> Result<()> {
     // Only where it is asked for: not every machine has one.
     if args.only.contains(&Group::Device) {
         device::device(s, &mut table)?;
+    }
+    if args.only.contains(&Group::Train) {
+        train::train(s, &mut table)?;
     }
     println!("{}\n{table}", machine::heading(disk.path(), tmpfs.path()));
     Ok(())

@@ -8,4 +8,5 @@ pub mod memory;
 pub mod open;
 pub mod read;
 pub mod store;
+pub mod train;
 pub mod zip;
