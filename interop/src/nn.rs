@@ -16,10 +16,14 @@
 use std::path::Path;
 
 use half::{bf16, f16};
+use numpack_nn::optim::{Optimizer, OptimizerState, Setting};
 use numpack_nn::{Array, DType as NnType, Tensor as NnTensor};
-use torch_pickle::WriteOptions;
+use torch_pickle::{
+    Dict, Node, NodeId, StorageData, StorageId, StorageSink, StorageType, Tree, WriteOptions,
+};
 
 use crate::dtype::DType;
+use crate::save::written;
 use crate::tensor::Tensor;
 use crate::tensors::{Format, Tensors};
 use crate::{Error, Existing, Result, from_torch, save_tensors};
@@ -164,4 +168,155 @@ pub fn load_state(path: impl AsRef<Path>, key: Option<&str>) -> Result<Vec<(Stri
         return Err(Error::Name { path: file.path().to_owned(), message });
     }
     Ok(state)
+}
+
+/// Writes the states of a module and its optimiser as `{"model": …, "optimizer": …}`, a `.pt` file that
+/// torch loads: `model.load_state_dict(file["model"])`, and the same of an optimiser of the same name. Tensors
+/// on a device come back first.
+///
+/// # Errors
+/// As for [`save_state`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("training.pt");
+/// use numpack_interop::nn::{load_optimizer, load_state, save_training};
+/// use numpack_nn::optim::{Adam, AdamOptions, Optimizer};
+/// use numpack_nn::{Linear, Module, ModuleExt, Tensor};
+/// let model = Linear::new(3, 1, true)?;
+/// let mut adam = Adam::new(model.parameters(), AdamOptions::default());
+/// model.forward(&Tensor::from_slice(&[1.0_f32, 2.0, 3.0], &[3])?)?.backward()?;
+/// adam.step()?;
+/// save_training(&path, &model.state_dict(), &adam, false)?;
+/// model.load_state_dict(&load_state(&path, Some("model"))?, true)?;
+/// adam.load_state_dict(&load_optimizer(&path, "optimizer")?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn save_training(
+    path: impl AsRef<Path>,
+    module: &[(String, NnTensor)],
+    optimizer: &dyn Optimizer,
+    overwrite: bool,
+) -> Result<()> {
+    let mut object = Object::default();
+    let mut model = Vec::new();
+    for (name, t) in module {
+        model.push((object.text(name), object.tensor(t)?));
+    }
+    let model = object.dict(model);
+    let mut by_parameter: Vec<(usize, Vec<(NodeId, NodeId)>)> = Vec::new();
+    for (i, name, t) in optimizer.state_dict().map_err(|e| error(&e))? {
+        let entry = (object.text(&name), object.tensor(&t)?);
+        match by_parameter.last_mut() {
+            Some((last, entries)) if *last == i => entries.push(entry),
+            _ => by_parameter.push((i, vec![entry])),
+        }
+    }
+    let mut state = Vec::new();
+    for (i, entries) in by_parameter {
+        state.push((object.tree.add(Node::Int(i as i64)), object.dict(entries)));
+    }
+    let state = object.dict(state);
+    let (mut groups, mut first) = (Vec::new(), 0);
+    for (settings, count) in optimizer.group_settings() {
+        let mut items = Vec::new();
+        for (name, setting) in settings {
+            items.push((object.text(name), object.setting(setting)));
+        }
+        let params = (first..first + count).map(|i| object.tree.add(Node::Int(i as i64))).collect();
+        first += count;
+        items.push((object.text("params"), object.tree.add(Node::List(params))));
+        groups.push(object.dict(items));
+    }
+    let groups = object.tree.add(Node::List(groups));
+    let both = vec![(object.text("state"), state), (object.text("param_groups"), groups)];
+    let optimizer = object.dict(both);
+    let all = vec![(object.text("model"), model), (object.text("optimizer"), optimizer)];
+    let root = object.dict(all);
+    object.tree.set_root(root);
+    let tree = std::mem::take(&mut object.tree);
+    let options = WriteOptions::new().overwrite(overwrite);
+    let path = path.as_ref();
+    torch_pickle::write(path, &tree, &options, &mut object).map_err(|e| written(path, e))
+}
+
+/// Reads what an optimiser kept, as torch or [`save_training`] wrote it below `key`, for
+/// [`Optimizer::load_state_dict`]. Nothing where nothing was kept.
+///
+/// # Errors
+/// What is said of reading; [`Error::Type`] for a type that nothing is computed with.
+pub fn load_optimizer(path: impl AsRef<Path>, key: &str) -> Result<OptimizerState> {
+    let file = Tensors::open(path.as_ref())?;
+    let mut state = Vec::new();
+    for info in file.list()? {
+        let entry = info.name.strip_prefix(key).and_then(|rest| rest.strip_prefix(".state."));
+        let entry = entry.and_then(|rest| rest.split_once('.'));
+        if let Some((i, name)) = entry.and_then(|(i, name)| Some((i.parse().ok()?, name))) {
+            state.push((i, name.to_owned(), to_nn(&file.load(&info)?)?.detach()));
+        }
+    }
+    Ok(state)
+}
+
+/// An object of plain values and tensors.
+#[derive(Default)]
+struct Object {
+    tree: Tree,
+    /// The bytes of each storage.
+    storages: Vec<Vec<u8>>,
+}
+
+impl Object {
+    fn text(&mut self, text: &str) -> NodeId {
+        self.tree.add(Node::Str(text.into()))
+    }
+
+    fn dict(&mut self, items: Vec<(NodeId, NodeId)>) -> NodeId {
+        self.tree.add(Node::Dict(Dict { items, ..Dict::default() }))
+    }
+
+    fn setting(&mut self, setting: Setting) -> NodeId {
+        match setting {
+            Setting::Float(x) => self.tree.add(Node::Float(x)),
+            Setting::Bool(yes) => self.tree.add(Node::Bool(yes)),
+            Setting::Pair(a, b) => {
+                let pair = vec![self.tree.add(Node::Float(a)), self.tree.add(Node::Float(b))];
+                self.tree.add(Node::Tuple(pair))
+            }
+            _ => self.tree.add(Node::None),
+        }
+    }
+
+    /// A tensor with a storage of its own.
+    fn tensor(&mut self, t: &NnTensor) -> Result<NodeId> {
+        let t = from_nn(&t.cpu().map_err(|e| error(&e))?)?;
+        let mut bytes = vec![0; t.nbytes()];
+        t.read_into(&mut bytes)?;
+        let Some(dtype) = crate::dtype::to_torch(t.dtype()) else {
+            let problem = format!("torch has no {}", t.dtype());
+            return Err(Error::Type { problem, advice: "convert it first" });
+        };
+        let key = self.storages.len().to_string().into();
+        self.storages.push(bytes);
+        let storage = self.tree.add_storage(torch_pickle::Storage {
+            key,
+            dtype: StorageType::Typed(dtype),
+            location: "cpu".into(),
+            numel: t.numel() as u64,
+        });
+        let shape: Vec<u64> = t.shape().iter().map(|&s| s as u64).collect();
+        let tensor = torch_pickle::Tensor::contiguous(storage, dtype, &shape);
+        let tensor = self.tree.add_tensor(tensor);
+        Ok(self.tree.add(Node::Tensor(tensor)))
+    }
+}
+
+impl StorageData for Object {
+    fn write_storage(
+        &mut self,
+        id: StorageId,
+        sink: &mut StorageSink<'_, '_>,
+    ) -> torch_pickle::Result<()> {
+        sink.write(&self.storages[id.0 as usize])
+    }
 }

@@ -197,14 +197,7 @@ impl<'a> Held<'a> {
     fn write(mut self, path: &Path, options: &WriteOptions) -> Result<()> {
         self.finish();
         let tree = std::mem::take(&mut self.tree);
-        torch_pickle::write(path, &tree, options, &mut self).map_err(|e| match e {
-            torch_pickle::Error::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::AlreadyExists =>
-            {
-                Error::Exists { path: path.to_owned(), what: "a file" }
-            }
-            other => other.into(),
-        })
+        torch_pickle::write(path, &tree, options, &mut self).map_err(|e| written(path, e))
     }
 
     /// Hands on the bytes of a storage.
@@ -241,6 +234,18 @@ impl StorageData for Held<'_> {
         sink: &mut StorageSink<'_, '_>,
     ) -> torch_pickle::Result<()> {
         self.stream(id, &mut |bytes| sink.write(bytes))
+    }
+}
+
+/// What stood against writing a file: that it is there already, as all outputs say it.
+pub(crate) fn written(path: &Path, e: torch_pickle::Error) -> Error {
+    match e {
+        torch_pickle::Error::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::AlreadyExists =>
+        {
+            Error::Exists { path: path.to_owned(), what: "a file" }
+        }
+        other => other.into(),
     }
 }
 

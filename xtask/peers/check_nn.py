@@ -59,7 +59,7 @@ class Compute:
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
-    def __call__(self, tensors: dict[str, torch.Tensor], **request: Any) -> dict[str, torch.Tensor]:
+    def __call__(self, tensors: dict[str, torch.Tensor], **request: Any) -> dict[str, Any]:
         """What it makes of these tensors."""
         given, result = self.folder / "given.pt", self.folder / "result.pt"
         torch.save({name: t.detach() for name, t in tensors.items()}, given)
@@ -449,21 +449,41 @@ def modules(say: Checks) -> None:
                 say.same("module", {"x": normal(3, 5, 8)}, [step], lambda t: layer(t["x"]), layer, kind)
 
 
-def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, loss: str, optimizer: dict[str, Any]) -> torch.Tensor:
-    """Trains a copy in the type of ``x``, and gives its parameters, one after another."""
+def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """All parameters, one after another, in doubles."""
+    return torch.cat([p.detach().double().flatten() for p in state.values()])
+
+
+def train(
+    model: nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    loss: str,
+    optimizer: dict[str, Any],
+    steps: int = STEPS,
+    begun: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains a copy in the type of ``x``, and gives the states of it and its optimiser."""
     model = copy.deepcopy(model).to(x.dtype)
     options = {k: v for k, v in optimizer.items() if k != "kind"}
-    steps = getattr(torch.optim, optimizer["kind"])(model.parameters(), **options)
+    updates = getattr(torch.optim, optimizer["kind"])(model.parameters(), **options)
+    if begun:
+        model.load_state_dict(begun["model"])
+        updates.load_state_dict(begun["optimizer"])
     function = getattr(F, loss)
-    for _ in range(STEPS):
-        steps.zero_grad()
+    for _ in range(steps):
+        updates.zero_grad()
         function(model(x), y).backward()
-        steps.step()
-    return torch.cat([p.detach().double().flatten() for p in model.parameters()])
+        updates.step()
+    return {"model": model.state_dict(), "optimizer": updates.state_dict()}
 
 
 def training(say: Checks) -> None:
-    """A hundred steps from torch's own first values: as near to torch's doubles as its singles are."""
+    """A hundred steps from torch's own first values: as near to torch's doubles as its singles are.
+
+    Then half of them here and half in torch, and the other way round, each going on with the other's
+    parameters and moments.
+    """
     encoder = {
         "kind": "TransformerEncoderLayer",
         "columns": 16,
@@ -510,29 +530,37 @@ def training(say: Checks) -> None:
     }
     for name, (model, parts, x, y, loss, optimizer) in networks.items():
         wide = y.double() if y.is_floating_point() else y
-        truth = train(model, x.double(), wide, loss, optimizer)
-        theirs = (train(model, x, y, loss, optimizer) - truth).norm().item()
+        truth = flat(train(model, x.double(), wide, loss, optimizer)["model"])
+        theirs = (flat(train(model, x, y, loss, optimizer)["model"]) - truth).norm().item()
+        described = {
+            "module": {"kind": "Sequential", "modules": parts},
+            "optimizer": optimizer,
+            "loss": loss,
+        }
+        half = STEPS // 2
+
+        def ours(device: str, steps: int, begun: dict[str, Any] | None = None) -> dict[str, Any]:
+            state = begun["model"] if begun else model.state_dict()
+            more: dict[str, Any] = {"steps": steps}
+            if begun:
+                more["state"] = str(say.compute.folder / "begun.pt")
+                torch.save(begun, more["state"])
+            given = {"x": x, "y": y, **{f"m.{n}": p for n, p in state.items()}}
+            return say.compute(given, device=device, training={**described, **more})
+
         for device in say.devices:
-            given = {"x": x, "y": y, **{f"m.{n}": p for n, p in model.state_dict().items()}}
-            described = {
-                "module": {"kind": "Sequential", "modules": parts},
-                "optimizer": optimizer,
-                "loss": loss,
-                "steps": STEPS,
+            ways = {
+                "here": ours(device, STEPS),
+                "here, then in torch": train(model, x, y, loss, optimizer, half, ours(device, half)),
+                "in torch, then here": ours(device, half, train(model, x, y, loss, optimizer, half)),
             }
-            found = say.compute(given, device=device, training=described)
-            trained = copy.deepcopy(model)
-            recorded = found.pop("losses")
-            trained.load_state_dict(found)
-            ours = torch.cat([p.detach().double().flatten() for p in trained.parameters()])
-            distance = (ours - truth).norm().item()
-            print(f"training {name} on {device}: {distance:.2e} from doubles, torch's singles {theirs:.2e}")
-            if not distance <= 3 * theirs:
-                raise Wrong(f"{name} on {device} is {distance / theirs:.1f} times as far off as torch")
-            if not recorded[-1] < recorded[0]:
-                raise Wrong(f"{name} on {device} learns nothing: {recorded[0]} to {recorded[-1]}")
-            say.numbers += truth.numel()
-            say.cases += 1
+            for way, found in ways.items():
+                distance = (flat(found["model"]) - truth).norm().item()
+                print(f"training {name}, {way}, on {device}: {distance:.2e} from doubles, torch {theirs:.2e}")
+                if not distance <= 3 * theirs:
+                    raise Wrong(f"{name}, {way}, on {device}: {distance / theirs:.1f} times as far off as torch")
+                say.numbers += truth.numel()
+                say.cases += 1
 
 
 def main() -> int:

@@ -1,8 +1,9 @@
 //! Training: a module, an optimiser, tensors `x` and `y`, and a number of steps. The result has the
-//! losses and the parameters.
+//! states of the module and the optimiser, and is an error where the loss has not fallen. The optimiser goes on
+//! with what another kept in the file `optimizer`, if that is named.
 
 use anyhow::{Result, bail};
-use numpack_interop::nn::save_state;
+use numpack_interop::nn::{load_optimizer, save_training};
 use numpack_nn::optim::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions, clip_grad_norm};
 use numpack_nn::{CrossEntropy, Device, ModuleExt, Reduction, Tensor};
 use serde_json::Value as Json;
@@ -39,6 +40,9 @@ pub(crate) fn run(of: &Json, device: &Device, names: &Names, result: &str) -> Re
         }
         other => bail!("no optimiser {other:?}"),
     };
+    if let Some(file) = of["state"].as_str() {
+        optimizer.load_state_dict(&load_optimizer(file, "optimizer")?)?;
+    }
     let (x, y) = (&names["x"], &names["y"]);
     let mut losses = Vec::new();
     for _ in 0..of["steps"].as_u64().unwrap_or(0) {
@@ -56,8 +60,9 @@ pub(crate) fn run(of: &Json, device: &Device, names: &Names, result: &str) -> Re
         optimizer.step()?;
         losses.push(loss.detach());
     }
-    let losses = Tensor::stack(&losses.iter().collect::<Vec<_>>(), 0)?;
-    let mut state = module.state_dict();
-    state.push(("losses".into(), losses));
-    Ok(save_state(result, &state, true)?)
+    let losses: Vec<f64> = losses.iter().map(Tensor::item).collect::<Result<_, _>>()?;
+    if losses.last() >= losses.first() {
+        bail!("nothing is learnt: the losses are {losses:?}");
+    }
+    Ok(save_training(result, &module.state_dict(), &*optimizer, true)?)
 }

@@ -2,7 +2,9 @@
 
 use numpack_host_ops::optim;
 
-use super::{Group, Optimizer, OptimizerState, count_entry, count_of, sorted};
+use super::{
+    Group, GroupSettings, Optimizer, OptimizerState, Setting, count_entry, count_of, sorted,
+};
 use crate::autograd::no_grad;
 use crate::error::{Error, Result};
 use crate::exec::Value;
@@ -106,6 +108,27 @@ impl Optimizer for Adam {
 
     fn params(&self) -> Vec<Tensor> {
         self.groups.iter().flat_map(|g| g.params.iter().cloned()).collect()
+    }
+
+    fn group_settings(&self) -> Vec<GroupSettings> {
+        let of = |group: &Group<AdamOptions>| {
+            let o = &group.options;
+            let all = vec![
+                ("lr", Setting::Float(o.lr)),
+                ("betas", Setting::Pair(o.betas.0, o.betas.1)),
+                ("eps", Setting::Float(o.eps)),
+                ("weight_decay", Setting::Float(o.weight_decay)),
+                ("amsgrad", Setting::Bool(o.amsgrad)),
+                ("maximize", Setting::Bool(false)),
+                ("foreach", Setting::None),
+                ("capturable", Setting::Bool(false)),
+                ("differentiable", Setting::Bool(false)),
+                ("fused", Setting::None),
+                ("decoupled_weight_decay", Setting::Bool(o.decoupled)),
+            ];
+            (all, group.params.len())
+        };
+        self.groups.iter().map(of).collect()
     }
 
     fn state_dict(&self) -> Result<OptimizerState> {

@@ -44,6 +44,23 @@ pub type OptimizerState = Vec<(usize, String, Tensor)>;
 #[doc(hidden)]
 pub struct Recorded(pub(crate) Vec<Arena>);
 
+/// An option of a group, as torch has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// A number.
+    Float(f64),
+    /// Two numbers.
+    Pair(f64, f64),
+    /// Yes or no.
+    Bool(bool),
+    /// Python's `None`.
+    None,
+}
+
+/// The options of a group by torch's names, and how many parameters it has.
+pub type GroupSettings = (Vec<(&'static str, Setting)>, usize);
+
 /// What all optimisers do.
 pub trait Optimizer {
     /// Changes each parameter that has a gradient.
@@ -59,6 +76,9 @@ pub trait Optimizer {
     fn zero_grad(&self) {
         self.params().iter().for_each(Tensor::zero_grad);
     }
+
+    /// The options of each group, all that torch's optimiser of this name has.
+    fn group_settings(&self) -> Vec<GroupSettings>;
 
     /// What it keeps: copies.
     ///

@@ -2,9 +2,9 @@
 
 use numpack_host_ops::optim;
 
-use super::{Group, Optimizer, OptimizerState, count_entry, count_of, sorted};
+use super::{Group, GroupSettings, Optimizer, OptimizerState, Setting, sorted};
 use crate::autograd::no_grad;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::Value;
 use crate::tensor::Tensor;
 
@@ -61,14 +61,30 @@ impl Optimizer for Sgd {
         self.groups.iter().flat_map(|g| g.params.iter().cloned()).collect()
     }
 
+    fn group_settings(&self) -> Vec<GroupSettings> {
+        let of = |group: &Group<SgdOptions>| {
+            let o = &group.options;
+            let all = vec![
+                ("lr", Setting::Float(o.lr)),
+                ("momentum", Setting::Float(o.momentum)),
+                ("dampening", Setting::Float(o.dampening)),
+                ("weight_decay", Setting::Float(o.weight_decay)),
+                ("nesterov", Setting::Bool(o.nesterov)),
+                ("maximize", Setting::Bool(false)),
+                ("foreach", Setting::None),
+                ("differentiable", Setting::Bool(false)),
+                ("fused", Setting::None),
+            ];
+            (all, group.params.len())
+        };
+        self.groups.iter().map(of).collect()
+    }
+
     fn state_dict(&self) -> Result<OptimizerState> {
         let mut all = Vec::new();
         for (i, kept) in self.kept.iter().enumerate() {
             if let Some(momentum) = &kept.momentum {
                 all.push((i, "momentum_buffer".to_owned(), Tensor::of(momentum.copy()?)));
-            }
-            if kept.steps > 0 {
-                all.push((i, "step".to_owned(), count_entry(kept.steps)?));
             }
         }
         Ok(all)
@@ -77,21 +93,12 @@ impl Optimizer for Sgd {
     fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()> {
         let params = self.params();
         let mut kept = Vec::new();
-        for (param, entries) in
-            params.iter().zip(sorted(&params, &["momentum_buffer", "step"], state)?)
-        {
-            let [momentum, steps] = &entries[..] else {
-                return Err(Error::parameter("load_state_dict", "entries", "report this"));
-            };
-            let momentum = momentum
-                .as_ref()
-                .map(|m| m.get().cast(param.dtype())?.to_device(&param.device())?.copy());
-            let steps = match steps {
-                Some(_) => count_of(steps.as_ref())?,
-                // Torch keeps no count; a buffer says that there was a step.
-                None => momentum.is_some().into(),
-            };
-            kept.push(Kept { steps, momentum: momentum.transpose()? });
+        for (param, entries) in params.iter().zip(sorted(&params, &["momentum_buffer"], state)?) {
+            let there =
+                |m: &Tensor| m.get().cast(param.dtype())?.to_device(&param.device())?.copy();
+            let momentum = entries.first().and_then(Option::as_ref).map(there).transpose()?;
+            // There is no count but that a buffer says that there was a step.
+            kept.push(Kept { steps: momentum.is_some().into(), momentum });
         }
         self.kept = kept;
         Ok(())
