@@ -158,18 +158,8 @@ impl Value {
     /// The gradient of a function of which this is the result's; `saved` is what
     /// [`Unary::saves_output`] says.
     pub(crate) fn unary_backward(&self, op: Unary, saved: &Value) -> Result<Value> {
-        match op {
-            Unary::Neg => return self.unary(Unary::Neg),
-            // -grad y² / 2 · y, and -grad y².
-            Unary::Rsqrt => {
-                let cube = saved.unary(Unary::Square)?.mul(saved)?;
-                return self.mul(&cube)?.times(-0.5);
-            }
-            Unary::Reciprocal => {
-                return self.mul(&saved.unary(Unary::Square)?)?.unary(Unary::Neg);
-            }
-            Unary::Square => return self.mul(saved)?.times(2.0),
-            _ => {}
+        if op == Unary::Neg {
+            return self.unary(Unary::Neg);
         }
         Ok(on_both!(op.name(), (self, saved),
             (g, s) => match op {
@@ -177,6 +167,9 @@ impl Value {
                 Unary::Exp => host::exp_backward(g, s),
                 Unary::Log => host::log_backward(g, s),
                 Unary::Sqrt => host::sqrt_backward(g, s),
+                Unary::Rsqrt => host::rsqrt_backward(g, s),
+                Unary::Reciprocal => host::reciprocal_backward(g, s),
+                Unary::Square => host::square_backward(g, s),
                 Unary::Sin => host::sin_backward(g, s),
                 Unary::Cos => host::cos_backward(g, s),
                 Unary::Tanh => host::tanh_backward(g, s),
@@ -191,6 +184,9 @@ impl Value {
                 Unary::Exp => g.exp_backward(s),
                 Unary::Log => g.log_backward(s),
                 Unary::Sqrt => g.sqrt_backward(s),
+                Unary::Rsqrt => g.rsqrt_backward(s),
+                Unary::Reciprocal => g.reciprocal_backward(s),
+                Unary::Square => g.square_backward(s),
                 Unary::Sin => g.sin_backward(s),
                 Unary::Cos => g.cos_backward(s),
                 Unary::Tanh => g.tanh_backward(s),

@@ -2,7 +2,7 @@
 
 use numpack_host_ops as host;
 
-use super::{Binary, Value};
+use super::Value;
 use crate::error::Result;
 
 impl Value {
@@ -63,12 +63,16 @@ impl Value {
         dims: &[isize],
         keepdim: bool,
     ) -> Result<Value> {
-        if let (Value::Host(g), Value::Host(x), Value::Host(y)) = (self, x, y) {
-            return Ok(Value::Host(host::amax_backward(g, x, y, dims, keepdim)?));
+        match (self, x, y) {
+            (Value::Host(g), Value::Host(x), Value::Host(y)) => {
+                Ok(Value::Host(host::amax_backward(g, x, y, dims, keepdim)?))
+            }
+            #[cfg(feature = "vulkan")]
+            (Value::Device(g), Value::Device(x), Value::Device(y)) => {
+                Ok(Value::Device(g.amax_backward(x, y, dims, keepdim)?))
+            }
+            #[cfg(feature = "vulkan")]
+            _ => Err(self.elsewhere("amax", x)),
         }
-        let at = x.dims("amax", dims)?;
-        let is = x.binary(Binary::Eq, &y.spread(x.shape(), &at, keepdim)?)?.cast(x.dtype())?;
-        let count = is.sum(dims, true)?.expand(x.shape())?;
-        self.spread(x.shape(), &at, keepdim)?.mul(&is)?.div(&count)
     }
 }
