@@ -75,7 +75,7 @@ impl Stream {
         self.watch().check(self)
     }
 
-    /// The point up to which work is recorded now.
+    /// The point up to which work is recorded now; while a sequence is recorded, the one before that.
     pub fn mark(&self) -> Mark {
         let value = self.shared().lock().now(self.0.id);
         Mark { stream: self.clone(), value }

@@ -111,6 +111,32 @@ fn many_replays_leave_nothing_and_are_in_order() {
     silent(&device);
 }
 
+/// Sequences come and go; what is held stays what it was.
+#[test]
+fn many_sequences_leave_nothing() {
+    let Some(device) = device(&options()) else { return };
+    let stream = device.stream().unwrap();
+    let t = Tensor::zeros(&stream, DType::I32, &[5000]).unwrap();
+    let mut reserved = Vec::new();
+    for turn in 0..400 {
+        let recorded = stream.record_sequence(|| {
+            let next = t.mul(3)?.add(turn)?;
+            t.copy_from(&next.add(0)?)?;
+            Ok(next)
+        });
+        let (sequence, _next) = recorded.unwrap();
+        for _ in 0..turn % 3 {
+            sequence.replay().unwrap();
+        }
+        reserved.push(device.usage().reserved_bytes);
+    }
+    assert!(reserved[399] <= reserved[40], "memory grows: {reserved:?}");
+    let wanted = (0..400).flat_map(|turn| vec![turn; turn as usize % 3]);
+    let wanted = wanted.fold(0_i32, |x, turn| x.wrapping_mul(3).wrapping_add(turn));
+    assert_eq!(t.to_host::<i32>().unwrap(), [wanted; 5000]);
+    silent(&device);
+}
+
 /// What is recorded before and after is done before and after, on this stream and on another.
 #[test]
 fn replays_among_other_work() {

@@ -147,8 +147,10 @@ impl Core {
     pub(crate) fn begin_capture(&mut self, shared: &Shared, stream: u64) -> Result<()> {
         shared.gpu.check("recording")?;
         self.must_not_capture(stream, "another sequence")?;
-        let capture = Capture::new(shared, &mut self.spare)?;
-        self.stream(stream).capture = Some(capture);
+        let Core { streams, spare, .. } = self;
+        let recorder = streams.get_mut(&stream).expect("seen before");
+        recorder.collect(spare);
+        recorder.capture = Some(Capture::new(shared, spare)?);
         Ok(())
     }
 

@@ -26,7 +26,8 @@ enum Draw {
 
 impl Tensor {
     /// Uniform numbers from 0 up to before 1: multiples of 2⁻²⁴, for `float16` of 2⁻¹¹, for `bfloat16`
-    /// of 2⁻⁸. The same bits everywhere.
+    /// of 2⁻⁸. The same bits everywhere. They are drawn from a [`Place`](crate::Place), or from where a
+    /// [`&DevicePlace`](crate::DevicePlace) is by then.
     ///
     /// # Errors
     /// As for [`empty`](Tensor::empty), and [`Error::Parameter`] for a type that is no float.
