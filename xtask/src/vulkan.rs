@@ -19,18 +19,26 @@ struct Plan {
     harness: bool,
     /// Fewer layouts, where each kernel takes a second to compile.
     frugal: bool,
+    /// An optional feature of the device that is not used.
+    without: Option<&'static str>,
 }
 
 const PLANS: [Plan; 5] = [
     Plan { validation: "synchronization", ..PLAIN },
-    Plan { width: Some("128"), harness: true, ..PLAIN },
-    Plan { width: Some("512"), harness: true, ..PLAIN },
+    Plan { width: Some("128"), harness: true, without: Some("MemoryBudget"), ..PLAIN },
+    Plan { width: Some("512"), harness: true, without: Some("HostImport"), ..PLAIN },
     Plan { driver: "lavapipe-newer", validation: "core", ..PLAIN },
     Plan { driver: "swiftshader", harness: true, frugal: true, ..PLAIN },
 ];
 
-const PLAIN: Plan =
-    Plan { driver: "lavapipe", width: None, validation: "off", harness: false, frugal: false };
+const PLAIN: Plan = Plan {
+    driver: "lavapipe",
+    width: None,
+    validation: "off",
+    harness: false,
+    frugal: false,
+    without: None,
+};
 
 /// Runs the tests of `vulkan-core` on each driver.
 pub(crate) fn test() -> Result<()> {
@@ -65,9 +73,10 @@ pub(crate) fn test() -> Result<()> {
 }
 
 fn run_plan(plan: &Plan, driver: &Driver) -> Result<()> {
-    let Plan { width, validation, harness, frugal, .. } = plan;
+    let Plan { width, validation, harness, frugal, without, .. } = plan;
     let vector = width.map_or(String::new(), |bits| format!(", vectors of {bits} bits"));
-    println!("xtask: vulkan-core on {}{vector}, validation {validation}", driver.name);
+    let lacks = without.map_or(String::new(), |name| format!(", without {name}"));
+    println!("xtask: vulkan-core on {}{vector}{lacks}, validation {validation}", driver.name);
     let mut tests = cargo();
     tests.args(["test", "--package", "vulkan-core", "--quiet"]);
     if *harness {
@@ -79,6 +88,9 @@ fn run_plan(plan: &Plan, driver: &Driver) -> Result<()> {
     tests.env("NUMPACK_TEST_VALIDATION", validation);
     if *frugal {
         tests.env("NUMPACK_TEST_FRUGAL", "1");
+    }
+    if let Some(feature) = without {
+        tests.env("NUMPACK_TEST_WITHOUT", feature);
     }
     driver.set(&mut tests);
     if let Some(bits) = width {

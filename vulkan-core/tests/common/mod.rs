@@ -1,16 +1,24 @@
 //! Devices for tests: the one that `cargo xtask vulkan` names, or whichever there is.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use vulkan_core::{Device, DeviceOptions, Error, Validation, devices};
+use vulkan_core::{Device, DeviceOptions, Error, Feature, Validation, devices};
 
-/// How tests open a device: watched as asked for, and with nothing kept from one run to the next.
+/// How tests open a device: watched as asked for, without the optional feature that is named, and with
+/// nothing kept from one run to the next.
 pub fn options() -> DeviceOptions {
     let validation = match std::env::var("NUMPACK_TEST_VALIDATION").as_deref() {
         Ok("core") => Validation::Core,
         Ok("synchronization") => Validation::Synchronization,
         _ => Validation::Off,
     };
-    DeviceOptions::new().validation(validation).pipeline_cache(None)
+    let options = DeviceOptions::new().validation(validation).pipeline_cache(None);
+    match std::env::var("NUMPACK_TEST_WITHOUT") {
+        Ok(name) => {
+            let named = Feature::ALL.into_iter().find(|f| format!("{f:?}") == name);
+            options.without(named.unwrap_or_else(|| panic!("{name} is no feature")))
+        }
+        Err(_) => options,
+    }
 }
 
 /// A device, or `None` where the machine has none, which in CI is an error.
