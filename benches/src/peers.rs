@@ -217,6 +217,42 @@ for line in sys.stdin:
     print(took, file=say)
 ";
 
+/// The same of grilly, on the device of the name that it is given.
+pub const GRILLY_TRAINING: &str = "
+import os, sys, time
+say = os.fdopen(os.dup(1), 'w', buffering=1)
+os.dup2(2, 1)
+import importlib.metadata, itertools, numpy, vulkan
+instance = vulkan.vkCreateInstance(vulkan.VkInstanceCreateInfo(), None)
+properties = map(vulkan.vkGetPhysicalDeviceProperties, vulkan.vkEnumeratePhysicalDevices(instance))
+os.environ['VK_GPU_INDEX'] = str([p.deviceName for p in properties].index(sys.argv[1]))
+from grilly import nn
+from grilly.nn.loss import CrossEntropyLoss
+from grilly.optim import Adam
+print('grilly', importlib.metadata.version('grilly'), file=say)
+for line in sys.stdin:
+    epochs, batch, *sizes = map(int, line.split())
+    layers = [[nn.Linear(a, b), nn.ReLU()] for a, b in itertools.pairwise(sizes)]
+    model = nn.Sequential(*list(itertools.chain(*layers))[:-1])
+    x = numpy.random.randn(batch, sizes[0]).astype('float32')
+    y = numpy.eye(sizes[-1], dtype='float32')[numpy.random.randint(0, sizes[-1], batch)]
+    optimizer, criterion = Adam(model.parameters(), lr=0.01), CrossEntropyLoss()
+    def step():
+        optimizer.zero_grad()
+        out = model(x)
+        loss = criterion(out, y)
+        model.backward(criterion.backward(1.0, out, y))
+        optimizer.step()
+        return loss
+    step()
+    start = time.perf_counter_ns()
+    for _ in range(epochs):
+        loss = float(step())
+    took = time.perf_counter_ns() - start
+    assert numpy.isfinite(loss)
+    print(took, file=say)
+";
+
 impl Python {
     /// Starts a script where the environment names a Python. Gives the line it says first too.
     ///

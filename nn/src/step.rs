@@ -144,6 +144,10 @@ impl<O: Optimizer> TrainStep<O> {
         f: &dyn Fn(&[Tensor]) -> Result<Objective>,
     ) -> Result<TrainStep<O>> {
         let recorded = optimizer.recorded()?;
+        if recorded.0.iter().any(|arena| arena.stream() != stream) {
+            let problem = "parameters are used on another stream than the inputs";
+            return Err(Error::parameter(OP, problem, "move both to one stream of the device"));
+        }
         let start = crate::tensor::place(0);
         let start = vulkan_core::Place { seed: start.seed, offset: start.offset };
         let place = vulkan_core::DevicePlace::new(stream, start)?;

@@ -145,6 +145,22 @@ fn types_and_shapes_of_gradients_are_those_of_the_leaves() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn threads_add_to_one_leaf() -> Result<()> {
+    let x = leaf(&[0.0; 64])?;
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| {
+                for _ in 0..500 {
+                    x.mul(1.0).unwrap().sum().unwrap().backward().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2000.0; 64]);
+    Ok(())
+}
+
 /// On the smallest stack that a thread gets.
 #[test]
 fn a_million_nodes_go_without_recursion() {

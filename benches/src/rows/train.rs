@@ -1,4 +1,5 @@
-//! Training on a Vulkan device by a step that is recorded once, beside torch on one thread of the host.
+//! Training on a Vulkan device by a step that is recorded once, beside torch on one thread of the host, and
+//! grilly on the same device.
 
 use std::time::Duration;
 
@@ -76,16 +77,28 @@ fn network(
     );
     let mut ours = || -> Result<Duration> { time(|| run(epochs)) };
     let what = format!("{name}, batch of {batch}, {epochs} steps, recorded");
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    let question = format!("{epochs} {batch} {}", sizes.join(" "));
     match Python::start(peers::TORCH_TRAINING)? {
         Some((mut python, version)) => {
-            let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
-            let question = format!("{epochs} {batch} {}", sizes.join(" "));
-            let pairs = Pairs::measure(s.pairs * 3, ours, || python.ask(&question))?;
-            table.push(Row::pairs(what, &version, &pairs, bound));
+            let pairs = Pairs::measure(s.pairs * 3, &mut ours, || python.ask(&question))?;
+            table.push(Row::pairs(what.clone(), &version, &pairs, bound));
         }
         None => {
             let reason = format!("torch is not there; name its Python in {}", peers::PYTHON);
-            table.push(Row::alone(what, median(&repeat(s.pairs, &mut ours)?), reason, bound));
+            let alone = median(&repeat(s.pairs, &mut ours)?);
+            table.push(Row::alone(what.clone(), alone, reason, bound));
+        }
+    }
+    let device = &stream.device().info().name;
+    match Python::start_named(peers::VULKAN_PYTHON, peers::GRILLY_TRAINING, &[device])? {
+        Some((mut python, version)) => {
+            let pairs = Pairs::measure(s.pairs, ours, || python.ask(&question))?;
+            table.push(Row::pairs(what, &version, &pairs, Bound::None));
+        }
+        None => {
+            let reason = "grilly is not there; cargo xtask vulkan peers fetches it".to_owned();
+            table.push(Row::alone(what, median(&repeat(s.pairs, ours)?), reason, Bound::None));
         }
     }
     Ok(())

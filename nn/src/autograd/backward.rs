@@ -1,7 +1,7 @@
 //! The way back.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::graph::{Gradient, Node, Target, Wants};
 use crate::error::{Error, Result};
@@ -65,6 +65,9 @@ pub(crate) fn run(start: Target, gradient: Gradient, retain: bool) -> Result<()>
             }
         }
     }
+    // One at a time, so that ways back of two threads that end in one leaf both count.
+    static KEEPING: Mutex<()> = Mutex::new(());
+    let _one = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     // Sums may fail too, so they are computed before any is kept.
     let sums = leaves.into_iter().map(|(leaf, grad)| leaf.grad_with(grad).map(|sum| (leaf, sum)));
     for (leaf, sum) in sums.collect::<Result<Vec<_>>>()? {

@@ -95,6 +95,11 @@ impl Arena {
         Ok(Arena { params: kept, all, grads, rule, schedule, lr })
     }
 
+    /// The stream that its steps are recorded on.
+    pub(crate) fn stream(&self) -> &Stream {
+        self.all.stream()
+    }
+
     /// The step, by the gradients that parameters have: those that are elsewhere are copied.
     pub(crate) fn update(&self) -> Result<()> {
         for (i, (param, slot)) in self.params.iter().enumerate() {

@@ -200,7 +200,12 @@ fn what_cannot_be_recorded_is_refused() -> Result<()> {
     let adam = || Adam::new(model.parameters(), AdamOptions::default());
     let e = step_of(adam(), &model, &[&x, &y]).err().unwrap().to_string();
     assert!(e.contains("keep parameters in float32 on one device"), "{e}");
+    // Inputs on another stream.
     model.to_device(&device)?;
+    let other = Device::from(x.vulkan().unwrap().device().new_stream().unwrap());
+    let there = data(8)?.0.to_device(&other)?;
+    let e = step_of(adam(), &model, &[&there, &y]).err().unwrap().to_string();
+    assert!(e.contains("another stream"), "{e}");
     // A value that is read meanwhile.
     let network = model.clone();
     let read = TrainStep::new(adam(), &[&x], move |all| {
