@@ -120,7 +120,8 @@ struct DLManagedTensorVersioned;
 
 /*
  Memory cannot be shared or written as asked: it is read-only, on a device, in another byte order
- or has strides that stand against it, or its gradient is wanted. The message says what to do.
+ or has strides that stand against it, or its gradient is wanted. Of tensors that compute: they are
+ on two devices, or a rule of gradients is broken. The message says what to do.
  */
 #define NUMPACK_SHARING 15
 
@@ -135,7 +136,7 @@ struct DLManagedTensorVersioned;
 #define NUMPACK_IN_USE 17
 
 /*
- There is not so much memory.
+ There is not so much memory, on the host or on a device.
  */
 #define NUMPACK_OUT_OF_MEMORY 18
 
