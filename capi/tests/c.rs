@@ -73,8 +73,8 @@ fn the_example_lists_and_reads() {
 }
 
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 7] =
-    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor"];
+const PROGRAMS: [&str; 8] =
+    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor", "nn"];
 
 /// Compiles one of them in a folder.
 fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {
