@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{checkpoint, compiler, link_shared, program, run};
+use common::{checkpoint, compiler, link_shared, program, repository, run};
 
 /// Compiles one C file, where the tests are run with a driver.
 fn compile(source: &Path, exe: &Path) -> bool {
@@ -26,5 +26,16 @@ fn devices_compute() {
     if compile(&source, &exe) {
         let said = run(program(&exe).arg(checkpoint()).arg(folder.path()));
         assert!(said.ends_with("all rules hold\n"), "{said}");
+    }
+}
+
+#[test]
+fn the_example_trains_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = folder.path().join("classifier");
+    if compile(&repository().join("examples/classifier.c"), &exe) {
+        let (here, there) = (run(program(&exe).arg("cpu")), run(program(&exe).arg("vulkan")));
+        let (here, there) = (common::last_loss(&here), common::last_loss(&there));
+        assert!(there < 0.2 && (here - there).abs() < 1e-3, "{here}, {there}");
     }
 }

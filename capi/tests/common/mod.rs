@@ -75,6 +75,12 @@ pub(crate) fn valgrind(path: &Path) -> Command {
     command
 }
 
+/// What `examples/classifier.c` says at the end.
+pub(crate) fn last_loss(said: &str) -> f64 {
+    let loss = said.trim_end().rsplit_once(' ').map(|(_, loss)| loss);
+    loss.and_then(|loss| loss.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+}
+
 /// Runs a tool. In place of a clang that is not there, the one inside zig does, which
 /// `cargo xtask test` names.
 fn tool(name: &str) -> Command {
