@@ -1,4 +1,4 @@
-/* libnumpack: tensors in files, without PyTorch or Python.
+/* libnumpack: tensors in files, in memory and on GPUs, without PyTorch or Python.
  *
  * - A function returns a status. NUMPACK_OK is 0; after any other, numpack_last_error has a
  *   message for this thread.
@@ -16,7 +16,8 @@
  *   throw nor jump out. A numpack_release_fn is called on the thread that frees the last tensor.
  * - Every function may be called from any thread. What is behind a `const` pointer may be used by
  *   several threads at once; what is behind any other, by one. Nothing a caller hands in is kept
- *   after the call, but for memory that a tensor shares.
+ *   after the call, but for memory that a tensor shares; tensors and modules that something is made of
+ *   have one owner more, so that the caller may free its handles.
  * - In a forked child, handles of the parent can be read and freed; changes through them are
  *   NUMPACK_FORKED.
  *
@@ -120,7 +121,8 @@ struct DLManagedTensorVersioned;
 
 /*
  Memory cannot be shared or written as asked: it is read-only, on a device, in another byte order
- or has strides that stand against it, or its gradient is wanted. The message says what to do.
+ or has strides that stand against it, or its gradient is wanted. Of tensors that compute: they are
+ on two devices, or a rule of gradients is broken. The message says what to do.
  */
 #define NUMPACK_SHARING 15
 
@@ -135,7 +137,7 @@ struct DLManagedTensorVersioned;
 #define NUMPACK_IN_USE 17
 
 /*
- There is not so much memory.
+ There is not so much memory, on the host or on a device.
  */
 #define NUMPACK_OUT_OF_MEMORY 18
 
@@ -623,6 +625,260 @@ struct DLManagedTensorVersioned;
  */
 #define NUMPACK_FAULT_MODIFIED 10
 
+/* == Devices: constants ========================================================================== */
+
+/*
+ Nothing is checked.
+ */
+#define NUMPACK_VALIDATION_OFF 0
+
+/*
+ That Vulkan is used as it is specified.
+ */
+#define NUMPACK_VALIDATION_CORE 1
+
+/*
+ That, and that every access is ordered.
+ */
+#define NUMPACK_VALIDATION_SYNCHRONIZATION 2
+
+/* == Computing: constants ======================================================================== */
+
+/*
+ Uniform numbers from 0 up to before 1.
+ */
+#define NUMPACK_NN_UNIFORM 0
+
+/*
+ Normal numbers of mean 0 and deviation 1.
+ */
+#define NUMPACK_NN_NORMAL 1
+
+/*
+ The negative of each element.
+ */
+#define NUMPACK_NN_NEG 0
+
+/*
+ The absolute value.
+ */
+#define NUMPACK_NN_ABS 1
+
+/*
+ e to the power of it.
+ */
+#define NUMPACK_NN_EXP 2
+
+/*
+ The natural logarithm.
+ */
+#define NUMPACK_NN_LOG 3
+
+/*
+ The square root.
+ */
+#define NUMPACK_NN_SQRT 4
+
+/*
+ One over the square root.
+ */
+#define NUMPACK_NN_RSQRT 5
+
+/*
+ One over it.
+ */
+#define NUMPACK_NN_RECIPROCAL 6
+
+/*
+ It times itself.
+ */
+#define NUMPACK_NN_SQUARE 7
+
+/*
+ The sine.
+ */
+#define NUMPACK_NN_SIN 8
+
+/*
+ The cosine.
+ */
+#define NUMPACK_NN_COS 9
+
+/*
+ The hyperbolic tangent.
+ */
+#define NUMPACK_NN_TANH 10
+
+/*
+ 1 / (1 + e^-x).
+ */
+#define NUMPACK_NN_SIGMOID 11
+
+/*
+ It, or 0 if that is more.
+ */
+#define NUMPACK_NN_RELU 12
+
+/*
+ x times the part of a normal distribution below x.
+ */
+#define NUMPACK_NN_GELU 13
+
+/*
+ The same by its approximation with a hyperbolic tangent.
+ */
+#define NUMPACK_NN_GELU_TANH 14
+
+/*
+ x times the sigmoid of x.
+ */
+#define NUMPACK_NN_SILU 15
+
+/*
+ Whether it is false, of truth values.
+ */
+#define NUMPACK_NN_LOGICAL_NOT 16
+
+/*
+ The sums of two tensors.
+ */
+#define NUMPACK_NN_ADD 100
+
+/*
+ The differences.
+ */
+#define NUMPACK_NN_SUB 101
+
+/*
+ The products.
+ */
+#define NUMPACK_NN_MUL 102
+
+/*
+ The quotients, floats of integers.
+ */
+#define NUMPACK_NN_DIV 103
+
+/*
+ The first to the power of the second.
+ */
+#define NUMPACK_NN_POW 104
+
+/*
+ The larger of each two, or NaN if one is.
+ */
+#define NUMPACK_NN_MAXIMUM 105
+
+/*
+ The smaller of each two, or NaN if one is.
+ */
+#define NUMPACK_NN_MINIMUM 106
+
+/*
+ Whether they are equal.
+ */
+#define NUMPACK_NN_EQ 107
+
+/*
+ Whether they are not equal.
+ */
+#define NUMPACK_NN_NE 108
+
+/*
+ Whether the first is less.
+ */
+#define NUMPACK_NN_LT 109
+
+/*
+ Whether the first is less or equal.
+ */
+#define NUMPACK_NN_LE 110
+
+/*
+ Whether the first is greater.
+ */
+#define NUMPACK_NN_GT 111
+
+/*
+ Whether the first is greater or equal.
+ */
+#define NUMPACK_NN_GE 112
+
+/*
+ Whether both are true, of truth values.
+ */
+#define NUMPACK_NN_LOGICAL_AND 113
+
+/*
+ Whether one is true, of truth values.
+ */
+#define NUMPACK_NN_LOGICAL_OR 114
+
+/*
+ Whether just one is true, of truth values.
+ */
+#define NUMPACK_NN_LOGICAL_XOR 115
+
+/*
+ The sum along dimensions.
+ */
+#define NUMPACK_NN_SUM 200
+
+/*
+ The mean, of floats.
+ */
+#define NUMPACK_NN_MEAN 201
+
+/*
+ The largest.
+ */
+#define NUMPACK_NN_AMAX 202
+
+/*
+ The smallest.
+ */
+#define NUMPACK_NN_AMIN 203
+
+/*
+ The place of the largest, along one dimension or among all elements, as `INT64`.
+ */
+#define NUMPACK_NN_ARGMAX 204
+
+/*
+ The place of the smallest.
+ */
+#define NUMPACK_NN_ARGMIN 205
+
+/*
+ The mean of the losses; weighted by the classes' weights where targets are indices.
+ */
+#define NUMPACK_NN_REDUCTION_MEAN 0
+
+/*
+ The sum of the losses.
+ */
+#define NUMPACK_NN_REDUCTION_SUM 1
+
+/*
+ All losses, as they are.
+ */
+#define NUMPACK_NN_REDUCTION_NONE 2
+
+/*
+ (x - target)².
+ */
+#define NUMPACK_NN_MSE 300
+
+/*
+ |x - target|.
+ */
+#define NUMPACK_NN_L1 301
+
+/*
+ The binary cross entropy between the sigmoid of x and a target from 0 to 1.
+ */
+#define NUMPACK_NN_BCE_WITH_LOGITS 302
+
 /* == Handles ===================================================================================== */
 
 /*
@@ -639,6 +895,17 @@ typedef struct numpack_array numpack_array;
 typedef struct numpack_checkpoint numpack_checkpoint;
 
 /*
+ An open device. It closes when the handles on it and its tensors are gone. Any number of threads
+ may use it.
+ */
+typedef struct numpack_device numpack_device;
+
+/*
+ The devices of this machine.
+ */
+typedef struct numpack_device_list numpack_device_list;
+
+/*
  The arrays of a store or a package in one state of it, in their order.
  */
 typedef struct numpack_list numpack_list;
@@ -647,6 +914,33 @@ typedef struct numpack_list numpack_list;
  The rows of an array as memory, also where it is in segments or has dropped rows.
  */
 typedef struct numpack_mapped_rows numpack_mapped_rows;
+
+/*
+ What has parameters and computes with them. Any number of threads may use one at once; the
+ parameters are changed where they are, so whoever holds one sees what becomes of it.
+ */
+typedef struct numpack_nn_module numpack_nn_module;
+
+/*
+ What changes parameters by their gradients, in groups with a learning rate of their own. It keeps
+ the parameters. One thread at a time may use it.
+ */
+typedef struct numpack_nn_optimizer numpack_nn_optimizer;
+
+/*
+ The parameters and buffers of a module by their dotted names, as `state_dict` has them in torch.
+ */
+typedef struct numpack_nn_state numpack_nn_state;
+
+/*
+ A tensor that computes, on the host or on a device, and knows what it was computed of: names and
+ rules are PyTorch's. Its elements are `BOOL`, `UINT8`, `INT8`, `INT16`, `INT32`, `INT64`,
+ `FLOAT16`, `BFLOAT16`, `FLOAT32` or `FLOAT64`, without `INT8`, `INT16` and `FLOAT64` on a device.
+
+ Any number of threads may use one at once. What is computed is a new tensor, or a view of the
+ same memory; the caller owns it.
+ */
+typedef struct numpack_nn_tensor numpack_nn_tensor;
 
 /*
  A package, open for reading as it is. It has the file open.
@@ -1395,6 +1689,333 @@ typedef int32_t (*numpack_fault_fn)(int32_t kind,
  is valid during the call. Anything but 0 cancels.
  */
 typedef int32_t (*numpack_file_fault_fn)(int32_t is_notice, const char *message, void *user);
+
+/*
+ What is said of a device. The caller sets `struct_size`, a call the rest; the texts are borrowed
+ from the list or the device that was asked.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_device_info)`.
+     */
+    uint32_t struct_size;
+    /*
+     Its place in the list: GPUs first, software last.
+     */
+    uint32_t index;
+    /*
+     Its name, for people.
+     */
+    const char *name;
+    /*
+     `discrete`, `integrated`, `virtual`, `other`, or `software` for a program on the host.
+     */
+    const char *kind;
+    /*
+     The vendor's name, or its number.
+     */
+    const char *vendor;
+    /*
+     The UUID, by which it is known from start to start.
+     */
+    const char *uuid;
+    /*
+     The driver's name and version.
+     */
+    const char *driver;
+    /*
+     Why it cannot be used; NULL if it can.
+     */
+    const char *problem;
+    /*
+     Bytes of its memory.
+     */
+    uint64_t memory;
+    /*
+     How many bytes of a tensor a kernel sees at once; larger tensors are cut.
+     */
+    uint64_t max_storage_range;
+    /*
+     How many bytes a tensor may have.
+     */
+    uint64_t max_allocation;
+    /*
+     Bytes that the threads of a group share.
+     */
+    uint32_t shared_memory;
+    /*
+     How many threads a group may have.
+     */
+    uint32_t max_invocations;
+    /*
+     How many threads go in step.
+     */
+    uint32_t subgroup_size;
+    /*
+     0.
+     */
+    int32_t reserved;
+} numpack_device_info;
+
+/*
+ How a device is opened. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_device_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_VALIDATION_*`: what the layers check, for tests; it costs much time.
+     */
+    int32_t validation;
+    /*
+     An index or a UUID, as `numpack_devices` has them. NULL: what the variable
+     `NUMPACK_VULKAN_DEVICE` names, or else the first that can be used.
+     */
+    const char *select;
+} numpack_device_options;
+
+/*
+ What a device holds and did since it was opened. The caller sets `struct_size`.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_device_usage)`.
+     */
+    uint32_t struct_size;
+    /*
+     0.
+     */
+    int32_t reserved;
+    /*
+     Bytes of all tensors; views add nothing.
+     */
+    uint64_t live_bytes;
+    /*
+     How many pieces of memory those tensors have.
+     */
+    uint64_t live_buffers;
+    /*
+     The most that `live_bytes` ever was.
+     */
+    uint64_t peak_bytes;
+    /*
+     Bytes in all buffers, those for later use too, until `numpack_device_trim`.
+     */
+    uint64_t reserved_bytes;
+    /*
+     Bytes that went to the device.
+     */
+    uint64_t uploaded_bytes;
+    /*
+     Bytes that came from it.
+     */
+    uint64_t downloaded_bytes;
+    /*
+     How often work was handed to the driver.
+     */
+    uint64_t submits;
+    /*
+     How many kernels were recorded.
+     */
+    uint64_t dispatches;
+    /*
+     How many copies were recorded that need no kernel.
+     */
+    uint64_t copies;
+    /*
+     How many barriers were recorded between them.
+     */
+    uint64_t barriers;
+    /*
+     How many kernels were compiled, or taken from the cache.
+     */
+    uint64_t pipelines;
+} numpack_device_usage;
+
+/*
+ What is said of a tensor that computes. The caller sets `struct_size`, a call the rest; `shape`
+ is borrowed from the tensor.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_nn_tensor_info)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_DTYPE_*`.
+     */
+    int32_t dtype;
+    /*
+     `ndim` lengths.
+     */
+    const uint64_t *shape;
+    /*
+     How many dimensions. 0: a single element.
+     */
+    uint32_t ndim;
+    /*
+     Not 0: it is on a device.
+     */
+    int32_t on_device;
+    /*
+     How many elements there are.
+     */
+    uint64_t numel;
+    /*
+     The size of the elements in bytes: what `numpack_nn_tensor_read` fills.
+     */
+    uint64_t nbytes;
+    /*
+     Not 0: a gradient is computed for it.
+     */
+    int32_t requires_grad;
+    /*
+     Not 0: it was not computed of anything that wants a gradient, and keeps its own.
+     */
+    int32_t is_leaf;
+    /*
+     Not 0: it has a gradient.
+     */
+    int32_t has_grad;
+    /*
+     Not 0: its elements lie one after another in C order.
+     */
+    int32_t contiguous;
+} numpack_nn_tensor_info;
+
+/*
+ How `numpack_nn_tensor_cross_entropy` and `numpack_nn_tensor_nll_loss` compute. Zero means the
+ default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_nn_cross_entropy_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     A `NUMPACK_NN_REDUCTION_*`.
+     */
+    int32_t reduction;
+    /*
+     A weight for each class, in the logits' type. NULL: 1 for each.
+     */
+    const numpack_nn_tensor *weight;
+    /*
+     A target index that counts for nothing. NULL: -100.
+     */
+    const int64_t *ignore_index;
+    /*
+     What part of a target is spread over all classes, from 0 to 1.
+     */
+    double label_smoothing;
+} numpack_nn_cross_entropy_options;
+
+/*
+ How `numpack_nn_module_transformer_encoder_layer` makes a layer. Zero means the default of each,
+ which is PyTorch's.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_nn_transformer_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     What is done between the two linear layers: `NUMPACK_NN_RELU`, as for 0, or
+     `NUMPACK_NN_GELU`.
+     */
+    int32_t activation;
+    /*
+     Columns between the two linear layers. 0: 2048.
+     */
+    uint64_t dim_feedforward;
+    /*
+     Added to variances. 0: 1e-5.
+     */
+    double layer_norm_eps;
+    /*
+     Not 0: inputs are (batch, length, columns), else (length, batch, columns).
+     */
+    int32_t batch_first;
+    /*
+     Not 0: norms come before attention and linear layers, else behind the sums.
+     */
+    int32_t norm_first;
+    /*
+     Not 0: nothing has a bias.
+     */
+    int32_t without_bias;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+} numpack_nn_transformer_options;
+
+/*
+ How `numpack_nn_optimizer_sgd` changes parameters. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_nn_sgd_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: looks ahead along the kept direction.
+     */
+    int32_t nesterov;
+    /*
+     The part of the last step's direction that is kept.
+     */
+    double momentum;
+    /*
+     What the gradient is lessened by before it is added to that.
+     */
+    double dampening;
+    /*
+     What of the parameter is added to its gradient.
+     */
+    double weight_decay;
+} numpack_nn_sgd_options;
+
+/*
+ How `numpack_nn_optimizer_adam` changes parameters. Zero means the default of each.
+ */
+typedef struct {
+    /*
+     `sizeof(numpack_nn_adam_options)`.
+     */
+    uint32_t struct_size;
+    /*
+     Not 0: weight decay leaves the gradient alone, which makes it AdamW.
+     */
+    int32_t decoupled;
+    /*
+     What is kept of the mean of the gradients. 0: 0.9.
+     */
+    double beta1;
+    /*
+     What is kept of the mean of their squares. 0: 0.999.
+     */
+    double beta2;
+    /*
+     Added to the root of the latter. 0: 1e-8.
+     */
+    double eps;
+    /*
+     What of the parameter is added to its gradient; or taken off the parameter, times the learning
+     rate, where it is decoupled. 0 is none, also for AdamW, for which PyTorch's default is 0.01.
+     */
+    double weight_decay;
+    /*
+     Not 0: the largest mean of squares so far is used.
+     */
+    int32_t amsgrad;
+    /*
+     Must be 0.
+     */
+    int32_t reserved;
+} numpack_nn_adam_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2743,6 +3364,879 @@ int32_t numpack_verify(const char *path,
                        void *user,
                        uint64_t *faults,
                        uint64_t *notices);
+
+/* == Devices ===================================================================================== */
+
+/*
+ Lists the devices that Vulkan finds, also those that cannot be used, with the reason. The caller
+ owns the list; `numpack_device_list_free` gives it back.
+
+ Errors: `NUMPACK_DEVICE` without a Vulkan loader or driver, saying what to install; here and
+ below also if this library was built without Vulkan.
+ */
+int32_t numpack_devices(numpack_device_list **list);
+
+/*
+ How many devices there are; 0 for NULL.
+ */
+size_t numpack_device_list_count(const numpack_device_list *list);
+
+/*
+ Says what the device at `index` is, from 0. What `info` points to lives as long as the list.
+
+ Errors: `NUMPACK_PARAMETER` for an index past the last one.
+ */
+int32_t numpack_device_list_get(const numpack_device_list *list,
+                                size_t index,
+                                numpack_device_info *info);
+
+/*
+ Shares a list: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_device_list *numpack_device_list_retain(const numpack_device_list *list);
+
+/*
+ Gives a list back, and what it was asked for. NULL is fine.
+ */
+void numpack_device_list_free(numpack_device_list *list);
+
+/*
+ Opens a device, which the caller owns. `options` may be NULL.
+
+ Errors: `NUMPACK_DEVICE` where none can be used as asked, saying what there is;
+ `NUMPACK_PARAMETER` for a text that names none, also in the variable.
+ */
+int32_t numpack_device_open(const numpack_device_options *options, numpack_device **device);
+
+/*
+ Shares a device handle: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_device *numpack_device_retain(const numpack_device *device);
+
+/*
+ Gives a device back; it stays open as long as it has tensors. NULL is fine.
+ */
+void numpack_device_free(numpack_device *device);
+
+/*
+ Says what a device is. What `info` points to lives as long as the device.
+ */
+int32_t numpack_device_get_info(const numpack_device *device, numpack_device_info *info);
+
+/*
+ What a person should know who uses the device, such as that it is no GPU, in one line that lives
+ as long as the device: `warning` takes NULL if there is nothing.
+ */
+int32_t numpack_device_get_warning(const numpack_device *device, const char **warning);
+
+/*
+ Says what a device holds and did since it was opened.
+ */
+int32_t numpack_device_get_usage(const numpack_device *device, numpack_device_usage *usage);
+
+/*
+ Waits until all that was asked of a device is done. Nothing else waits, but what reads elements.
+
+ Errors: `NUMPACK_DEVICE` if the device was lost; `NUMPACK_PARAMETER` for an index among those
+ that were computed with since the last wait that led nowhere.
+ */
+int32_t numpack_device_synchronize(const numpack_device *device);
+
+/*
+ Gives memory back to the system that was kept for the next tensors.
+ */
+int32_t numpack_device_trim(const numpack_device *device);
+
+/*
+ A copy of a tensor on a device; the same memory if it is there already. `numpack_tensor_cpu` is
+ the way back.
+
+ Errors: `NUMPACK_DEVICE`; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_IN_USE`.
+ */
+int32_t numpack_tensor_to_device(const numpack_tensor *tensor,
+                                 const numpack_device *device,
+                                 numpack_tensor **there);
+
+/* == Tensors that compute ======================================================================== */
+
+/*
+ A tensor that computes, of a tensor in memory: the elements of the host are copied, those of a
+ device are the same memory. It wants a gradient if `from` does.
+
+ Errors: `NUMPACK_TYPE` for a type that nothing is computed with; `NUMPACK_SHARING` for a device's
+ tensor whose strides go backwards; `NUMPACK_IN_USE`; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_tensor_from_tensor(const numpack_tensor *from, numpack_nn_tensor **tensor);
+
+/*
+ The elements as a tensor in memory, to share, view and save: those of the host are copied, those
+ of a device are the same memory. It requires grad if this one does; the caller owns it.
+
+ Errors: `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_tensor_to_tensor(const numpack_nn_tensor *tensor, numpack_tensor **to);
+
+/*
+ Shares a tensor handle: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_nn_tensor *numpack_nn_tensor_retain(const numpack_nn_tensor *tensor);
+
+/*
+ Gives a tensor back. What was computed of it keeps what it needs. NULL is fine.
+ */
+void numpack_nn_tensor_free(numpack_nn_tensor *tensor);
+
+/*
+ Says what a tensor is. `info->shape` lives as long as the handle.
+ */
+int32_t numpack_nn_tensor_get_info(const numpack_nn_tensor *tensor, numpack_nn_tensor_info *info);
+
+/*
+ Copies all elements in C order into `buffer`, whose `size` is `numpack_nn_tensor_info.nbytes`.
+ Those of a device are waited for.
+
+ Errors: `NUMPACK_PARAMETER` for a buffer of another size, and for indices that led nowhere on the
+ device; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_tensor_read(const numpack_nn_tensor *tensor, void *buffer, size_t size);
+
+/*
+ The only element, as a double. That of a device is waited for.
+
+ Errors: `NUMPACK_PARAMETER` if there is not exactly one; as `numpack_nn_tensor_read`.
+ */
+int32_t numpack_nn_tensor_item(const numpack_nn_tensor *tensor, double *value);
+
+/*
+ A new tensor on a device, or the host for NULL, each of whose elements is this value.
+
+ Errors: `NUMPACK_TYPE` for a type that nothing is computed with there, and for a complex value;
+ `NUMPACK_PARAMETER` for a value that the type cannot hold; `NUMPACK_OUT_OF_MEMORY`;
+ `NUMPACK_DEVICE`, here and below.
+ */
+int32_t numpack_nn_tensor_full(int32_t dtype,
+                               uint32_t ndim,
+                               const uint64_t *shape,
+                               const numpack_scalar *value,
+                               const numpack_device *device,
+                               numpack_nn_tensor **tensor);
+
+/*
+ A new tensor of random numbers, on a device, or the host for NULL. `distribution` is
+ `NUMPACK_NN_UNIFORM` or `NUMPACK_NN_NORMAL`; the same seed gives the same numbers everywhere.
+
+ Errors: as `numpack_nn_tensor_full`; a type that is no float is `NUMPACK_TYPE` on the host, and
+ `NUMPACK_PARAMETER` on a device.
+ */
+int32_t numpack_nn_tensor_random(int32_t distribution,
+                                 int32_t dtype,
+                                 uint32_t ndim,
+                                 const uint64_t *shape,
+                                 const numpack_device *device,
+                                 numpack_nn_tensor **tensor);
+
+/*
+ The numbers 0 to `end` - 1 as `INT64`, on a device, or the host for NULL.
+ Errors: `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_tensor_arange(uint64_t end,
+                                 const numpack_device *device,
+                                 numpack_nn_tensor **tensor);
+
+/*
+ Begins the random numbers of the whole process anew: those of `numpack_nn_tensor_random`, of
+ dropout, and the first values of modules.
+ */
+int32_t numpack_nn_manual_seed(uint64_t seed);
+
+/*
+ The same elements on a device, or the host for NULL; another handle on the tensor if they are
+ there already. Gradients come back. Errors: as `numpack_nn_tensor_full`.
+ */
+int32_t numpack_nn_tensor_to_device(const numpack_nn_tensor *tensor,
+                                    const numpack_device *device,
+                                    numpack_nn_tensor **there);
+
+/*
+ The elements as another type; another handle on the tensor if they have it already.
+ Errors: as `numpack_nn_tensor_full`.
+ */
+int32_t numpack_nn_tensor_to_dtype(const numpack_nn_tensor *tensor,
+                                   int32_t dtype,
+                                   numpack_nn_tensor **converted);
+
+/* == Gradients, and changes in place ============================================================= */
+
+/*
+ Says whether a gradient is to be computed for this leaf.
+
+ Errors: `NUMPACK_TYPE` for integers and truth values; `NUMPACK_SHARING` where a tensor that was
+ computed is to want none (`numpack_nn_tensor_detach` it).
+ */
+int32_t numpack_nn_tensor_require_grad(const numpack_nn_tensor *tensor, int32_t requires_grad);
+
+/*
+ The gradient that `numpack_nn_tensor_backward` left, of this leaf's type, shape and device: the
+ same memory. `grad` takes NULL where there is none; the caller owns it.
+ */
+int32_t numpack_nn_tensor_grad(const numpack_nn_tensor *tensor, numpack_nn_tensor **grad);
+
+/*
+ Puts another gradient there, or none for NULL.
+ Errors: `NUMPACK_SHARING` for another type, shape or device than the tensor's.
+ */
+int32_t numpack_nn_tensor_set_grad(const numpack_nn_tensor *tensor, const numpack_nn_tensor *grad);
+
+/*
+ The same elements, in the same memory, computed of nothing.
+ */
+int32_t numpack_nn_tensor_detach(const numpack_nn_tensor *tensor, numpack_nn_tensor **detached);
+
+/*
+ Adds the gradient of this tensor to that of each leaf that it was computed of. `grad` is the
+ tensor's own gradient, of its type, shape and device; NULL: 1, for a tensor of one element. What
+ was kept of the computation is given up, unless `retain_graph` is not 0.
+
+ Errors: `NUMPACK_SHARING` for a tensor of more elements without `grad`, if nothing that it was
+ computed of wants a gradient, if what was kept has been given up, or if a tensor that is needed
+ was changed in place; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`. After an error all gradients of
+ leaves are as they were.
+ */
+int32_t numpack_nn_tensor_backward(const numpack_nn_tensor *tensor,
+                                   const numpack_nn_tensor *grad,
+                                   int32_t retain_graph);
+
+/*
+ Says whether this thread notes what it computes, so that gradients can be had of it: not 0, as
+ threads begin, or 0, and what it computes wants no gradients. `before` takes what was before.
+ */
+int32_t numpack_nn_set_grad_enabled(int32_t enabled, int32_t *before);
+
+/*
+ Copies the elements of `from`, of any type and device, into `tensor`, to whose shape they are
+ expanded. On the host, views of the tensor keep what they show.
+
+ Errors: `NUMPACK_SHARING` for a tensor that requires grad, unless
+ `numpack_nn_set_grad_enabled(0, …)`; `NUMPACK_PARAMETER` for a shape that does not fit;
+ `NUMPACK_TYPE`; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_tensor_copy_from(const numpack_nn_tensor *tensor, const numpack_nn_tensor *from);
+
+/*
+ Writes a value to every element. Errors: as `numpack_nn_tensor_copy_from`.
+ */
+int32_t numpack_nn_tensor_fill(const numpack_nn_tensor *tensor, const numpack_scalar *value);
+
+/* == What is computed of elements ================================================================ */
+
+/*
+ A function of each element: `op` is one of those from `NUMPACK_NN_NEG` to
+ `NUMPACK_NN_LOGICAL_NOT`. The gradients of all but the last are known.
+
+ Errors, here and in all that computes: `NUMPACK_TYPE` for elements that the operation does not
+ take, which on a device may be `NUMPACK_PARAMETER`, and on a device for those it has not;
+ `NUMPACK_PARAMETER` for shapes, dimensions and numbers that it does not take; `NUMPACK_SHARING`
+ for tensors on two devices; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_tensor_unary(const numpack_nn_tensor *tensor,
+                                int32_t op,
+                                numpack_nn_tensor **result);
+
+/*
+ A function of each two elements: `op` is one of those from `NUMPACK_NN_ADD` to
+ `NUMPACK_NN_LOGICAL_XOR`. Shapes broadcast and types are promoted as in PyTorch.
+ */
+int32_t numpack_nn_tensor_binary(const numpack_nn_tensor *tensor,
+                                 int32_t op,
+                                 const numpack_nn_tensor *other,
+                                 numpack_nn_tensor **result);
+
+/*
+ The same of each element and a number; if `reversed` is not 0, the number comes first. It takes
+ less part in choosing the type of the result than a tensor.
+ */
+int32_t numpack_nn_tensor_binary_scalar(const numpack_nn_tensor *tensor,
+                                        int32_t op,
+                                        const numpack_scalar *value,
+                                        int32_t reversed,
+                                        numpack_nn_tensor **result);
+
+/*
+ Of each two elements that of `tensor` where `condition`, of truth values, is true, else that of
+ `other`. All three broadcast.
+ */
+int32_t numpack_nn_tensor_where(const numpack_nn_tensor *tensor,
+                                const numpack_nn_tensor *condition,
+                                const numpack_nn_tensor *other,
+                                numpack_nn_tensor **result);
+
+/*
+ Each element, or the bound that it is beyond; either may be NULL, but not both.
+ */
+int32_t numpack_nn_tensor_clamp(const numpack_nn_tensor *tensor,
+                                const double *min,
+                                const double *max,
+                                numpack_nn_tensor **result);
+
+/*
+ One element of those along `count` dimensions, or of all for 0: `op` is one of those from
+ `NUMPACK_NN_SUM` on. The dimensions go, or stay with size 1 if `keepdim` is not 0.
+
+ Errors: `NUMPACK_PARAMETER` also for several dimensions of `NUMPACK_NN_ARGMAX` and
+ `NUMPACK_NN_ARGMIN`, and where the largest or smallest of nothing is asked for.
+ */
+int32_t numpack_nn_tensor_reduce(const numpack_nn_tensor *tensor,
+                                 int32_t op,
+                                 uint32_t count,
+                                 const int64_t *dims,
+                                 int32_t keepdim,
+                                 numpack_nn_tensor **result);
+
+/*
+ The variance along `count` dimensions, or of all elements for 0: of n elements divided by
+ n - `correction`, which is 1 as a rule.
+ */
+int32_t numpack_nn_tensor_var(const numpack_nn_tensor *tensor,
+                              uint32_t count,
+                              const int64_t *dims,
+                              double correction,
+                              int32_t keepdim,
+                              numpack_nn_tensor **result);
+
+/* == Views, joining, picking ===================================================================== */
+
+/*
+ One index of a dimension, which goes. Negative dimensions and indices count from the end, here
+ and below. On a device a view is changed with its tensor, on the host it keeps what it shows.
+ */
+int32_t numpack_nn_tensor_select(const numpack_nn_tensor *tensor,
+                                 int64_t dim,
+                                 int64_t index,
+                                 numpack_nn_tensor **view);
+
+/*
+ Every `step`-th index of a dimension from `start` to before `stop`, as Python's slices have it:
+ both are cut to what is there, and may be `NUMPACK_SLICE_END`. `step` is 1 or more.
+ */
+int32_t numpack_nn_tensor_slice(const numpack_nn_tensor *tensor,
+                                int64_t dim,
+                                int64_t start,
+                                int64_t stop,
+                                int64_t step,
+                                numpack_nn_tensor **view);
+
+/*
+ `length` indices of a dimension from `start` on.
+ */
+int32_t numpack_nn_tensor_narrow(const numpack_nn_tensor *tensor,
+                                 int64_t dim,
+                                 uint64_t start,
+                                 uint64_t length,
+                                 numpack_nn_tensor **view);
+
+/*
+ Two dimensions change places.
+ */
+int32_t numpack_nn_tensor_transpose(const numpack_nn_tensor *tensor,
+                                    int64_t a,
+                                    int64_t b,
+                                    numpack_nn_tensor **view);
+
+/*
+ The dimensions in another order: `count` of them, each named once.
+ */
+int32_t numpack_nn_tensor_permute(const numpack_nn_tensor *tensor,
+                                  uint32_t count,
+                                  const int64_t *dims,
+                                  numpack_nn_tensor **view);
+
+/*
+ Without the dimension, if its size is 1.
+ */
+int32_t numpack_nn_tensor_squeeze(const numpack_nn_tensor *tensor,
+                                  int64_t dim,
+                                  numpack_nn_tensor **view);
+
+/*
+ One more dimension of size 1, which becomes dimension `dim`.
+ */
+int32_t numpack_nn_tensor_unsqueeze(const numpack_nn_tensor *tensor,
+                                    int64_t dim,
+                                    numpack_nn_tensor **view);
+
+/*
+ Dimensions of size 1 become these sizes, new ones come in front, and -1 keeps a size: `count`
+ sizes.
+ */
+int32_t numpack_nn_tensor_expand(const numpack_nn_tensor *tensor,
+                                 uint32_t count,
+                                 const int64_t *sizes,
+                                 numpack_nn_tensor **view);
+
+/*
+ The same elements in the same order with `count` other sizes, of which one may be -1 and follows
+ from the others; copied where strides stand against a view.
+ */
+int32_t numpack_nn_tensor_reshape(const numpack_nn_tensor *tensor,
+                                  uint32_t count,
+                                  const int64_t *sizes,
+                                  numpack_nn_tensor **reshaped);
+
+/*
+ One dimension in place of those from `first` to `last`, copied where that is needed.
+ */
+int32_t numpack_nn_tensor_flatten(const numpack_nn_tensor *tensor,
+                                  int64_t first,
+                                  int64_t last,
+                                  numpack_nn_tensor **flat);
+
+/*
+ Another handle on the tensor if its elements lie one after another in C order, else a copy in
+ which they do.
+ */
+int32_t numpack_nn_tensor_contiguous(const numpack_nn_tensor *tensor,
+                                     numpack_nn_tensor **contiguous);
+
+/*
+ A copy in memory of its own. Gradients come through.
+ */
+int32_t numpack_nn_tensor_clone(const numpack_nn_tensor *tensor, numpack_nn_tensor **copy);
+
+/*
+ `count` tensors one after another along a dimension; their other sizes are equal.
+ */
+int32_t numpack_nn_tensor_cat(const numpack_nn_tensor *const *tensors,
+                              size_t count,
+                              int64_t dim,
+                              numpack_nn_tensor **joined);
+
+/*
+ `count` tensors of one shape along a new dimension.
+ */
+int32_t numpack_nn_tensor_stack(const numpack_nn_tensor *const *tensors,
+                                size_t count,
+                                int64_t dim,
+                                numpack_nn_tensor **joined);
+
+/*
+ Those of a dimension that `index`, of one dimension and whole numbers, names, in its order.
+
+ Errors: `NUMPACK_PARAMETER` for an index that is not there; on a device that is said by the next
+ call that reads elements, here and below.
+ */
+int32_t numpack_nn_tensor_index_select(const numpack_nn_tensor *tensor,
+                                       int64_t dim,
+                                       const numpack_nn_tensor *index,
+                                       numpack_nn_tensor **result);
+
+/*
+ For each place of `index`, which has as many dimensions, the element that it names along a
+ dimension.
+ */
+int32_t numpack_nn_tensor_gather(const numpack_nn_tensor *tensor,
+                                 int64_t dim,
+                                 const numpack_nn_tensor *index,
+                                 numpack_nn_tensor **result);
+
+/*
+ The rows of the matrix `weight` that `index` names, of shape (index…, columns). The row
+ `padding_idx` has no gradient; -1: all have.
+ */
+int32_t numpack_nn_tensor_embedding(const numpack_nn_tensor *weight,
+                                    const numpack_nn_tensor *index,
+                                    int64_t padding_idx,
+                                    numpack_nn_tensor **result);
+
+/* == Products of matrices, softmax, norms, losses ================================================ */
+
+/*
+ The product of two matrices, of a matrix and a vector, of two vectors, or of many matrices whose
+ outer dimensions broadcast, as `torch.matmul` has it.
+ */
+int32_t numpack_nn_tensor_matmul(const numpack_nn_tensor *tensor,
+                                 const numpack_nn_tensor *other,
+                                 numpack_nn_tensor **result);
+
+/*
+ `tensor` times `weight`, transposed, plus `bias`, which may be NULL: of shape (…, in) to (…, out).
+ The weight has shape (out, in), the bias (out).
+ */
+int32_t numpack_nn_tensor_linear(const numpack_nn_tensor *tensor,
+                                 const numpack_nn_tensor *weight,
+                                 const numpack_nn_tensor *bias,
+                                 numpack_nn_tensor **result);
+
+/*
+ e to the power of each element over the sum of those along a dimension; its logarithm if
+ `logarithm` is not 0.
+ */
+int32_t numpack_nn_tensor_softmax(const numpack_nn_tensor *tensor,
+                                  int64_t dim,
+                                  int32_t logarithm,
+                                  numpack_nn_tensor **result);
+
+/*
+ (x - mean) / √(variance + eps) over the last `ndim` dimensions, which have this shape, times
+ `weight`, plus `bias`, both of this shape or NULL.
+ */
+int32_t numpack_nn_tensor_layer_norm(const numpack_nn_tensor *tensor,
+                                     uint32_t ndim,
+                                     const uint64_t *shape,
+                                     const numpack_nn_tensor *weight,
+                                     const numpack_nn_tensor *bias,
+                                     double eps,
+                                     numpack_nn_tensor **result);
+
+/*
+ x / √(mean of squares + eps) over the last `ndim` dimensions, which have this shape, times
+ `weight`, of this shape or NULL. With `eps` NULL it is the type's.
+ */
+int32_t numpack_nn_tensor_rms_norm(const numpack_nn_tensor *tensor,
+                                   uint32_t ndim,
+                                   const uint64_t *shape,
+                                   const numpack_nn_tensor *weight,
+                                   const double *eps,
+                                   numpack_nn_tensor **result);
+
+/*
+ 0 with probability `p`, else x / (1 - p).
+ */
+int32_t numpack_nn_tensor_dropout(const numpack_nn_tensor *tensor,
+                                  double p,
+                                  numpack_nn_tensor **result);
+
+/*
+ The cross entropy between the probabilities that softmax makes of `tensor`, of shape (classes),
+ (batch, classes) or (batch, classes, …), and `target`: class indices of that shape without
+ classes, or probabilities of the same shape. `options` may be NULL.
+
+ Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_PARAMETER` also for
+ classes that are not there, which a device says with the next read.
+ */
+int32_t numpack_nn_tensor_cross_entropy(const numpack_nn_tensor *tensor,
+                                        const numpack_nn_tensor *target,
+                                        const numpack_nn_cross_entropy_options *options,
+                                        numpack_nn_tensor **loss);
+
+/*
+ The same behind a logarithm of softmax, of class indices; label smoothing is not used.
+ */
+int32_t numpack_nn_tensor_nll_loss(const numpack_nn_tensor *tensor,
+                                   const numpack_nn_tensor *target,
+                                   const numpack_nn_cross_entropy_options *options,
+                                   numpack_nn_tensor **loss);
+
+/*
+ A loss of two tensors of one shape: `kind` is `NUMPACK_NN_MSE`, `NUMPACK_NN_L1` or
+ `NUMPACK_NN_BCE_WITH_LOGITS`, and `reduction` a `NUMPACK_NN_REDUCTION_*`.
+ */
+int32_t numpack_nn_tensor_loss(const numpack_nn_tensor *tensor,
+                               int32_t kind,
+                               const numpack_nn_tensor *target,
+                               int32_t reduction,
+                               numpack_nn_tensor **loss);
+
+/* == What modules do ============================================================================= */
+
+/*
+ What a module computes of a tensor, where its parameters are. The caller owns the result.
+
+ Errors: those of what it computes with (`numpack_nn_tensor_unary`).
+ */
+int32_t numpack_nn_module_forward(const numpack_nn_module *module,
+                                  const numpack_nn_tensor *tensor,
+                                  numpack_nn_tensor **result);
+
+/*
+ How many parameters there are; 0 for NULL.
+ */
+size_t numpack_nn_module_parameter_count(const numpack_nn_module *module);
+
+/*
+ The dotted name and the tensor of the parameter at `index`, from 0, both borrowed from the
+ module: to keep the tensor, `numpack_nn_tensor_retain` it. One that has two names comes once, by
+ the first. Errors: `NUMPACK_PARAMETER` for an index past the last one.
+ */
+int32_t numpack_nn_module_get_parameter(const numpack_nn_module *module,
+                                        size_t index,
+                                        const char **name,
+                                        const numpack_nn_tensor **tensor);
+
+/*
+ The parameters and buffers of a module by all their names: the same memory, wanting no gradients.
+ The caller owns the state.
+ */
+int32_t numpack_nn_module_state(const numpack_nn_module *module, numpack_nn_state **state);
+
+/*
+ Copies `count` tensors, of any type and device, into the parameters and buffers of these names.
+ If `strict` is not 0, both sides have the same names.
+
+ Errors: `NUMPACK_PARAMETER`, listing all names that are missing or unknown, and all shapes that
+ differ; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`. Nothing is changed then.
+ */
+int32_t numpack_nn_module_load_state(const numpack_nn_module *module,
+                                     const char *const *names,
+                                     const numpack_nn_tensor *const *tensors,
+                                     size_t count,
+                                     int32_t strict);
+
+/*
+ Moves parameters and buffers to a device, or to the host for NULL. Gradients go.
+
+ Errors: `NUMPACK_TYPE`; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`. Those that were moved already
+ stay there.
+ */
+int32_t numpack_nn_module_to_device(const numpack_nn_module *module, const numpack_device *device);
+
+/*
+ Says whether a module is trained, as modules are made for, or used, for 0: dropout is only done
+ in training.
+ */
+int32_t numpack_nn_module_train(const numpack_nn_module *module, int32_t training);
+
+/*
+ Leaves all parameters without gradients.
+ */
+int32_t numpack_nn_module_zero_grad(const numpack_nn_module *module);
+
+/*
+ Writes the state of a module as a dict of tensors: a `.pt` file that torch loads, or a store
+ where the path ends in `.npk`. If `overwrite` is not 0, what is there is replaced, whole or not
+ at all.
+
+ Errors: `NUMPACK_EXISTS`; `NUMPACK_PARAMETER` for another suffix; `NUMPACK_IO`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_module_save(const numpack_nn_module *module,
+                               const char *path,
+                               int32_t overwrite);
+
+/*
+ Reads the state of a module from any file of tensors: those whose names begin with `key` and a
+ dot, without that, or all for NULL.
+
+ Errors: those of `numpack_checkpoint_open` and `numpack_nn_module_load_state`;
+ `NUMPACK_PARAMETER` where there are no such tensors; `NUMPACK_TYPE` for a type that nothing is
+ computed with. Nothing is changed then.
+ */
+int32_t numpack_nn_module_load(const numpack_nn_module *module,
+                               const char *path,
+                               const char *key,
+                               int32_t strict);
+
+/*
+ Shares a module handle: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_nn_module *numpack_nn_module_retain(const numpack_nn_module *module);
+
+/*
+ Gives a module back; a sequence that it is part of keeps it. NULL is fine.
+ */
+void numpack_nn_module_free(numpack_nn_module *module);
+
+/* == The kinds of modules ======================================================================== */
+
+/*
+ A linear layer, `x` times its weight, transposed, plus its bias: of shape (…, inputs) to
+ (…, outputs). Without bias if that is 0. Parameters `weight` and `bias` have the first values that
+ PyTorch draws, from other random numbers; they are `FLOAT32` on the host, here and below. The
+ caller owns the module. Errors: `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_module_linear(uint64_t inputs,
+                                 uint64_t outputs,
+                                 int32_t bias,
+                                 numpack_nn_module **module);
+
+/*
+ A function of each element: `NUMPACK_NN_RELU`, `NUMPACK_NN_GELU`, `NUMPACK_NN_GELU_TANH`,
+ `NUMPACK_NN_SILU`, `NUMPACK_NN_TANH` or `NUMPACK_NN_SIGMOID`.
+ Errors: `NUMPACK_PARAMETER` for another.
+ */
+int32_t numpack_nn_module_activation(int32_t op, numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_softmax` as a module.
+ */
+int32_t numpack_nn_module_softmax(int64_t dim, int32_t logarithm, numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_dropout` in training, else nothing.
+ Errors: `NUMPACK_PARAMETER` for another `p` than 0 to 1.
+ */
+int32_t numpack_nn_module_dropout(double p, numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_layer_norm` over `ndim` dimensions of this shape, with parameters `weight`, of
+ ones, and `bias`, of zeros; without both if `affine` is 0. PyTorch's eps is 1e-5.
+ Errors: `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_module_layer_norm(uint32_t ndim,
+                                     const uint64_t *shape,
+                                     double eps,
+                                     int32_t affine,
+                                     numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_rms_norm` over `ndim` dimensions of this shape, with a parameter `weight` of
+ ones. With `eps` NULL it is the type's. Errors: `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_module_rms_norm(uint32_t ndim,
+                                   const uint64_t *shape,
+                                   const double *eps,
+                                   numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_embedding` as a module that takes whole numbers, with a parameter `weight` of
+ shape (rows, columns).
+
+ Errors: `NUMPACK_PARAMETER` for a `padding_idx` that is no row, nor -1 for none;
+ `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_module_embedding(uint64_t rows,
+                                    uint64_t columns,
+                                    int64_t padding_idx,
+                                    numpack_nn_module **module);
+
+/*
+ `numpack_nn_tensor_flatten` as a module; PyTorch's dimensions are 1 and -1.
+ */
+int32_t numpack_nn_module_flatten(int64_t first, int64_t last, numpack_nn_module **module);
+
+/*
+ `count` modules one after another, named by their places. They are shared with the caller's
+ handles, which may be freed.
+ */
+int32_t numpack_nn_module_sequential(const numpack_nn_module *const *modules,
+                                     size_t count,
+                                     numpack_nn_module **module);
+
+/*
+ Attention of a sequence to itself, with several heads, which share `embed_dim` columns. Inputs are
+ (batch, length, columns) if `batch_first` is not 0, else (length, batch, columns).
+
+ Errors: `NUMPACK_PARAMETER` where heads cannot share the columns, and for another `dropout` than 0
+ to 1; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_module_multihead_attention(uint64_t embed_dim,
+                                              uint64_t heads,
+                                              double dropout,
+                                              int32_t bias,
+                                              int32_t batch_first,
+                                              numpack_nn_module **module);
+
+/*
+ A layer of a transformer's encoder: attention, two linear layers, and a sum and norm behind or
+ before each. `options` may be NULL. Errors: as `numpack_nn_module_multihead_attention`.
+ */
+int32_t numpack_nn_module_transformer_encoder_layer(uint64_t embed_dim,
+                                                    uint64_t heads,
+                                                    double dropout,
+                                                    const numpack_nn_transformer_options *options,
+                                                    numpack_nn_module **module);
+
+/* == Tensors by name ============================================================================= */
+
+/*
+ How many tensors there are; 0 for NULL.
+ */
+size_t numpack_nn_state_count(const numpack_nn_state *state);
+
+/*
+ The name and the tensor at `index`, from 0, both borrowed from the state: to keep the tensor,
+ `numpack_nn_tensor_retain` it. Errors: `NUMPACK_PARAMETER` for an index past the last one.
+ */
+int32_t numpack_nn_state_get(const numpack_nn_state *state,
+                             size_t index,
+                             const char **name,
+                             const numpack_nn_tensor **tensor);
+
+/*
+ Shares a state: it comes back, and is to be freed once more. NULL is fine.
+ */
+numpack_nn_state *numpack_nn_state_retain(const numpack_nn_state *state);
+
+/*
+ Gives a state back, and what it was asked for. NULL is fine.
+ */
+void numpack_nn_state_free(numpack_nn_state *state);
+
+/* == Optimisers ================================================================================== */
+
+/*
+ Stochastic gradient descent of `count` parameters with the learning rate `lr`: PyTorch's `SGD`.
+ The caller owns the optimiser. `options` may be NULL.
+
+ Errors: `NUMPACK_PARAMETER` for a learning rate below 0; other options are found wrong by the
+ first step.
+ */
+int32_t numpack_nn_optimizer_sgd(const numpack_nn_tensor *const *params,
+                                 size_t count,
+                                 double lr,
+                                 const numpack_nn_sgd_options *options,
+                                 numpack_nn_optimizer **optimizer);
+
+/*
+ Adam, or AdamW, of `count` parameters with the learning rate `lr`: PyTorch's `Adam` and `AdamW`.
+ The caller owns the optimiser. `options` may be NULL. Errors: as `numpack_nn_optimizer_sgd`.
+ */
+int32_t numpack_nn_optimizer_adam(const numpack_nn_tensor *const *params,
+                                  size_t count,
+                                  double lr,
+                                  const numpack_nn_adam_options *options,
+                                  numpack_nn_optimizer **optimizer);
+
+/*
+ One more group of `count` parameters, with a learning rate of its own, and all else as the first.
+ Errors: `NUMPACK_PARAMETER` for a learning rate below 0.
+ */
+int32_t numpack_nn_optimizer_add_group(numpack_nn_optimizer *optimizer,
+                                       const numpack_nn_tensor *const *params,
+                                       size_t count,
+                                       double lr);
+
+/*
+ Sets the learning rate of a group, counted from 0, for the steps to come.
+ Errors: `NUMPACK_PARAMETER` for a group that is not there, and for a learning rate below 0.
+ */
+int32_t numpack_nn_optimizer_set_lr(numpack_nn_optimizer *optimizer, size_t group, double lr);
+
+/*
+ Changes each parameter that has a gradient.
+
+ Errors: `NUMPACK_PARAMETER` for options that cannot be; `NUMPACK_TYPE`; `NUMPACK_OUT_OF_MEMORY`;
+ `NUMPACK_DEVICE`. No parameter has changed then.
+ */
+int32_t numpack_nn_optimizer_step(numpack_nn_optimizer *optimizer);
+
+/*
+ Leaves all its parameters without gradients.
+ */
+int32_t numpack_nn_optimizer_zero_grad(numpack_nn_optimizer *optimizer);
+
+/*
+ Gives an optimiser back. NULL is fine.
+ */
+void numpack_nn_optimizer_free(numpack_nn_optimizer *optimizer);
+
+/*
+ Scales the gradients of `count` tensors, all on one device, so that the root of the sum of their
+ squares is at most `max_norm`. `norm` takes what it was; for NULL nothing waits for a device.
+
+ Errors: `NUMPACK_PARAMETER` for a negative norm; `NUMPACK_SHARING`; `NUMPACK_OUT_OF_MEMORY`;
+ `NUMPACK_DEVICE`. No gradient has changed then.
+ */
+int32_t numpack_nn_clip_grad_norm(const numpack_nn_tensor *const *params,
+                                  size_t count,
+                                  double max_norm,
+                                  double *norm);
+
+/*
+ Cuts each element of the gradients of `count` tensors to between -`value` and `value`.
+ Errors: as `numpack_nn_clip_grad_norm`.
+ */
+int32_t numpack_nn_clip_grad_value(const numpack_nn_tensor *const *params,
+                                   size_t count,
+                                   double value);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -32,6 +32,9 @@
  * | numpack/tree.hpp | `node`: the object they are part of |
  * | numpack/convert.hpp | `from_torch_file`, `to_torch_file`, `export_file`, `save_tensors`, `from_torch` |
  * | numpack/scan.hpp | `scan`, `verify`, `diff` |
+ * | numpack/device.hpp | `device`, `device_list`: GPUs |
+ * | numpack/nn.hpp | `nn::tensor`: tensors that compute, with gradients |
+ * | numpack/nn_module.hpp | `nn::module`, `nn::optimizer`: layers and training |
  */
 
 #ifndef NUMPACK_HPP
@@ -41,8 +44,11 @@
 #include "numpack/callback.hpp"
 #include "numpack/checkpoint.hpp"
 #include "numpack/convert.hpp"
+#include "numpack/device.hpp"
 #include "numpack/dtype.hpp"
 #include "numpack/handle.hpp"
+#include "numpack/nn.hpp"
+#include "numpack/nn_module.hpp"
 #include "numpack/package.hpp"
 #include "numpack/result.hpp"
 #include "numpack/scan.hpp"

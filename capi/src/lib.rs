@@ -26,6 +26,17 @@
 //! | `save` | tensors in memory to a `.pt` file |
 //! | `scan` | what unpickling a file would do; what two files disagree on |
 //! | `verify` | what is wrong with a store |
+//! | `device` | `numpack_device`: GPUs, by Vulkan |
+//! | `nn_tensor` | `numpack_nn_tensor`: tensors that compute, made, read, moved |
+//! | `nn_grad` | their gradients, and changes in place |
+//! | `nn_ops` | functions of elements, sums and the like |
+//! | `nn_views` | views, joining, picking |
+//! | `nn_layers` | products of matrices, softmax, norms, losses |
+//! | `nn_module` | `numpack_nn_module`: what modules do |
+//! | `nn_modules` | the kinds of modules |
+//! | `nn_state` | `numpack_nn_state`: tensors by name |
+//! | `nn_optim` | `numpack_nn_optimizer`: optimisers |
+//! | `vulkan`, `no_vulkan` | devices, and what stands in for them |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
 //! | `structs` | structs that begin with their size |
 //! | `handle` | what is behind the opaque pointers |
@@ -101,8 +112,30 @@ pub mod scan;
 
 pub mod verify;
 
+pub mod device;
+
+pub mod nn_tensor;
+
+pub mod nn_grad;
+
+pub mod nn_ops;
+
+pub mod nn_views;
+
+pub mod nn_layers;
+
+pub mod nn_module;
+
+pub mod nn_modules;
+
+pub mod nn_state;
+
+pub mod nn_optim;
+
 mod handle;
 #[cfg(test)]
 mod panics;
 mod shell;
 mod structs;
+#[cfg_attr(not(feature = "vulkan"), path = "no_vulkan.rs")]
+mod vulkan;

@@ -47,6 +47,10 @@ macro_rules! numbers {
 
 numbers!(i32 u32 i64 u64 usize);
 
+impl Argument for f64 {
+    const ANY: Self = 1.0;
+}
+
 macro_rules! functions_of {
     ($($($argument:ident)*;)*) => {
         $(impl<$($argument: Argument),*> Function
@@ -239,6 +243,116 @@ fn functions() -> Vec<(&'static str, Call)> {
         verify {
             numpack_store_verify(_, _, _, _, _);
             numpack_verify(_, _, _, _, _);
+        }
+        device {
+            numpack_devices(_);
+            numpack_device_list_get(_, _, _);
+            numpack_device_open(_, _);
+            numpack_device_get_info(_, _);
+            numpack_device_get_warning(_, _);
+            numpack_device_get_usage(_, _);
+            numpack_device_synchronize(_);
+            numpack_device_trim(_);
+            numpack_tensor_to_device(_, _, _);
+        }
+        nn_tensor {
+            numpack_nn_tensor_from_tensor(_, _);
+            numpack_nn_tensor_to_tensor(_, _);
+            numpack_nn_tensor_get_info(_, _);
+            numpack_nn_tensor_read(_, _, _);
+            numpack_nn_tensor_item(_, _);
+            numpack_nn_tensor_full(_, _, _, _, _, _);
+            numpack_nn_tensor_random(_, _, _, _, _, _);
+            numpack_nn_tensor_arange(_, _, _);
+            numpack_nn_manual_seed(_);
+            numpack_nn_tensor_to_device(_, _, _);
+            numpack_nn_tensor_to_dtype(_, _, _);
+        }
+        nn_grad {
+            numpack_nn_tensor_require_grad(_, _);
+            numpack_nn_tensor_grad(_, _);
+            numpack_nn_tensor_set_grad(_, _);
+            numpack_nn_tensor_detach(_, _);
+            numpack_nn_tensor_backward(_, _, _);
+            numpack_nn_set_grad_enabled(_, _);
+            numpack_nn_tensor_copy_from(_, _);
+            numpack_nn_tensor_fill(_, _);
+        }
+        nn_ops {
+            numpack_nn_tensor_unary(_, _, _);
+            numpack_nn_tensor_binary(_, _, _, _);
+            numpack_nn_tensor_binary_scalar(_, _, _, _, _);
+            numpack_nn_tensor_where(_, _, _, _);
+            numpack_nn_tensor_clamp(_, _, _, _);
+            numpack_nn_tensor_reduce(_, _, _, _, _, _);
+            numpack_nn_tensor_var(_, _, _, _, _, _);
+        }
+        nn_views {
+            numpack_nn_tensor_select(_, _, _, _);
+            numpack_nn_tensor_slice(_, _, _, _, _, _);
+            numpack_nn_tensor_narrow(_, _, _, _, _);
+            numpack_nn_tensor_transpose(_, _, _, _);
+            numpack_nn_tensor_permute(_, _, _, _);
+            numpack_nn_tensor_squeeze(_, _, _);
+            numpack_nn_tensor_unsqueeze(_, _, _);
+            numpack_nn_tensor_expand(_, _, _, _);
+            numpack_nn_tensor_reshape(_, _, _, _);
+            numpack_nn_tensor_flatten(_, _, _, _);
+            numpack_nn_tensor_contiguous(_, _);
+            numpack_nn_tensor_clone(_, _);
+            numpack_nn_tensor_cat(_, _, _, _);
+            numpack_nn_tensor_stack(_, _, _, _);
+            numpack_nn_tensor_index_select(_, _, _, _);
+            numpack_nn_tensor_gather(_, _, _, _);
+            numpack_nn_tensor_embedding(_, _, _, _);
+        }
+        nn_layers {
+            numpack_nn_tensor_matmul(_, _, _);
+            numpack_nn_tensor_linear(_, _, _, _);
+            numpack_nn_tensor_softmax(_, _, _, _);
+            numpack_nn_tensor_layer_norm(_, _, _, _, _, _, _);
+            numpack_nn_tensor_rms_norm(_, _, _, _, _, _);
+            numpack_nn_tensor_dropout(_, _, _);
+            numpack_nn_tensor_cross_entropy(_, _, _, _);
+            numpack_nn_tensor_nll_loss(_, _, _, _);
+            numpack_nn_tensor_loss(_, _, _, _, _);
+        }
+        nn_module {
+            numpack_nn_module_forward(_, _, _);
+            numpack_nn_module_get_parameter(_, _, _, _);
+            numpack_nn_module_state(_, _);
+            numpack_nn_module_load_state(_, _, _, _, _);
+            numpack_nn_module_to_device(_, _);
+            numpack_nn_module_train(_, _);
+            numpack_nn_module_zero_grad(_);
+            numpack_nn_module_save(_, _, _);
+            numpack_nn_module_load(_, _, _, _);
+        }
+        nn_modules {
+            numpack_nn_module_linear(_, _, _, _);
+            numpack_nn_module_activation(_, _);
+            numpack_nn_module_softmax(_, _, _);
+            numpack_nn_module_dropout(_, _);
+            numpack_nn_module_layer_norm(_, _, _, _, _);
+            numpack_nn_module_rms_norm(_, _, _, _);
+            numpack_nn_module_embedding(_, _, _, _);
+            numpack_nn_module_flatten(_, _, _);
+            numpack_nn_module_sequential(_, _, _);
+            numpack_nn_module_multihead_attention(_, _, _, _, _, _);
+            numpack_nn_module_transformer_encoder_layer(_, _, _, _, _);
+        }
+        nn_state {
+            numpack_nn_state_get(_, _, _, _);
+        }
+        nn_optim {
+            numpack_nn_optimizer_sgd(_, _, _, _, _);
+            numpack_nn_optimizer_adam(_, _, _, _, _);
+            numpack_nn_optimizer_add_group(_, _, _, _);
+            numpack_nn_optimizer_set_lr(_, _, _);
+            numpack_nn_optimizer_step(_);
+            numpack_nn_optimizer_zero_grad(_);
+            numpack_nn_clip_grad_norm(_, _, _, _);
+            numpack_nn_clip_grad_value(_, _, _);
         }
     }
 }

@@ -38,13 +38,14 @@ pub const NUMPACK_POISONED: i32 = 13;
 /// There is no store at the path: nothing, or something else.
 pub const NUMPACK_NOT_A_STORE: i32 = 14;
 /// Memory cannot be shared or written as asked: it is read-only, on a device, in another byte order
-/// or has strides that stand against it, or its gradient is wanted. The message says what to do.
+/// or has strides that stand against it, or its gradient is wanted. Of tensors that compute: they are
+/// on two devices, or a rule of gradients is broken. The message says what to do.
 pub const NUMPACK_SHARING: i32 = 15;
 /// An element type is not possible here. The message says what to do.
 pub const NUMPACK_TYPE: i32 = 16;
 /// A tensor's memory is being written by another thread, or used while it is to be written.
 pub const NUMPACK_IN_USE: i32 = 17;
-/// There is not so much memory.
+/// There is not so much memory, on the host or on a device.
 pub const NUMPACK_OUT_OF_MEMORY: i32 = 18;
 /// A device refused or failed.
 pub const NUMPACK_DEVICE: i32 = 19;
@@ -82,7 +83,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::Sharing { .. } => NUMPACK_SHARING,
         Error::Type { .. } => NUMPACK_TYPE,
         Error::InUse(_) => NUMPACK_IN_USE,
-        Error::OutOfMemory { .. } => NUMPACK_OUT_OF_MEMORY,
+        Error::OutOfMemory { .. } | Error::DeviceMemory { .. } => NUMPACK_OUT_OF_MEMORY,
         Error::Device { .. } => NUMPACK_DEVICE,
         // A damaged file.
         _ => NUMPACK_FORMAT,

@@ -50,7 +50,7 @@ unsafe impl Versioned for numpack_scalar {
 ///
 /// # Safety
 /// `value` is NULL or a scalar.
-unsafe fn read(value: *const numpack_scalar) -> Result<Scalar, Error> {
+pub(crate) unsafe fn read(value: *const numpack_scalar) -> Result<Scalar, Error> {
     // SAFETY: the caller's promise.
     let v = unsafe { structs::read(value) }?;
     Ok(match v.kind {

@@ -50,7 +50,7 @@ unsafe fn make_with(
 }
 
 /// A dimension or an index: it fits, or is out of any range.
-fn number(n: i64) -> isize {
+pub(crate) fn number(n: i64) -> isize {
     n as isize
 }
 

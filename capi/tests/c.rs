@@ -72,9 +72,20 @@ fn the_example_lists_and_reads() {
     assert!(said.ends_with("the 192 elements of model.token_counts add up to 7680\n"), "{said}");
 }
 
+/// The loss, which the last line has, is small at the end.
+#[test]
+fn the_example_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let exe = folder.path().join("classifier");
+    compile(&repository().join("examples/classifier.c"), &exe, "c99", false);
+    let said = run(program(&exe).arg("cpu"));
+    assert!(said.starts_with("epoch 1: loss 0.") && said.lines().count() == 11, "{said}");
+    assert!(common::last_loss(&said) < 0.2, "{said}");
+}
+
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 7] =
-    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor"];
+const PROGRAMS: [&str; 8] =
+    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor", "nn"];
 
 /// Compiles one of them in a folder.
 fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {

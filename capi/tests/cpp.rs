@@ -11,8 +11,15 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The parts of the program that checks all but what has a program of its own.
-const PARTS: [&str; 6] =
-    ["main.cpp", "stores.cpp", "checkpoints.cpp", "tensors.cpp", "sharing.cpp", "callbacks.cpp"];
+const PARTS: [&str; 7] = [
+    "main.cpp",
+    "stores.cpp",
+    "checkpoints.cpp",
+    "tensors.cpp",
+    "sharing.cpp",
+    "callbacks.cpp",
+    "nn.cpp",
+];
 
 const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 

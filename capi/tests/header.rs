@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 31] = [
+const SECTIONS: [(&str, &str); 43] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -12,6 +12,8 @@ const SECTIONS: [(&str, &str); 31] = [
     ("#define NUMPACK_COMPRESSION_NONE", "Packages: constants"),
     ("#define NUMPACK_FAULT_OTHER", "What can be wrong with a store"),
     ("#define NUMPACK_SLICE_END", "Tensors: constants"),
+    ("#define NUMPACK_VALIDATION_OFF", "Devices: constants"),
+    ("#define NUMPACK_NN_UNIFORM", "Computing: constants"),
     ("typedef struct numpack_array numpack_array;", "Handles"),
     ("typedef int32_t (*numpack_progress_fn)", "Callbacks and structs"),
     ("uint32_t numpack_abi_version(", "Versions and messages"),
@@ -34,6 +36,16 @@ const SECTIONS: [(&str, &str); 31] = [
     ("int32_t numpack_save_torch(", "Tensors to a file"),
     ("int32_t numpack_scan(", "What is in a file, and what is not the same in two"),
     ("int32_t numpack_store_verify(", "Verification"),
+    ("int32_t numpack_devices(", "Devices"),
+    ("int32_t numpack_nn_tensor_from_tensor(", "Tensors that compute"),
+    ("int32_t numpack_nn_tensor_require_grad(", "Gradients, and changes in place"),
+    ("int32_t numpack_nn_tensor_unary(", "What is computed of elements"),
+    ("int32_t numpack_nn_tensor_select(", "Views, joining, picking"),
+    ("int32_t numpack_nn_tensor_matmul(", "Products of matrices, softmax, norms, losses"),
+    ("int32_t numpack_nn_module_forward(", "What modules do"),
+    ("int32_t numpack_nn_module_linear(", "The kinds of modules"),
+    ("size_t numpack_nn_state_count(", "Tensors by name"),
+    ("int32_t numpack_nn_optimizer_sgd(", "Optimisers"),
     ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),
 ];
 

@@ -51,6 +51,8 @@ struct dlpack_deleter {
 
 } // namespace detail
 
+class device;
+
 /* Owns a DLManagedTensorVersioned or DLManagedTensor, which dlpack.h defines. */
 template <class M>
 using dlpack_ptr = std::unique_ptr<M, detail::dlpack_deleter>;
@@ -335,6 +337,9 @@ class tensor
     result<tensor> try_to(numpack::dtype type) const {
         return detail::make<tensor>(numpack_tensor_to_dtype, c(), static_cast<std::int32_t>(type));
     }
+    /* A copy on a device; the same memory if it is there already. device.hpp has it.
+     * `status::device`, `out_of_memory`. */
+    result<tensor> try_to(const device &there) const;
     /* The same memory if it is this process's, else a copy from the device. `status::device`. */
     result<tensor> try_cpu() const { return detail::make<tensor>(numpack_tensor_cpu, c()); }
 
@@ -492,6 +497,7 @@ class tensor
     tensor clone() const { return try_clone().value(); }
     tensor contiguous() const { return try_contiguous().value(); }
     tensor to(numpack::dtype type) const { return try_to(type).value(); }
+    tensor to(const device &there) const;
     tensor cpu() const { return try_cpu().value(); }
 
     scalar get(index_argument index) const { return try_get(index).value(); }

@@ -99,6 +99,14 @@ pub enum Error {
         /// What it said.
         problem: String,
     },
+    /// A device has not so much memory left.
+    #[error("{device}: {problem}")]
+    DeviceMemory {
+        /// Its name: `vulkan:0`.
+        device: String,
+        /// How much was asked for, how much is left, and what to do.
+        problem: String,
+    },
     /// An option or argument that cannot be.
     #[error("{0}")]
     Parameter(String),

@@ -28,13 +28,31 @@ use crate::tensor::Tensor;
 use crate::tensors::{Format, Tensors};
 use crate::{Error, Existing, Result, from_torch, save_tensors};
 
-/// What `numpack_nn` said, as an error of this crate.
+/// What `numpack_nn` said, as an error of this crate: [`Error::Sharing`] for tensors on two devices and a
+/// rule of gradients that is broken, [`Error::Type`] for types; of a device [`Error::Device`] and
+/// [`Error::DeviceMemory`]; else [`Error::OutOfMemory`] and [`Error::Parameter`].
 pub fn error(e: &numpack_nn::Error) -> Error {
+    use numpack_host_ops::Error as Host;
+    use numpack_nn::Error as Nn;
     match e {
         #[cfg(feature = "vulkan")]
-        numpack_nn::Error::Device(e) => crate::vulkan::error("vulkan", e),
-        numpack_nn::Error::Host(numpack_host_ops::Error::OutOfMemory { elements, dtype }) => {
+        Nn::Device(e) => crate::vulkan::error("vulkan", e),
+        Nn::Host(Host::OutOfMemory { elements, dtype }) => {
             Error::OutOfMemory { nbytes: (*elements as u64).saturating_mul(dtype.size() as u64) }
+        }
+        Nn::Host(Host::DType { op, problem, advice }) => {
+            Error::Type { problem: format!("{op}: {problem}"), advice }
+        }
+        Nn::DType { op, dtype } => Error::Type {
+            problem: format!("{op}: {dtype} is not computed on a device"),
+            advice: "cast it, or compute on the cpu",
+        },
+        Nn::Devices { op, a, b } => Error::Sharing {
+            problem: format!("{op}: one tensor is on {a} and one on {b}"),
+            advice: "move one of them with to_device",
+        },
+        Nn::Grad { op, problem, advice } => {
+            Error::Sharing { problem: format!("{op}: {problem}"), advice }
         }
         other => Error::Parameter(other.to_string()),
     }

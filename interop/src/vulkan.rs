@@ -187,10 +187,11 @@ fn from_vulkan(dtype: vulkan_core::DType) -> DType {
 }
 
 pub(crate) fn error(name: &str, e: &vulkan_core::Error) -> Error {
-    use vulkan_core::Error::{DeviceLost, Driver, OutOfMemory, Parameter, Unsupported};
+    use vulkan_core::Error::{DeviceLost, Driver, Index, OutOfMemory, Parameter, Unsupported};
     let text = e.to_string();
     let problem = match e {
         Parameter(message) => return Error::Parameter(message.clone()),
+        Index { .. } => return Error::Parameter(text),
         // They begin with the device, as this error does.
         Unsupported { device, .. }
         | OutOfMemory { device, .. }
@@ -200,5 +201,9 @@ pub(crate) fn error(name: &str, e: &vulkan_core::Error) -> Error {
         }
         _ => text,
     };
-    Error::Device { device: name.to_owned(), problem }
+    let device = name.to_owned();
+    match e {
+        OutOfMemory { .. } => Error::DeviceMemory { device, problem },
+        _ => Error::Device { device, problem },
+    }
 }

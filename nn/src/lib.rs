@@ -52,7 +52,7 @@ pub mod optim;
 mod step;
 mod tensor;
 
-pub use autograd::{NoGrad, is_grad_enabled, no_grad};
+pub use autograd::{NoGrad, is_grad_enabled, no_grad, set_grad_enabled};
 pub use device::Device;
 pub use error::{Error, Result};
 pub use layers::*;

@@ -53,12 +53,15 @@ pub(crate) fn test() -> Result<()> {
     // What is built upon it, with the first of them.
     if let Some(driver) = drivers.first() {
         println!(
-            "xtask: devices in numpack-nn, numpack-interop and on the command line, on {}",
+            "xtask: devices in numpack-nn, numpack-interop, from C and on the command line, on {}",
             driver.name
         );
-        for package in ["numpack-nn", "numpack-interop", "numpack-cli"] {
+        for package in ["numpack-nn", "numpack-interop", "numpack-capi", "numpack-cli"] {
             let mut tests = cargo();
             tests.args(["test", "--package", package, "--quiet", "--test", "vulkan"]);
+            if package == "numpack-capi" {
+                tests.args(["--test", "every_function"]);
+            }
             driver.set(&mut tests);
             run(&mut tests)?;
         }

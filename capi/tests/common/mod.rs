@@ -45,21 +45,40 @@ pub(crate) fn link_shared(command: &mut Command) -> &mut Command {
     command.arg("-L").arg(build_dir()).arg("-lnumpack")
 }
 
-/// A program that finds the shared library.
+/// A program that finds the shared library, and a Vulkan driver only where the tests are run with one.
 pub(crate) fn program(path: &Path) -> Command {
     let mut command = Command::new(path);
-    command.env("LD_LIBRARY_PATH", build_dir());
+    let others = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let others = std::env::split_paths(&others).filter(|folder| folder.is_absolute());
+    let folders = std::iter::once(build_dir()).chain(others);
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap());
+    if std::env::var_os("NUMPACK_TEST_DRIVER").is_none() {
+        without_driver(&mut command);
+    }
     command
 }
 
-/// The same under valgrind, where any error or leak fails.
+fn without_driver(command: &mut Command) {
+    for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        command.env(variable, "/nonexistent.json");
+    }
+}
+
+/// The same under valgrind, where any error or leak fails; those of drivers are not ours.
 pub(crate) fn valgrind(path: &Path) -> Command {
     let mut command = program(Path::new("valgrind"));
+    without_driver(&mut command);
     command
         .args(["--quiet", "--error-exitcode=9", "--leak-check=full"])
         .arg("--errors-for-leak-kinds=definite")
         .arg(path);
     command
+}
+
+/// What `examples/classifier.c` says at the end.
+pub(crate) fn last_loss(said: &str) -> f64 {
+    let loss = said.trim_end().rsplit_once(' ').map(|(_, loss)| loss);
+    loss.and_then(|loss| loss.parse().ok()).unwrap_or_else(|| panic!("{said}"))
 }
 
 /// Runs a tool. In place of a clang that is not there, the one inside zig does, which

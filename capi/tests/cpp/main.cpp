@@ -14,5 +14,6 @@ int main(int argc, char **argv) {
     tensors();
     sharing();
     callbacks(argv[1], argv[2]);
+    computing(argv[2]);
     return finish();
 }

@@ -7,3 +7,4 @@ void checkpoints(const std::string &checkpoint, const std::string &folder);
 void tensors();
 void sharing();
 void callbacks(const std::string &checkpoint, const std::string &folder);
+void computing(const std::string &folder);

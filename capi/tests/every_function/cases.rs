@@ -38,15 +38,28 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
     let stars = of.matches('*').count();
     let is_const = of.starts_with("const ");
     match (target, stars) {
-        ("int32_t" | "uint32_t" | "int64_t" | "uint64_t" | "size_t", 0) => number(f, of, name),
+        ("int32_t" | "uint32_t" | "int64_t" | "uint64_t" | "size_t" | "double", 0) => {
+            number(f, of, name)
+        }
         ("numpack_warning_fn", 0) => Some(optional(of, name, "on_warning", true)),
         ("numpack_release_fn", 0) => Some(optional(of, name, "on_release", true)),
         ("numpack_fault_fn", 0) => Some(optional(of, name, "on_fault", true)),
         ("numpack_file_fault_fn", 0) => Some(optional(of, name, "on_file_fault", true)),
         ("numpack_scan_fn", 0) => Some(optional(of, name, "on_scan", true)),
         ("numpack_difference_fn", 0) => Some(optional(of, name, "on_difference", true)),
-        ("numpack_tensor *const", 2) => Some(tensors(of, i, name)),
+        ("numpack_tensor *const" | "numpack_nn_tensor *const" | "numpack_nn_module *const", 2) => {
+            Some(handles(target.trim_end_matches(" *const"), of, i, name))
+        }
         ("char", 1) if is_const => text(f, i, name),
+        // Text and handles that are borrowed.
+        ("char" | "numpack_nn_tensor", 2) if is_const => {
+            Some(optional(of, name, &format!("slot({i})"), false))
+        }
+        ("double", 1) if is_const && f == "numpack_nn_tensor_clamp" => Some(Argument {
+            zero_expected: "ANY",
+            ..optional(of, name, &format!("real({i})"), true)
+        }),
+        ("double", 1) if is_const => Some(optional(of, name, &format!("real({i})"), true)),
         ("char *const", 2) => Some(texts(f, i, name)),
         ("int64_t" | "uint64_t", 1) if is_const => numbers(f, i, of, name),
         ("void", 1) if is_const => Some(required(of, name, &format!("slot({i})"), true)),
@@ -55,9 +68,8 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
         // Python's; a process without Python has none.
         ("void", 1) if name == "capsule" => Some(optional(of, name, "NULL", true)),
         ("char", 1) if name == "buffer" => Some(optional(of, name, &format!("slot({i})"), false)),
-        ("int32_t" | "uint8_t" | "uint32_t" | "uint64_t" | "size_t", 1) | ("void", 2) => {
-            Some(optional(of, name, &format!("slot({i})"), false))
-        }
+        ("int32_t" | "uint8_t" | "uint32_t" | "uint64_t" | "size_t" | "double", 1)
+        | ("void", 2) => Some(optional(of, name, &format!("slot({i})"), false)),
         ("struct DLManagedTensorVersioned" | "struct DLManagedTensor", _) => {
             Some(managed(of, name, i, stars, target.ends_with("Tensor")))
         }
@@ -75,11 +87,17 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
 }
 
 /// The handles: `world.h` has a `make_*` of each.
-const MADE: [&str; 9] = [
+const MADE: [&str; 15] = [
     "numpack_array",
     "numpack_checkpoint",
+    "numpack_device",
+    "numpack_device_list",
     "numpack_list",
     "numpack_mapped_rows",
+    "numpack_nn_module",
+    "numpack_nn_optimizer",
+    "numpack_nn_state",
+    "numpack_nn_tensor",
     "numpack_package",
     "numpack_rows_mut",
     "numpack_store",
@@ -111,7 +129,23 @@ fn required(of: &str, name: &str, valid: &str, is_input: bool) -> Argument {
 fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
     let valid = match (of, name) {
         ("int32_t", "dtype") => "NUMPACK_DTYPE_FLOAT32",
-        ("int32_t", "read_only" | "copied" | "requires_grad" | "existing") => "0",
+        ("int32_t", "read_only" | "copied" | "requires_grad" | "existing" | "reduction") => "0",
+        ("int32_t", "keepdim" | "logarithm" | "retain_graph" | "strict" | "overwrite") => "0",
+        ("int32_t", "reversed" | "distribution" | "training" | "affine") => "0",
+        ("int32_t", "bias" | "batch_first" | "enabled") => "1",
+        ("int32_t", "kind") => "NUMPACK_NN_MSE",
+        ("int32_t", "op") => match f {
+            "numpack_nn_tensor_unary" => "NUMPACK_NN_EXP",
+            "numpack_nn_tensor_reduce" => "NUMPACK_NN_SUM",
+            "numpack_nn_module_activation" => "NUMPACK_NN_RELU",
+            _ => "NUMPACK_NN_ADD",
+        },
+        ("double", "p" | "dropout") => "0.5",
+        ("double", _) => "1",
+        ("int64_t", "padding_idx") => "1",
+        ("uint64_t", "seed" | "end" | "heads") => "2",
+        ("uint64_t", "inputs" | "outputs" | "rows" | "columns" | "embed_dim") => "4",
+        ("uint32_t", "count") if is_reduction(f) => "1",
         ("uint32_t", "ndim" | "count") => "2",
         ("uint32_t", "number") => "root_of(checkpoint)",
         ("uint64_t", "total") => "3",
@@ -120,7 +154,7 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("int64_t", "dim" | "index" | "start" | "a" | "first") => "0",
         ("int64_t", "b" | "last" | "step") => "1",
         ("int64_t", "stop") => "2",
-        ("size_t", "index" | "child") => "0",
+        ("size_t", "index" | "child" | "group") => "0",
         ("size_t", "count" | "limit") => "1",
         ("size_t", "size") => match f {
             "numpack_last_error" => "100",
@@ -129,6 +163,7 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
             "numpack_array_read" | "numpack_array_read_bytes" | "numpack_array_gather" => "12",
             "numpack_package_read" | "numpack_checkpoint_read_rows" => "12",
             "numpack_checkpoint_read" | "numpack_tensor_read" | "numpack_tensor_write" => "24",
+            "numpack_nn_tensor_read" => "24",
             _ => return None,
         },
         _ => return None,
@@ -137,7 +172,7 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("int32_t", "dtype") => {
             &[("-1", "ANY"), ("99", FAILS), ("INT32_MAX", FAILS), ("INT32_MIN", FAILS)]
         }
-        ("int32_t", "existing") => {
+        ("int32_t", "existing" | "kind" | "op" | "distribution" | "reduction") => {
             &[("-1", FAILS), ("99", FAILS), ("INT32_MAX", FAILS), ("INT32_MIN", FAILS)]
         }
         ("int32_t", _) => {
@@ -155,6 +190,11 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
             ("INT64_MIN", "ANY"),
             ("INT64_MIN + 1", "ANY"),
         ],
+        ("double", _) => &[("NAN", "ANY"), ("HUGE_VAL", "ANY"), ("-1", "ANY"), ("1e300", "ANY")],
+        // So much memory is not to be asked for, nor so many columns for each of few heads.
+        ("uint64_t", "end" | "inputs" | "outputs" | "rows" | "columns" | "embed_dim") => {
+            &[("1", "ANY"), ("INT64_MAX", FAILS), ("UINT64_MAX", FAILS)]
+        }
         ("uint64_t", _) => &[
             ("1", "ANY"),
             ("99", "ANY"),
@@ -191,6 +231,11 @@ const FAILS: &str = "FAILURE";
 /// A text: a path or a name.
 fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
     let valid = match (f, name) {
+        ("numpack_nn_module_save", "path") => {
+            return Some(required("const char *", name, &format!("new_state_path({i})"), true));
+        }
+        ("numpack_nn_module_load", "path") => "\"state.pt\"",
+        ("numpack_nn_module_load", "key") => "\"model\"",
         ("numpack_from_torch_file" | "numpack_export_file", "input")
         | ("numpack_checkpoint_open" | "numpack_scan" | "numpack_verify", "path") => "\"good.pt\"",
         ("numpack_export_file", "output") => "\"exported.safetensors\"",
@@ -237,7 +282,7 @@ fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
     ];
     let missing = format!("{name} = text({i}, \"no/such/thing\");");
     cases.push(case(format!("{name} is not there"), missing, if is_new { "ANY" } else { FAILS }));
-    let base = if f.ends_with("_compact") { optional } else { required };
+    let base = if f.ends_with("_compact") || name == "key" { optional } else { required };
     Some(Argument { cases, ..base("const char *", name, &valid, true) })
 }
 
@@ -259,7 +304,10 @@ fn texts(f: &str, i: usize, name: &str) -> Argument {
 
 /// Whether new names are fine.
 fn makes_names(f: &str) -> bool {
-    f.ends_with("_save") || f.contains("_save_") || f == "numpack_from_torch"
+    f.ends_with("_save")
+        || f.contains("_save_")
+        || f == "numpack_from_torch"
+        || f == "numpack_nn_module_load_state"
 }
 
 /// An array of numbers.
@@ -267,7 +315,7 @@ fn numbers(f: &str, i: usize, of: &str, name: &str) -> Option<Argument> {
     let valid = match (of, name) {
         ("const uint64_t *", "shape" | "row") => format!("unsigned_numbers({i}, 2, 3, 1)"),
         ("const int64_t *", "dims") => format!("numbers({i}, 1, 0, 0)"),
-        ("const int64_t *", "sizes") if f == "numpack_tensor_expand" => {
+        ("const int64_t *", "sizes") if f.ends_with("tensor_expand") => {
             format!("numbers({i}, 2, 3, 1)")
         }
         ("const int64_t *", "sizes") => format!("numbers({i}, 3, 2, 1)"),
@@ -293,6 +341,30 @@ fn numbers(f: &str, i: usize, of: &str, name: &str) -> Option<Argument> {
     Some(Argument { cases, ..required(of, name, &valid, true) })
 }
 
+/// Whether it takes dimensions that are reduced.
+fn is_reduction(f: &str) -> bool {
+    matches!(f, "numpack_nn_tensor_reduce" | "numpack_nn_tensor_var")
+}
+
+/// Whether it cannot work where there is no device.
+pub(crate) fn wants_device(f: &str) -> bool {
+    f.starts_with("numpack_device") || f == "numpack_tensor_to_device"
+}
+
+/// Whether a function does without this handle.
+fn is_optional(f: &str, handle: &str, name: &str) -> bool {
+    match handle {
+        "numpack_device" => !wants_device(f),
+        "numpack_nn_tensor" => match name {
+            "bias" => true,
+            "grad" => !f.ends_with("_free"),
+            "weight" => f.ends_with("_norm"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn handle(function: &Function, of: &str, name: &str, handle: &str) -> Argument {
     let f = function.name.as_str();
     let kind = handle.trim_start_matches("numpack_");
@@ -307,23 +379,28 @@ fn handle(function: &Function, of: &str, name: &str, handle: &str) -> Argument {
     if changes || f == "numpack_writer_commit" {
         after.push_str("\n        is_dirty |= status == NUMPACK_OK;");
     }
+    // What it is depends on what it is for.
+    let what = if kind == "nn_tensor" { format!("\"{name}\"") } else { String::new() };
+    let base = if is_optional(f, handle, name) { optional } else { required };
     Argument {
-        declare: format!("{handle} *made_{name} = make_{kind}(); {of} {name} = made_{name};"),
+        declare: format!("{handle} *made_{name} = make_{kind}({what}); {of} {name} = made_{name};"),
         after,
-        ..required(of, name, "", true)
+        ..base(of, name, "", true)
     }
 }
 
-/// An array of tensors.
-fn tensors(of: &str, i: usize, name: &str) -> Argument {
-    let cases =
-        vec![case(format!("{name} of NULL"), format!("{name} = handles({i}, NULL);"), "PARAMETER")];
+/// An array of handles.
+fn handles(handle: &str, of: &str, i: usize, name: &str) -> Argument {
+    let kind = handle.trim_start_matches("numpack_");
+    let what = if kind == "nn_tensor" { format!("\"{name}\"") } else { String::new() };
+    let set = format!("{name} = ({of})handles({i}, NULL);");
+    let cases = vec![case(format!("{name} of NULL"), set, "PARAMETER")];
     Argument {
         declare: format!(
-            "numpack_tensor *made_{name} = make_tensor(); {of} {name} = handles({i}, made_{name});"
+            "{handle} *made_{name} = make_{kind}({what}); {of} {name} = ({of})handles({i}, made_{name});"
         ),
         cases,
-        after: format!("numpack_tensor_free(made_{name});"),
+        after: format!("{handle}_free(made_{name});"),
         ..required(of, name, "", true)
     }
 }
@@ -418,14 +495,17 @@ fn field_values(of: &str, field: &Named) -> Option<Vec<(String, &'static str)>> 
     };
     let values: &[(&str, &'static str)] = match (field.of.as_str(), name) {
         ("int32_t", "reserved") => &[("1", "PARAMETER"), ("INT32_MIN", "PARAMETER")],
-        ("int32_t", "dtype" | "existing" | "crc" | "kind" | "compression") => {
-            &[("-1", FAILS), ("99", FAILS), ("INT32_MAX", FAILS), ("INT32_MIN", FAILS)]
-        }
+        ("int32_t", "activation") => &[("-1", FAILS), ("NUMPACK_NN_EXP", FAILS)],
+        (
+            "int32_t",
+            "dtype" | "existing" | "crc" | "kind" | "compression" | "validation" | "reduction",
+        ) => &[("-1", FAILS), ("99", FAILS), ("INT32_MAX", FAILS), ("INT32_MIN", FAILS)],
         ("int32_t", _) => {
             &[("-1", "ANY"), ("99", "ANY"), ("INT32_MAX", "ANY"), ("INT32_MIN", "ANY")]
         }
         ("uint32_t", "ndim") => &[("0", "ANY"), ("3", "ANY"), ("65", "ANY"), ("NUMBERS", "ANY")],
         ("uint32_t", _) => &[("1", "ANY"), ("3", "ANY"), ("UINT32_MAX", FAILS)],
+        ("uint64_t", "dim_feedforward") => &[("1", "OK"), ("UINT64_MAX", FAILS)],
         ("uint64_t", _) => &[("1", "ANY"), ("INT64_MAX", "ANY"), ("UINT64_MAX", "ANY")],
         ("int64_t", "step") => {
             &[("0", "PARAMETER"), ("-1", "ANY"), ("INT64_MAX", "ANY"), ("INT64_MIN", "ANY")]
@@ -450,6 +530,9 @@ fn field_values(of: &str, field: &Named) -> Option<Vec<(String, &'static str)>> 
         ("const int64_t *", "strides") => &[("huge_strides", FAILS)],
         ("const void *" | "void *", "data") => &[("NULL", "PARAMETER")],
         ("const int64_t *", "list") | ("const uint8_t *", "mask") => &[("NULL", "PARAMETER")],
+        ("const int64_t *", "ignore_index") => &[("row_list", "OK")],
+        ("const numpack_nn_tensor *", "weight") => &[("NULL", "OK")],
+        ("const char *", "select") => &[("\"\\xff\\xfe\"", "PARAMETER"), ("\"no such\"", FAILS)],
         // Optional; zero stands for NULL already.
         ("const char *const *", "array_names") => &[],
         ("const char *", "key") => &[("\"\\xff\\xfe\"", "PARAMETER"), ("\"no.such\"", "PARAMETER")],

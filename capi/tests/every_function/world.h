@@ -13,7 +13,7 @@
 enum { SLOTS = 8, SLOT_SIZE = 8192, PATTERN = 0xa5, NUMBERS = SLOT_SIZE / 8 };
 
 /* What a call is expected to return. */
-enum expected { OK, PARAMETER, FAILURE, ANY };
+enum expected { OK, PARAMETER, FAILURE, ANY, OK_WITH_DEVICE };
 
 struct one {
     const char *what;
@@ -25,6 +25,8 @@ static unsigned char before[SLOTS][SLOT_SIZE];
 static const char *function, *what;
 static unsigned long calls = 0, failures = 0;
 static int serial = 0, is_dirty = 1;
+/* NULL where there is none. */
+static numpack_device *the_device = NULL;
 static char store_folder[64];
 
 static void fail(const char *problem, int32_t status) {
@@ -74,6 +76,9 @@ static void judge(int32_t status, enum expected expected, unsigned inputs) {
     if ((status == NUMPACK_OK) != (numpack_last_error(NULL, 0) == 0)) {
         fail("the message does not fit the status", status);
     }
+    if (expected == OK_WITH_DEVICE) {
+        expected = the_device ? OK : ANY;
+    }
     if ((expected == OK && status != NUMPACK_OK) ||
         (expected == PARAMETER && status != NUMPACK_PARAMETER) ||
         (expected == FAILURE && status == NUMPACK_OK)) {
@@ -110,8 +115,8 @@ static const char *const *texts(int i, const char *one) {
     return list;
 }
 
-static const numpack_tensor *const *handles(int i, const numpack_tensor *one) {
-    const numpack_tensor **list = (const numpack_tensor **)slots[i];
+static const void *handles(int i, const void *one) {
+    const void **list = (const void **)slots[i];
     for (int k = 0; k < NUMBERS; k++) {
         list[k] = one;
     }
@@ -131,11 +136,22 @@ static uint64_t *unsigned_numbers(int i, uint64_t first, uint64_t second, uint64
     return (uint64_t *)numbers(i, (int64_t)first, (int64_t)second, (int64_t)rest);
 }
 
+static double *real(int i) {
+    double *one = (double *)slots[i];
+    *one = 0.5;
+    return one;
+}
+
 /* == Paths ==================================================================================== */
 
 /* A path where nothing is yet. */
 static char *new_path(int i) {
     snprintf((char *)slots[i], 64, "new-%d", serial++);
+    return (char *)slots[i];
+}
+
+static char *new_state_path(int i) {
+    snprintf((char *)slots[i], 64, "new-%d.pt", serial++);
     return (char *)slots[i];
 }
 
@@ -336,6 +352,80 @@ static numpack_tensor *make_tensor(void) {
     return tensor;
 }
 
+static numpack_device *make_device(void) {
+    return numpack_device_retain(the_device);
+}
+
+static numpack_device_list *make_device_list(void) {
+    numpack_device_list *list = NULL;
+    if (the_device) {
+        need(numpack_devices(&list));
+    }
+    return list;
+}
+
+static int is(const char *text, const char *other) {
+    return strcmp(text, other) == 0;
+}
+
+static int ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), of_end = strlen(end);
+    return length >= of_end && is(text + length - of_end, end);
+}
+
+/* What the function wants for the parameter of this name: (2, 3) floats, or what fits them. */
+static numpack_nn_tensor *make_nn_tensor(const char *name) {
+    static const uint64_t turned[] = {3, 2};
+    int32_t dtype = NUMPACK_DTYPE_FLOAT32;
+    uint32_t ndim = 2;
+    const uint64_t *shape = tensor_shape;
+    if ((is(name, "tensor") && ends_with(function, "_backward")) || ends_with(function, "_item") ||
+        (is(name, "grad") && ends_with(function, "_backward"))) {
+        ndim = 0;
+    } else if (is(name, "condition")) {
+        dtype = NUMPACK_DTYPE_BOOL;
+    } else if (is(name, "other") && ends_with(function, "_matmul")) {
+        shape = turned;
+    } else if (is(name, "bias") && ends_with(function, "_linear")) {
+        ndim = 1;
+    } else if (is(name, "index")) {
+        dtype = NUMPACK_DTYPE_INT64;
+        ndim = ends_with(function, "_gather") ? 2 : 1;
+    } else if (is(name, "target") && !ends_with(function, "tensor_loss")) {
+        dtype = NUMPACK_DTYPE_INT64;
+        ndim = 1;
+    }
+    numpack_scalar zero = numpack_scalar_int(0);
+    numpack_nn_tensor *tensor = NULL;
+    need(numpack_nn_tensor_full(dtype, ndim, shape, &zero, NULL, &tensor));
+    if (is(name, "tensor") && ends_with(function, "_backward")) {
+        need(numpack_nn_tensor_require_grad(tensor, 1));
+    }
+    return tensor;
+}
+
+static numpack_nn_module *make_nn_module(void) {
+    numpack_nn_module *module = NULL;
+    need(numpack_nn_module_linear(3, 2, 1, &module));
+    return module;
+}
+
+static numpack_nn_state *make_nn_state(void) {
+    numpack_nn_module *module = make_nn_module();
+    numpack_nn_state *state = NULL;
+    need(numpack_nn_module_state(module, &state));
+    numpack_nn_module_free(module);
+    return state;
+}
+
+static numpack_nn_optimizer *make_nn_optimizer(void) {
+    const numpack_nn_tensor *param = make_nn_tensor("param");
+    numpack_nn_optimizer *optimizer = NULL;
+    need(numpack_nn_optimizer_sgd(&param, 1, 0.1, NULL, &optimizer));
+    numpack_nn_tensor_free((numpack_nn_tensor *)param);
+    return optimizer;
+}
+
 /* The beginnings of DLPack's structs, as far as they are needed to give them back. */
 struct DLManagedTensorVersioned {
     uint32_t version[2];
@@ -389,9 +479,13 @@ static void start(int argc, char **argv) {
         numpack_view_of(NUMPACK_DTYPE_FLOAT32, 2, tensor_shape, tensor_floats, 24);
     need(numpack_save_torch("good.pt", &name, &tensor, 1, NULL));
     need(numpack_pack(store_path(), "good.npkg", NULL, NULL, NULL, NULL));
+    const char *weight = "model.weight";
+    need(numpack_save_torch("state.pt", &weight, &tensor, 1, NULL));
+    (void)numpack_device_open(NULL, &the_device);
 }
 
 static int finish(int functions) {
+    numpack_device_free(the_device);
     if (failures > 0) {
         fprintf(stderr, "%lu failures\n", failures);
         return 1;

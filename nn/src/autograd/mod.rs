@@ -16,4 +16,4 @@ mod mode;
 
 pub(crate) use backward::run;
 pub(crate) use graph::{Backward, Gradient, Node, Saved, Target, Version};
-pub use mode::{NoGrad, is_grad_enabled, no_grad};
+pub use mode::{NoGrad, is_grad_enabled, no_grad, set_grad_enabled};

@@ -4,15 +4,29 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 thread_local! {
-    static OFF: Cell<usize> = const { Cell::new(0) };
+    static ENABLED: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Whether this thread notes what it computes, so that gradients can be had of it.
 pub fn is_grad_enabled() -> bool {
-    OFF.get() == 0
+    ENABLED.get()
 }
 
-/// While this lives, its thread notes nothing: results want no gradients (`torch.no_grad`).
+/// Says whether this thread notes what it computes from here on, and gives what was before
+/// (`torch.set_grad_enabled`). A guard that was made before puts back what it found.
+///
+/// ```
+/// use numpack_nn::{is_grad_enabled, no_grad, set_grad_enabled};
+/// assert!(set_grad_enabled(false));
+/// no_grad(|| assert!(!set_grad_enabled(true)));
+/// assert!(!is_grad_enabled() && !set_grad_enabled(true));
+/// ```
+pub fn set_grad_enabled(enabled: bool) -> bool {
+    ENABLED.replace(enabled)
+}
+
+/// While this lives, its thread notes nothing: results want no gradients (`torch.no_grad`). Of several,
+/// the last one made goes first.
 ///
 /// ```
 /// use numpack_nn::{NoGrad, Tensor};
@@ -25,6 +39,7 @@ pub fn is_grad_enabled() -> bool {
 /// ```
 #[derive(Debug)]
 pub struct NoGrad {
+    before: bool,
     /// It counts for the thread that made it.
     _not_send: PhantomData<*const ()>,
 }
@@ -33,14 +48,13 @@ impl NoGrad {
     /// From here on.
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> NoGrad {
-        OFF.set(OFF.get() + 1);
-        NoGrad { _not_send: PhantomData }
+        NoGrad { before: set_grad_enabled(false), _not_send: PhantomData }
     }
 }
 
 impl Drop for NoGrad {
     fn drop(&mut self) {
-        OFF.set(OFF.get() - 1);
+        set_grad_enabled(self.before);
     }
 }
 
