@@ -879,6 +879,11 @@ struct DLManagedTensorVersioned;
  */
 #define NUMPACK_NN_BCE_WITH_LOGITS 302
 
+/*
+ The loss of a step is the mean of `numpack_nn_tensor_cross_entropy` without options.
+ */
+#define NUMPACK_NN_CROSS_ENTROPY 303
+
 /* == Handles ===================================================================================== */
 
 /*
@@ -931,6 +936,13 @@ typedef struct numpack_nn_optimizer numpack_nn_optimizer;
  The parameters and buffers of a module by their dotted names, as `state_dict` has them in torch.
  */
 typedef struct numpack_nn_state numpack_nn_state;
+
+/*
+ A training step of a module for inputs of given shapes: what it computes, the loss, the way back, and
+ what an optimiser changes. On a device it is recorded once, and done again in one submission. One
+ thread at a time may use it.
+ */
+typedef struct numpack_nn_step numpack_nn_step;
 
 /*
  A tensor that computes, on the host or on a device, and knows what it was computed of: names and
@@ -4237,6 +4249,47 @@ int32_t numpack_nn_clip_grad_norm(const numpack_nn_tensor *const *params,
 int32_t numpack_nn_clip_grad_value(const numpack_nn_tensor *const *params,
                                    size_t count,
                                    double value);
+
+/* == Training steps, recorded once =============================================================== */
+
+/*
+ Makes a training step for inputs with the shapes and types of `x` and `y`, without doing it: `x` is
+ what the module takes, and `loss` compares what it gives with `y`: `NUMPACK_NN_CROSS_ENTROPY`,
+ `NUMPACK_NN_MSE`, `NUMPACK_NN_L1` or `NUMPACK_NN_BCE_WITH_LOGITS`, their means. The caller owns the step,
+ which keeps the module and the optimiser; the optimiser's learning rates may be set as ever, and the
+ next step has them. While the step lives, what else the optimiser is told to do changes the same
+ parameters.
+
+ If `x` is on a device, the parameters must be there, in `FLOAT32`, and are moved together in its
+ memory. Errors: `NUMPACK_PARAMETER` where they are not; what computing says (`numpack_nn_tensor_unary`).
+ */
+int32_t numpack_nn_step_create(const numpack_nn_module *module,
+                               numpack_nn_optimizer *optimizer,
+                               int32_t loss,
+                               const numpack_nn_tensor *x,
+                               const numpack_nn_tensor *y,
+                               numpack_nn_step **step);
+
+/*
+ Does the step once more, with these inputs of the shapes that it was made for, on any device. On a
+ device nothing waits.
+
+ Errors: `NUMPACK_PARAMETER` for other shapes; what computing says.
+ */
+int32_t numpack_nn_step_run(numpack_nn_step *step,
+                            const numpack_nn_tensor *x,
+                            const numpack_nn_tensor *y);
+
+/*
+ The loss of the last step, before its update: a tensor without dimensions, where the module is. The
+ caller owns it. Errors: `NUMPACK_PARAMETER` before the first step.
+ */
+int32_t numpack_nn_step_loss(const numpack_nn_step *step, numpack_nn_tensor **loss);
+
+/*
+ Gives a step back; parameters stay where they are. NULL is fine.
+ */
+void numpack_nn_step_free(numpack_nn_step *step);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -47,6 +47,19 @@ pub(crate) unsafe fn borrow<'a, T: Handle>(handle: *const T) -> Result<&'a T, Er
     value.ok_or_else(|| parameter(format!("the {} is NULL", T::NAME)))
 }
 
+/// A share of what is behind a handle.
+///
+/// # Safety
+/// As for [`retain`].
+pub(crate) unsafe fn share<T: Handle>(handle: *const T) -> Result<Arc<T>, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { borrow(handle) }?;
+    // SAFETY: the caller's promise; it is not NULL, as was found.
+    unsafe { Arc::increment_strong_count(handle) };
+    // SAFETY: from `Arc::into_raw`, and counted for this just now.
+    Ok(unsafe { Arc::from_raw(handle) })
+}
+
 /// Counts one owner more.
 ///
 /// # Safety

@@ -36,6 +36,7 @@
 //! | `nn_modules` | the kinds of modules |
 //! | `nn_state` | `numpack_nn_state`: tensors by name |
 //! | `nn_optim` | `numpack_nn_optimizer`: optimisers |
+//! | `nn_step` | `numpack_nn_step`: a training step that is recorded once |
 //! | `vulkan`, `no_vulkan` | devices, and what stands in for them |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
 //! | `structs` | structs that begin with their size |
@@ -131,6 +132,8 @@ pub mod nn_modules;
 pub mod nn_state;
 
 pub mod nn_optim;
+
+pub mod nn_step;
 
 mod handle;
 #[cfg(test)]

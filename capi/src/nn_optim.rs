@@ -102,6 +102,13 @@ pub struct numpack_nn_optimizer {
     kind: Mutex<Kind>,
 }
 
+impl numpack_nn_optimizer {
+    /// Does something with it that nobody else does meanwhile.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut dyn Optimizer) -> T) -> T {
+        f(self.kind.lock().unwrap_or_else(PoisonError::into_inner).optimizer())
+    }
+}
+
 impl Handle for numpack_nn_optimizer {
     const NAME: &str = "optimiser";
 }

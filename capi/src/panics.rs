@@ -354,6 +354,11 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_nn_clip_grad_norm(_, _, _, _);
             numpack_nn_clip_grad_value(_, _, _);
         }
+        nn_step {
+            numpack_nn_step_create(_, _, _, _, _, _);
+            numpack_nn_step_run(_, _, _);
+            numpack_nn_step_loss(_, _);
+        }
     }
 }
 

@@ -149,6 +149,67 @@ static void moved(const char *folder) {
     numpack_nn_module_free(other);
 }
 
+static void recorded(void) {
+    numpack_nn_module *first = NULL, *relu = NULL, *last = NULL, *model = NULL;
+    CHECK(numpack_nn_module_linear(10, 20, 1, &first) == NUMPACK_OK);
+    CHECK(numpack_nn_module_activation(NUMPACK_NN_RELU, &relu) == NUMPACK_OK);
+    CHECK(numpack_nn_module_linear(20, 2, 1, &last) == NUMPACK_OK);
+    const numpack_nn_module *const parts[] = {first, relu, last};
+    CHECK(numpack_nn_module_sequential(parts, 3, &model) == NUMPACK_OK);
+    CHECK(numpack_nn_module_to_device(model, gpu) == NUMPACK_OK);
+
+    const uint64_t rows[] = {64, 10};
+    const int64_t one = 1;
+    const numpack_scalar zero = numpack_scalar_float(0);
+    numpack_nn_tensor *x = NULL, *sums = NULL, *positive = NULL, *y = NULL, *loss = NULL;
+    CHECK(numpack_nn_tensor_random(NUMPACK_NN_NORMAL, NUMPACK_DTYPE_FLOAT32, 2, rows, gpu, &x) ==
+          NUMPACK_OK);
+    CHECK(numpack_nn_tensor_reduce(x, NUMPACK_NN_SUM, 1, &one, 0, &sums) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_binary_scalar(sums, NUMPACK_NN_GT, &zero, 0, &positive) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_to_dtype(positive, NUMPACK_DTYPE_INT64, &y) == NUMPACK_OK);
+
+    const numpack_nn_tensor *params[4];
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(numpack_nn_module_get_parameter(model, i, NULL, &params[i]) == NUMPACK_OK);
+    }
+    numpack_nn_optimizer *adam = NULL;
+    numpack_nn_step *step = NULL;
+    CHECK(numpack_nn_optimizer_adam(params, 4, 0.01, NULL, &adam) == NUMPACK_OK);
+    CHECK(numpack_nn_step_create(model, adam, NUMPACK_NN_CROSS_ENTROPY, x, y, &step) == NUMPACK_OK);
+    double before = 0, after = 0;
+    numpack_device_usage usage, later;
+    usage.struct_size = later.struct_size = sizeof usage;
+    for (int i = 0; i < 101; i++) {
+        CHECK(numpack_nn_step_run(step, x, y) == NUMPACK_OK);
+        if (i == 0) {
+            CHECK(numpack_nn_step_loss(step, &loss) == NUMPACK_OK);
+            CHECK(numpack_nn_tensor_item(loss, &before) == NUMPACK_OK);
+            numpack_nn_tensor_free(loss);
+            CHECK(numpack_device_get_usage(gpu, &usage) == NUMPACK_OK);
+        }
+    }
+    CHECK(numpack_device_get_usage(gpu, &later) == NUMPACK_OK);
+    CHECK(later.submits - usage.submits == 100 && later.dispatches - usage.dispatches <= 700);
+    CHECK(later.uploaded_bytes == usage.uploaded_bytes);
+    CHECK(numpack_nn_step_loss(step, &loss) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_item(loss, &after) == NUMPACK_OK);
+    CHECK(before > 0.5 && after < 0.25);
+    numpack_nn_tensor_free(loss);
+
+    /* It keeps what it needs, and lets it go. */
+    numpack_nn_optimizer_free(adam);
+    numpack_nn_module_free(model);
+    CHECK(numpack_nn_step_run(step, x, y) == NUMPACK_OK);
+    numpack_nn_step_free(step);
+    numpack_nn_module_free(first);
+    numpack_nn_module_free(relu);
+    numpack_nn_module_free(last);
+    numpack_nn_tensor_free(x);
+    numpack_nn_tensor_free(sums);
+    numpack_nn_tensor_free(positive);
+    numpack_nn_tensor_free(y);
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) {
         return 2;
@@ -157,6 +218,7 @@ int main(int argc, char **argv) {
     shared();
     computed();
     moved(argv[2]);
+    recorded();
     numpack_device_free(gpu);
     return finish();
 }

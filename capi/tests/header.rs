@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 43] = [
+const SECTIONS: [(&str, &str); 44] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -46,6 +46,7 @@ const SECTIONS: [(&str, &str); 43] = [
     ("int32_t numpack_nn_module_linear(", "The kinds of modules"),
     ("size_t numpack_nn_state_count(", "Tensors by name"),
     ("int32_t numpack_nn_optimizer_sgd(", "Optimisers"),
+    ("int32_t numpack_nn_step_create(", "Training steps, recorded once"),
     ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),
 ];
 

@@ -398,6 +398,22 @@ static void training(const char *folder) {
     const double later = loss_of(model, x, y, 0);
     CHECK(later < last);
 
+    /* The same as one step. */
+    numpack_nn_step *step = NULL;
+    numpack_nn_tensor *loss = NULL;
+    double value = 0;
+    CHECK(numpack_nn_step_create(model, sgd, 299, x, y, &step) == NUMPACK_PARAMETER);
+    CHECK(numpack_nn_step_create(model, sgd, NUMPACK_NN_CROSS_ENTROPY, x, y, &step) == NUMPACK_OK);
+    CHECK(numpack_nn_step_loss(step, &loss) == NUMPACK_PARAMETER);
+    CHECK(numpack_nn_optimizer_set_lr(sgd, 0, 0) == NUMPACK_OK);
+    CHECK(numpack_nn_step_run(step, x, y) == NUMPACK_OK);
+    CHECK(numpack_nn_step_run(step, y, y) == NUMPACK_PARAMETER);
+    CHECK(numpack_nn_step_loss(step, &loss) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_item(loss, &value) == NUMPACK_OK && value == later);
+    CHECK(loss_of(model, x, y, 0) == later);
+    numpack_nn_tensor_free(loss);
+    numpack_nn_step_free(step);
+
     /* To a file, to a store, and back. */
     char path[512], store[512], wrong[512];
     join(path, sizeof path, folder, "classifier.pt");

@@ -340,6 +340,34 @@ class optimizer
 #endif
 };
 
+/* A training step of a module for inputs like `x` and `y`, recorded once on a device. It keeps both. */
+class train_step : public numpack::detail::unique_handle<numpack_nn_step, numpack_nn_step_free> {
+  public:
+    using unique_handle::unique_handle;
+
+    /* `loss` is NUMPACK_NN_CROSS_ENTROPY, NUMPACK_NN_MSE, NUMPACK_NN_L1 or NUMPACK_NN_BCE_WITH_LOGITS. */
+    static result<train_step> try_create(const module &model, optimizer &update, std::int32_t loss,
+                                         const tensor &x, const tensor &y) {
+        return numpack::detail::make<train_step>(numpack_nn_step_create, model.c(), update.c(), loss,
+                                                 x.c(), y.c());
+    }
+    result<void> try_run(const tensor &x, const tensor &y) {
+        return numpack::detail::call(numpack_nn_step_run, c(), x.c(), y.c());
+    }
+    /* That of the last run, before its update. */
+    result<tensor> try_loss() const {
+        return numpack::detail::make<tensor>(numpack_nn_step_loss, c());
+    }
+
+#if NUMPACK_EXCEPTIONS
+    train_step(const module &model, optimizer &update, std::int32_t loss, const tensor &x,
+               const tensor &y)
+        : train_step(try_create(model, update, loss, x, y).value()) {}
+    void run(const tensor &x, const tensor &y) { try_run(x, y).value(); }
+    tensor loss() const { return try_loss().value(); }
+#endif
+};
+
 /* Scales gradients so that the root of the sum of their squares is at most `max_norm`; what it was. */
 inline result<double> try_clip_grad_norm(const std::vector<tensor> &params, double max_norm) {
     const auto all = tensor::borrow(params);

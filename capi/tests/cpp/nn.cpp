@@ -95,6 +95,14 @@ static void trained(const std::string &folder) {
     sgd.step();
     model.zero_grad();
 
+    auto still = nn::optimizer::sgd(model.parameters(), 0);
+    nn::train_step step(model, still, NUMPACK_NN_CROSS_ENTROPY, x, y);
+    CHECK(thrown_by([&] { step.loss(); }) == status::parameter);
+    step.run(x, y);
+    CHECK(step.loss().item() == model(x).cross_entropy(y).item());
+    CHECK(thrown_by([&] { step.run(y, x); }) == status::parameter);
+    model.zero_grad();
+
     const std::string path = join(folder, "model.pt");
     model.save(path, true);
     const nn::module other = make(), third = make();

@@ -87,7 +87,7 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
 }
 
 /// The handles: `world.h` has a `make_*` of each.
-const MADE: [&str; 15] = [
+const MADE: [&str; 16] = [
     "numpack_array",
     "numpack_checkpoint",
     "numpack_device",
@@ -97,6 +97,7 @@ const MADE: [&str; 15] = [
     "numpack_nn_module",
     "numpack_nn_optimizer",
     "numpack_nn_state",
+    "numpack_nn_step",
     "numpack_nn_tensor",
     "numpack_package",
     "numpack_rows_mut",
@@ -133,7 +134,7 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("int32_t", "keepdim" | "logarithm" | "retain_graph" | "strict" | "overwrite") => "0",
         ("int32_t", "reversed" | "distribution" | "training" | "affine") => "0",
         ("int32_t", "bias" | "batch_first" | "enabled") => "1",
-        ("int32_t", "kind") => "NUMPACK_NN_MSE",
+        ("int32_t", "kind" | "loss") => "NUMPACK_NN_MSE",
         ("int32_t", "op") => match f {
             "numpack_nn_tensor_unary" => "NUMPACK_NN_EXP",
             "numpack_nn_tensor_reduce" => "NUMPACK_NN_SUM",

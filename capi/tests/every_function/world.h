@@ -375,7 +375,7 @@ static int ends_with(const char *text, const char *end) {
 
 /* What the function wants for the parameter of this name: (2, 3) floats, or what fits them. */
 static numpack_nn_tensor *make_nn_tensor(const char *name) {
-    static const uint64_t turned[] = {3, 2};
+    static const uint64_t turned[] = {3, 2}, square[] = {2, 2};
     int32_t dtype = NUMPACK_DTYPE_FLOAT32;
     uint32_t ndim = 2;
     const uint64_t *shape = tensor_shape;
@@ -388,6 +388,8 @@ static numpack_nn_tensor *make_nn_tensor(const char *name) {
         shape = turned;
     } else if (is(name, "bias") && ends_with(function, "_linear")) {
         ndim = 1;
+    } else if (is(name, "y")) {
+        shape = square;
     } else if (is(name, "index")) {
         dtype = NUMPACK_DTYPE_INT64;
         ndim = ends_with(function, "_gather") ? 2 : 1;
@@ -424,6 +426,21 @@ static numpack_nn_optimizer *make_nn_optimizer(void) {
     need(numpack_nn_optimizer_sgd(&param, 1, 0.1, NULL, &optimizer));
     numpack_nn_tensor_free((numpack_nn_tensor *)param);
     return optimizer;
+}
+
+/* One that was done once. */
+static numpack_nn_step *make_nn_step(void) {
+    numpack_nn_module *module = make_nn_module();
+    numpack_nn_optimizer *optimizer = make_nn_optimizer();
+    numpack_nn_tensor *x = make_nn_tensor("x"), *y = make_nn_tensor("y");
+    numpack_nn_step *step = NULL;
+    need(numpack_nn_step_create(module, optimizer, NUMPACK_NN_MSE, x, y, &step));
+    need(numpack_nn_step_run(step, x, y));
+    numpack_nn_tensor_free(x);
+    numpack_nn_tensor_free(y);
+    numpack_nn_optimizer_free(optimizer);
+    numpack_nn_module_free(module);
+    return step;
 }
 
 /* The beginnings of DLPack's structs, as far as they are needed to give them back. */
