@@ -114,6 +114,10 @@ pub(crate) fn drivers() -> Result<Vec<Driver>> {
 }
 
 fn write_json(path: &Path, text: &str) -> Result<()> {
+    // Another run may be reading it just now.
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
