@@ -272,7 +272,10 @@ pub(crate) fn header() -> Result<()> {
 /// Formatting and clippy.
 pub(crate) fn lint() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // The C library without devices.
+    let without = ["--package", "numpack-capi", "--no-default-features"];
+    run(cargo().arg("clippy").args(without).args(["--", "-D", "warnings"]))
 }
 
 fn binary() -> PathBuf {
