@@ -62,6 +62,8 @@ pub(crate) fn test() -> Result<()> {
             if package == "numpack-capi" {
                 tests.args(["--test", "every_function"]);
             }
+            // Random numbers are the process's, and tests compare what is drawn.
+            tests.args(["--", "--test-threads", "1"]);
             driver.set(&mut tests);
             run(&mut tests)?;
         }
