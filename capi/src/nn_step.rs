@@ -62,7 +62,7 @@ impl Optimizer for Shared {
     }
 }
 
-/// Makes a training step for inputs with the shapes and types of `x` and `y`, without doing it: `x` is
+/// Makes a training step for inputs with the shapes and types of `x` and `y`, without doing it yet: `x` is
 /// what the module takes, and `loss` compares what it gives with `y`: `NUMPACK_NN_CROSS_ENTROPY`,
 /// `NUMPACK_NN_MSE`, `NUMPACK_NN_L1` or `NUMPACK_NN_BCE_WITH_LOGITS`, their means. The caller owns the step,
 /// which keeps the module and the optimiser; the optimiser's learning rates may be set as ever, and the
@@ -111,10 +111,11 @@ pub unsafe extern "C" fn numpack_nn_step_create(
     })
 }
 
-/// Does the step once more, with these inputs of the shapes that it was made for, on any device. On a
-/// device nothing waits.
+/// Does the step once more, with these inputs, of any device, which become of the types that it was made
+/// for. Inputs of other shapes have a step of their own, of which eight are kept. On a device nothing
+/// waits.
 ///
-/// Errors: `NUMPACK_PARAMETER` for other shapes; what computing says.
+/// Errors: what computing says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_nn_step_run(
     step: *mut numpack_nn_step,

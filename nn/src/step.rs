@@ -66,17 +66,31 @@ impl Objective {
 /// What a step computes of its inputs.
 type Function = Box<dyn Fn(&[Tensor]) -> Result<Objective> + Send + Sync>;
 
-/// How it is done again.
-enum How {
-    /// The host does it anew.
-    Anew(Function),
-    /// The device does what was recorded.
+/// A step for inputs of certain shapes.
+struct Shaped {
+    /// Where inputs are written to.
+    inputs: Vec<Tensor>,
+    /// Numbers whose sum is the last loss.
+    losses: Option<Tensor>,
+    /// What the device does again; the host does it anew.
     #[cfg(feature = "vulkan")]
-    Recorded { sequence: vulkan_core::Sequence, recorded: Recorded },
+    sequence: Option<vulkan_core::Sequence>,
 }
 
-/// A training step, forward, loss, backward and update, for inputs of given shapes. On a device it is
-/// recorded once, and done again in one submission; on the host it is done anew each time.
+impl Shaped {
+    fn fits(&self, inputs: &[&Tensor]) -> bool {
+        self.inputs.len() == inputs.len()
+            && self.inputs.iter().zip(inputs).all(|(own, new)| own.shape() == new.shape())
+    }
+}
+
+/// So many are kept.
+const KEPT: usize = 8;
+
+/// A training step: forward, loss, backward and update. On a device it is recorded once for inputs of the
+/// same shapes, and done again in one submission; on the host it is done anew each time. Steps of up to
+/// eight shapes are kept, as for a last batch that is smaller; of more, the one that was used longest ago
+/// is given up.
 ///
 /// Parameters, gradients, moments and inputs stay where they are on the device: all parameters of a group
 /// in one tensor. Random numbers and counts of steps move on there. What the step computes of numbers and
@@ -105,16 +119,25 @@ enum How {
 /// ```
 pub struct TrainStep<O> {
     optimizer: O,
-    /// Where inputs are written to.
-    inputs: Vec<Tensor>,
-    /// Numbers whose sum is the last step's loss.
-    losses: Option<Tensor>,
-    how: How,
+    function: Function,
+    /// That of the last step first.
+    kept: Vec<Shaped>,
+    #[cfg(feature = "vulkan")]
+    device: Option<OnDevice>,
+}
+
+/// What all steps on a device share.
+#[cfg(feature = "vulkan")]
+struct OnDevice {
+    stream: vulkan_core::Stream,
+    recorded: Recorded,
+    place: vulkan_core::DevicePlace,
 }
 
 impl<O: Optimizer> TrainStep<O> {
-    /// Records a step, if the first input is on a device, without doing it: `f` computes what is to become
-    /// smaller of inputs of these shapes and types. It is called once then.
+    /// Makes a step, and if the first input is on a device, records it, without doing it: `f` computes what
+    /// is to become smaller of inputs of these shapes and types. It is called once then, and once for each
+    /// other shape.
     ///
     /// # Errors
     /// What `f` says; [`Error::Parameter`] where parameters of a group are not all of `float32` on the
@@ -127,81 +150,98 @@ impl<O: Optimizer> TrainStep<O> {
         let Some(first) = inputs.first() else {
             return Err(Error::parameter(OP, "no inputs", "give one or more"));
         };
-        let copies = inputs.iter().map(|t| Ok(Tensor::of(t.get().contiguous()?.copy()?)));
-        let copies = copies.collect::<Result<Vec<_>>>()?;
+        let mut step = TrainStep {
+            optimizer,
+            function: Box::new(f),
+            kept: Vec::new(),
+            #[cfg(feature = "vulkan")]
+            device: None,
+        };
         #[cfg(feature = "vulkan")]
         if let crate::Device::Vulkan(stream) = first.device() {
-            return TrainStep::record(optimizer, copies, &stream, &f);
+            let recorded = step.optimizer.recorded()?;
+            if recorded.0.iter().any(|arena| *arena.stream() != stream) {
+                let problem = "parameters are used on another stream than the inputs";
+                return Err(Error::parameter(OP, problem, "move both to one stream of the device"));
+            }
+            // A stream of numbers that nobody else draws from.
+            let here = crate::tensor::place(4);
+            let seed = here.seed ^ (here.offset + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let place = vulkan_core::DevicePlace::new(&stream, vulkan_core::Place::new(seed))?;
+            step.device = Some(OnDevice { stream, recorded, place });
         }
-        Ok(TrainStep { optimizer, inputs: copies, losses: None, how: How::Anew(Box::new(f)) })
+        step.make(inputs)?;
+        Ok(step)
     }
 
-    #[cfg(feature = "vulkan")]
-    fn record(
-        mut optimizer: O,
-        inputs: Vec<Tensor>,
-        stream: &vulkan_core::Stream,
-        f: &dyn Fn(&[Tensor]) -> Result<Objective>,
-    ) -> Result<TrainStep<O>> {
-        let recorded = optimizer.recorded()?;
-        if recorded.0.iter().any(|arena| arena.stream() != stream) {
-            let problem = "parameters are used on another stream than the inputs";
-            return Err(Error::parameter(OP, problem, "move both to one stream of the device"));
+    /// Makes the step for inputs of these shapes the first one.
+    fn make(&mut self, inputs: &[&Tensor]) -> Result<()> {
+        if let Some(at) = self.kept.iter().position(|kept| kept.fits(inputs)) {
+            self.kept[..=at].rotate_right(1);
+            return Ok(());
         }
-        let start = crate::tensor::place(0);
-        let start = vulkan_core::Place { seed: start.seed, offset: start.offset };
-        let place = vulkan_core::DevicePlace::new(stream, start)?;
-        let recording = stream.begin_sequence()?;
-        place.advance()?;
-        let losses = crate::tensor::draw_from(place, || -> Result<Tensor> {
-            let losses = f(&inputs)?.lead_back()?;
-            no_grad(|| recorded.0.iter().try_for_each(crate::optim::Arena::update))?;
-            Ok(losses)
-        })?;
-        let how = How::Recorded { sequence: recording.end()?, recorded };
-        Ok(TrainStep { optimizer, inputs, losses: Some(losses), how })
+        let device = self.device();
+        let copy = |t: &&Tensor| {
+            let there = t.get().to_device(&device)?;
+            Ok(Tensor::of(there.contiguous()?.copy()?))
+        };
+        let inputs = inputs.iter().map(copy).collect::<Result<Vec<_>>>()?;
+        #[cfg(feature = "vulkan")]
+        let new = match &self.device {
+            Some(device) => device.record(&*self.function, inputs)?,
+            None => Shaped { inputs, losses: None, sequence: None },
+        };
+        #[cfg(not(feature = "vulkan"))]
+        let new = Shaped { inputs, losses: None };
+        self.kept.truncate(KEPT - 1);
+        self.kept.insert(0, new);
+        Ok(())
     }
 
-    /// Where inputs are written to: to be given to [`run`](TrainStep::run) as they are, or written into by
-    /// whoever makes a batch on the device.
+    fn device(&self) -> crate::Device {
+        #[cfg(feature = "vulkan")]
+        if let Some(device) = &self.device {
+            return device.stream.clone().into();
+        }
+        crate::Device::Cpu
+    }
+
+    /// Where inputs of the last step's shapes are written to: to be given to [`run`](TrainStep::run) as
+    /// they are, or written into by whoever makes a batch on the device.
     pub fn inputs(&self) -> &[Tensor] {
-        &self.inputs
+        self.kept.first().map_or(&[], |kept| &kept.inputs)
     }
 
-    /// Does the step with these inputs, of the shapes that it was made for and of any type and device, and
-    /// gives the loss before it. On a device nothing waits; the loss is a few bytes there, which the next
-    /// step writes over.
+    /// Does the step with these inputs, of any device, and of the types that it was made for. On a device
+    /// nothing waits; the loss is a few bytes there, which the next step writes over.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for other inputs than it was made for; what devices say.
+    /// [`Error::Parameter`] for another number of inputs; those of [`new`](TrainStep::new) for inputs of
+    /// shapes that have not been; what devices say.
     pub fn run(&mut self, inputs: &[&Tensor]) -> Result<&mut TrainStep<O>> {
-        let shapes = |all: &[&Tensor]| all.iter().map(|t| t.shape()).collect::<Vec<_>>();
-        let own: Vec<&Tensor> = self.inputs.iter().collect();
-        if shapes(inputs) != shapes(&own) {
-            let problem = format!(
-                "inputs of shapes {:?}; it was made for {:?}",
-                shapes(inputs),
-                shapes(&own)
-            );
-            return Err(Error::parameter(OP, problem, "make another step for these"));
+        let wanted = self.inputs().len();
+        if inputs.len() != wanted {
+            let problem = format!("{} inputs; it was made for {wanted}", inputs.len());
+            return Err(Error::parameter(OP, problem, "give as many"));
         }
-        for (own, new) in self.inputs.iter().zip(inputs) {
+        self.make(inputs)?;
+        let Some(kept) = self.kept.first_mut() else {
+            return Err(Error::parameter(OP, "nothing was made", "report this"));
+        };
+        for (own, new) in kept.inputs.iter().zip(inputs) {
             if !own.is_same(new) {
                 no_grad(|| own.copy_(new))?;
             }
         }
-        match &mut self.how {
-            How::Anew(f) => {
-                self.optimizer.zero_grad();
-                self.losses = Some(f(&self.inputs)?.lead_back()?);
-                self.optimizer.step()?;
-            }
-            #[cfg(feature = "vulkan")]
-            How::Recorded { sequence, recorded } => {
-                self.optimizer.before_replay(recorded)?;
-                sequence.replay()?;
-            }
+        #[cfg(feature = "vulkan")]
+        if let (Some(sequence), Some(device)) = (&kept.sequence, &mut self.device) {
+            self.optimizer.before_replay(&mut device.recorded)?;
+            sequence.replay()?;
+            return Ok(self);
         }
+        self.optimizer.zero_grad();
+        kept.losses = Some((self.function)(&kept.inputs)?.lead_back()?);
+        self.optimizer.step()?;
         Ok(self)
     }
 
@@ -210,7 +250,7 @@ impl<O: Optimizer> TrainStep<O> {
     /// # Errors
     /// [`Error::Parameter`] before the first step; what executors say.
     pub fn loss(&self) -> Result<Tensor> {
-        match &self.losses {
+        match self.kept.first().and_then(|kept| kept.losses.as_ref()) {
             Some(losses) if losses.ndim() == 0 => losses.copied(),
             Some(losses) => losses.sum(),
             None => Err(Error::parameter(OP, "there was no step yet", "run one")),
@@ -233,5 +273,28 @@ impl<O: Optimizer> TrainStep<O> {
     /// The optimiser, to go on without the recorded step.
     pub fn into_optimizer(self) -> O {
         self.optimizer
+    }
+}
+
+#[cfg(feature = "vulkan")]
+impl OnDevice {
+    /// Records a step for these inputs.
+    fn record(
+        &self,
+        f: &dyn Fn(&[Tensor]) -> Result<Objective>,
+        inputs: Vec<Tensor>,
+    ) -> Result<Shaped> {
+        let arenas = &self.recorded.0;
+        // Gradients go where the arenas have them.
+        arenas.iter().for_each(crate::optim::Arena::zero_grad);
+        let recording = self.stream.begin_sequence()?;
+        self.place.advance()?;
+        let losses = crate::tensor::draw_from(self.place.clone(), || -> Result<Tensor> {
+            let losses = f(&inputs)?.lead_back()?;
+            no_grad(|| arenas.iter().try_for_each(crate::optim::Arena::update))?;
+            Ok(losses)
+        })?;
+        let sequence = Some(recording.end()?);
+        Ok(Shaped { inputs, losses: Some(losses), sequence })
     }
 }

@@ -1,6 +1,12 @@
-//! Gradients of every operation against central differences, in doubles on the host.
+//! Gradients of every operation and layer against central differences, in doubles on the host.
 
-use numpack_nn::{CrossEntropy, DType, Device, Reduction, Result, Tensor, manual_seed};
+use std::sync::Arc;
+
+use numpack_nn::{
+    CrossEntropy, DType, Device, Flatten, LayerNorm, Linear, LogSoftmax, Module, ModuleExt,
+    MultiheadAttention, RMSNorm, Reduction, Result, Sequential, SiLU, Softmax, Tanh, Tensor,
+    TransformerActivation, TransformerEncoderLayer, TransformerOptions, manual_seed, no_grad,
+};
 
 /// Numbers that keep away from where functions have corners or poles, in [0.3, 1.3) and with signs.
 fn numbers(shape: &[usize], signs: bool) -> Result<Tensor> {
@@ -259,6 +265,78 @@ fn rows() -> Result<()> {
         },
         &[numbers(&[5, 4], true)?],
     )
+}
+
+/// Of layers, for what they take and for each parameter, all in doubles.
+#[test]
+fn layers() -> Result<()> {
+    manual_seed(8);
+    let options = |norm_first, activation| TransformerOptions {
+        dim_feedforward: 6,
+        dropout: 0.0,
+        batch_first: true,
+        norm_first,
+        activation,
+        ..Default::default()
+    };
+    let encoder = |norm_first, activation| -> Result<Arc<dyn Module>> {
+        Ok(Arc::new(TransformerEncoderLayer::new(4, 2, &options(norm_first, activation))?))
+    };
+    let mlp = Sequential::new()
+        .add(Linear::new(4, 5, true)?)
+        .add(Tanh)
+        .add(Linear::new(5, 3, false)?)
+        .add(SiLU)
+        .add(Flatten::default());
+    let all: [(&str, Arc<dyn Module>); 9] = [
+        ("Linear", Arc::new(Linear::new(4, 3, true)?)),
+        ("LayerNorm", Arc::new(LayerNorm::new(&[4])?)),
+        ("RMSNorm", Arc::new(RMSNorm::new(&[4], Some(1e-6))?)),
+        ("Softmax", Arc::new(Softmax { dim: -1 })),
+        ("LogSoftmax", Arc::new(LogSoftmax { dim: 1 })),
+        ("MultiheadAttention", Arc::new(MultiheadAttention::new(4, 2, 0.0, true, true)?)),
+        ("TransformerEncoderLayer", encoder(false, TransformerActivation::Gelu)?),
+        ("TransformerEncoderLayer, norm first", encoder(true, TransformerActivation::Gelu)?),
+        ("Sequential", Arc::new(mlp)),
+    ];
+    for (name, module) in all {
+        let params = module.parameters();
+        let mut inputs = vec![numbers(&[2, 3, 4], true)?];
+        for p in &params {
+            // Biases begin at 0, where nothing is learnt of them.
+            inputs.push(numbers(&p.shape(), true)?);
+        }
+        let forward = |inputs: &[Tensor]| {
+            for (p, value) in params.iter().zip(&inputs[1..]) {
+                p.set_data(value)?;
+            }
+            module.forward(&inputs[0])
+        };
+        // Gradients for parameters are the module's own.
+        let x = inputs[0].detach().requires_grad_(true)?;
+        let y = forward(&[std::slice::from_ref(&x), &inputs[1..]].concat())?;
+        let w = Tensor::randn(&y.shape(), DType::F64, &Device::Cpu)?;
+        module.zero_grad();
+        y.mul(&w)?.sum()?.backward()?;
+        let leaves: Vec<Tensor> = std::iter::once(x).chain(params.iter().cloned()).collect();
+        for (i, leaf) in leaves.iter().enumerate() {
+            let grad = leaf.grad().unwrap_or_else(|| panic!("{name}: no gradient for {i}"));
+            let elements = inputs[i].to_vec::<f64>()?;
+            for (k, &have) in grad.to_vec::<f64>()?.iter().enumerate() {
+                let at = |by: f64| -> Result<f64> {
+                    let mut moved = elements.clone();
+                    moved[k] += by;
+                    let mut inputs = inputs.clone();
+                    inputs[i] = Tensor::from_vec(moved, &inputs[i].shape())?;
+                    no_grad(|| forward(&inputs)?.mul(&w)?.sum()?.item())
+                };
+                let want = (at(1e-6)? - at(-1e-6)?) / 2e-6;
+                let bound = 1e-6 * (1.0 + want.abs());
+                assert!((have - want).abs() < bound, "{name}: {i}, {k}: {have}, not {want}");
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -417,6 +417,16 @@ def modules(say: Checks) -> None:
     step = {"out": "y", "op": "module", "in": ["x"]}
     for sizes in [[6], [5, 6], [2, 3, 6]]:
         say.same("module", {"x": normal(*sizes)}, [step], lambda t: mlp(t["x"]), mlp, described)
+    for norm, kind in [
+        (nn.LayerNorm(6), {"kind": "LayerNorm", "size": 6}),
+        (nn.RMSNorm(6, eps=1e-6), {"kind": "RMSNorm", "size": 6, "eps": 1e-6}),
+    ]:
+        nn.init.normal_(norm.weight)
+        say.same("module", {"x": normal(4, 6)}, [step], lambda t: norm(t["x"]), norm, kind)
+    rows = nn.Embedding(7, 4)
+    rows_kind = {"kind": "Embedding", "rows": 7, "columns": 4}
+    index = {"i": torch.randint(0, 7, (3, 5))}
+    say.same("module", index, [{**step, "in": ["i"]}], lambda t: rows(t["i"]), rows, rows_kind)
     for batch_first in [False, True]:
         for bias in [False, True]:
             attention = nn.MultiheadAttention(8, 2, bias=bias, batch_first=batch_first)

@@ -100,6 +100,11 @@ impl Arena {
         self.all.stream()
     }
 
+    /// Its parameters without gradients again, so that the next ones are written where they belong.
+    pub(crate) fn zero_grad(&self) {
+        self.params.iter().for_each(|(param, _)| param.zero_grad());
+    }
+
     /// The step, by the gradients that parameters have: those that are elsewhere are copied.
     pub(crate) fn update(&self) -> Result<()> {
         for (i, (param, slot)) in self.params.iter().enumerate() {

@@ -171,6 +171,46 @@ fn any_network() -> Result<()> {
     Ok(())
 }
 
+/// Batches of other sizes are other sequences over the same parameters, of which some are kept.
+#[test]
+fn steps_of_several_shapes() -> Result<()> {
+    let Some(stream) = stream() else { return Ok(()) };
+    let device = Device::from(stream.clone());
+    let sizes = [32, 7, 32, 32, 7, 1, 2, 3, 4, 5, 6, 8, 9, 32];
+    let train = |recorded: bool| -> Result<(Vec<f64>, Vec<Vec<f32>>)> {
+        let model = classifier()?;
+        model.to_device(&device)?;
+        let (x, y) = data(32)?;
+        let (x, y) = (x.to_device(&device)?, y.to_device(&device)?);
+        let options = AdamOptions { lr: 0.01, ..Default::default() };
+        let mut adam = Adam::new(model.parameters(), options);
+        let mut losses = Vec::new();
+        if recorded {
+            let mut step = step_of(adam, &model, &[&x, &y])?;
+            for n in sizes {
+                let (x, y) = (x.narrow(0, 0, n)?, y.narrow(0, 0, n)?);
+                losses.push(step.run(&[&x, &y])?.item()?);
+            }
+            let before = stream.device().usage().submits;
+            step.run(&[&x, &y])?;
+            assert_eq!(stream.device().usage().submits, before + 1, "it was recorded before");
+        } else {
+            for n in sizes.into_iter().chain([32]) {
+                let (x, y) = (x.narrow(0, 0, n)?, y.narrow(0, 0, n)?);
+                let loss = model.forward(&x)?.cross_entropy(&y, &CrossEntropy::default())?;
+                adam.zero_grad();
+                loss.backward()?;
+                adam.step()?;
+                losses.push(loss.item()?);
+            }
+            losses.pop();
+        }
+        Ok((losses, parameters(&model)?))
+    };
+    assert_eq!(train(true)?, train(false)?);
+    Ok(())
+}
+
 #[test]
 fn dropout_moves_on_with_each_replay() -> Result<()> {
     let Some(stream) = stream() else { return Ok(()) };
@@ -221,10 +261,11 @@ fn what_cannot_be_recorded_is_refused() -> Result<()> {
     });
     let e = e.err().unwrap().to_string();
     assert!(e.contains("parameter 0 of a group has no gradient"), "{e}");
-    // Other shapes than it was made for; and after all that it still works.
+    // Another number of inputs, and inputs that do not fit; and after all that it still works.
     let mut step = step_of(adam(), &model, &[&x, &y])?;
-    let e = step.run(&[&x.narrow(0, 0, 4)?, &y]).err().unwrap().to_string();
-    assert!(e.contains("make another step for these"), "{e}");
+    let e = step.run(&[&x]).err().unwrap().to_string();
+    assert!(e.contains("1 inputs; it was made for 2"), "{e}");
+    assert!(step.run(&[&x.narrow(0, 0, 4)?, &y]).is_err());
     assert!(step.run(&[&x, &y])?.item()?.is_finite());
     Ok(())
 }
