@@ -135,8 +135,15 @@ impl Tensor {
     /// # Errors
     /// What executors say of a lack of memory.
     pub fn arange(end: usize, device: &Device) -> Result<Tensor> {
-        let all = Array::arange(0, end as i64, 1, Some(DType::I64))?;
-        Ok(Tensor::of(Value::Host(all).to_device(device)?))
+        Ok(Tensor::of(match device {
+            Device::Cpu => Value::Host(Array::arange(0, end as i64, 1, Some(DType::I64))?),
+            #[cfg(feature = "vulkan")]
+            Device::Vulkan(stream) => {
+                let dtype = vulkan_core::DType::I64;
+                let all = vulkan_core::Tensor::arange(stream, 0.0, end as f64, 1.0, dtype)?;
+                Value::Device(all)
+            }
+        }))
     }
 
     /// Uniform numbers from 0 up to before 1, of a float type, after [`manual_seed`].

@@ -136,6 +136,8 @@ fn operations_are_the_same() -> Result<()> {
     for (name, f) in shaped {
         same(name, &device, f, &[normal(&[3, 6, 5])?])?;
     }
+    let places = Tensor::arange(5000, &device)?.to_vec::<i64>()?;
+    assert!(places.iter().enumerate().all(|(i, &n)| n == i as i64) && places.len() == 5000);
     for (a, b) in [
         (&[4, 6][..], &[6, 5][..]),
         (&[6], &[6]),
