@@ -207,7 +207,7 @@ pub fn load_state(path: impl AsRef<Path>, key: Option<&str>) -> Result<Vec<(Stri
 /// adam.step()?;
 /// save_training(&path, &model.state_dict(), &adam, false)?;
 /// model.load_state_dict(&load_state(&path, Some("model"))?, true)?;
-/// adam.load_state_dict(&load_optimizer(&path, "optimizer")?)?;
+/// adam.load_state_dict(&load_optimizer(&path, Some("optimizer"))?)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn save_training(
@@ -258,16 +258,21 @@ pub fn save_training(
     torch_pickle::write(path, &tree, &options, &mut object).map_err(|e| written(path, e))
 }
 
-/// Reads what an optimiser kept, as torch or [`save_training`] wrote it below `key`, for
-/// [`Optimizer::load_state_dict`]. Nothing where nothing was kept.
+/// Reads what an optimiser kept, as torch or [`save_training`] wrote it, for
+/// [`Optimizer::load_state_dict`]: below `key`, or as the whole file. It is empty where the optimiser had
+/// taken no step.
 ///
 /// # Errors
-/// What is said of reading; [`Error::Type`] for a type that nothing is computed with.
-pub fn load_optimizer(path: impl AsRef<Path>, key: &str) -> Result<OptimizerState> {
+/// What is said of reading, also of a key that is not there; [`Error::Type`] for a type that nothing is
+/// computed with.
+pub fn load_optimizer(path: impl AsRef<Path>, key: Option<&str>) -> Result<OptimizerState> {
     let file = Tensors::open(path.as_ref())?;
+    let below = key.map_or("state".to_owned(), |key| format!("{key}.state"));
+    // An optimiser that kept nothing is there all the same.
+    file.tree().find(&below).map_err(|e| Error::name(file.path(), e))?;
     let mut state = Vec::new();
     for info in file.list()? {
-        let entry = info.name.strip_prefix(key).and_then(|rest| rest.strip_prefix(".state."));
+        let entry = info.name.strip_prefix(&below[..]).and_then(|rest| rest.strip_prefix('.'));
         let entry = entry.and_then(|rest| rest.split_once('.'));
         if let Some((i, name)) = entry.and_then(|(i, name)| Some((i.parse().ok()?, name))) {
             state.push((i, name.to_owned(), to_nn(&file.load(&info)?)?.detach()));

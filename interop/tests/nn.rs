@@ -2,8 +2,9 @@
 #![cfg(feature = "nn")]
 
 use numpack_interop::dtype::DType;
-use numpack_interop::nn::{from_nn, load_state, save_state, to_nn};
+use numpack_interop::nn::{from_nn, load_optimizer, load_state, save_state, save_training, to_nn};
 use numpack_interop::{Error, Tensor, Tensors};
+use numpack_nn::optim::{Adam, AdamOptions, Optimizer};
 use numpack_nn::{
     DType as NnType, Device, Linear, Module, ModuleExt, ReLU, Sequential, Tensor as NnTensor,
 };
@@ -62,4 +63,45 @@ fn states_go_through_files() {
     }
     let e = save_state(folder.path().join("m.txt"), &first.state_dict(), false).unwrap_err();
     assert!(e.to_string().contains("choose such a name"), "{e}");
+}
+
+#[test]
+fn what_optimisers_keep_goes_through_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("training.pt");
+    let model = Linear::new(3, 1, true).unwrap();
+    let options = AdamOptions { amsgrad: true, ..AdamOptions::adamw() };
+    let mut adam = Adam::new(model.parameters(), options);
+    let save = |adam: &Adam| save_training(&path, &model.state_dict(), adam, true).unwrap();
+    // One that has kept nothing is told from one that is not there.
+    save(&adam);
+    assert!(load_optimizer(&path, Some("optimizer")).unwrap().is_empty());
+    for wrong in [None, Some("optim"), Some("model")] {
+        let e = load_optimizer(&path, wrong).unwrap_err().to_string();
+        assert!(e.contains("training.pt"), "{e}");
+    }
+    let x = NnTensor::rand(&[4, 3], NnType::F32, &Device::Cpu).unwrap();
+    let step = |adam: &mut Adam| {
+        model.zero_grad();
+        model.forward(&x).unwrap().square().unwrap().sum().unwrap().backward().unwrap();
+        adam.step().unwrap();
+    };
+    step(&mut adam);
+    step(&mut adam);
+    save(&adam);
+    let kept = load_optimizer(&path, Some("optimizer")).unwrap();
+    let names: Vec<(usize, &str)> = kept.iter().map(|(i, name, _)| (*i, &name[..])).collect();
+    assert_eq!(names.len(), 8);
+    assert!(names.contains(&(1, "max_exp_avg_sq")) && names.contains(&(0, "step")));
+    let before = model.state_dict();
+    let before: Vec<_> = before.iter().map(|(n, t)| (n.clone(), t.copied().unwrap())).collect();
+    let mut other = Adam::new(model.parameters(), options);
+    other.load_state_dict(&kept).unwrap();
+    let mut results = Vec::new();
+    for adam in [&mut adam, &mut other] {
+        model.load_state_dict(&before, true).unwrap();
+        step(adam);
+        results.push(model.weight.to_vec::<f32>().unwrap());
+    }
+    assert_eq!(results[0], results[1]);
 }

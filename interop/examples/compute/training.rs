@@ -41,7 +41,7 @@ pub(crate) fn run(of: &Json, device: &Device, names: &Names, result: &str) -> Re
         other => bail!("no optimiser {other:?}"),
     };
     if let Some(file) = of["state"].as_str() {
-        optimizer.load_state_dict(&load_optimizer(file, "optimizer")?)?;
+        optimizer.load_state_dict(&load_optimizer(file, Some("optimizer"))?)?;
     }
     let (x, y) = (&names["x"], &names["y"]);
     let mut losses = Vec::new();

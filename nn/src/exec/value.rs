@@ -113,9 +113,9 @@ impl Value {
             Value::Host(a) => Ok(a.clone()),
             #[cfg(feature = "vulkan")]
             Value::Device(t) => {
-                let (dtype, shape) = (self.dtype(), t.shape());
-                let strides = contiguous_strides(shape);
-                Ok(Array::from_bytes(dtype, &t.to_bytes()?, shape, &strides, 0)?)
+                let flat = Array::from_bytes(self.dtype(), &t.to_bytes()?, &[t.numel()], &[1], 0)?;
+                let shape: Vec<isize> = t.shape().iter().map(|&s| s as isize).collect();
+                Ok(flat.reshape(&shape)?)
             }
         }
     }
@@ -166,15 +166,6 @@ impl Value {
             }
         }
     }
-}
-
-#[cfg(feature = "vulkan")]
-fn contiguous_strides(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        strides[i - 1] = strides[i] * shape[i] as isize;
-    }
-    strides
 }
 
 /// What a device's type is here.
