@@ -28,7 +28,7 @@ pub(crate) fn linear(shape: &[usize], inputs: usize) -> Result<Tensor> {
 /// `xavier_uniform_` of a matrix (outputs, inputs): √(6 / (inputs + outputs)) is the bound (Glorot and
 /// Bengio, 2010).
 pub(crate) fn xavier(outputs: usize, inputs: usize) -> Result<Tensor> {
-    uniform(&[outputs, inputs], (6.0 / (outputs + inputs).max(1) as f64).sqrt())
+    uniform(&[outputs, inputs], (6.0 / (outputs as f64 + inputs as f64).max(1.0)).sqrt())
 }
 
 /// One number everywhere.

@@ -144,6 +144,22 @@ fn a_layer_and_its_activation_are_one_thing() -> Result<()> {
     Ok(())
 }
 
+/// Sizes beyond all memory are refused.
+#[test]
+fn no_size_is_too_much_for_an_error() {
+    const HUGE: usize = usize::MAX / 2;
+    let shape: &[usize] = &[HUGE, 3, HUGE];
+    assert!(Tensor::rand(shape, DType::F32, &Device::Cpu).is_err());
+    assert!(Tensor::randn(&[HUGE, 5], DType::F64, &Device::Cpu).is_err());
+    assert!(Tensor::zeros(shape, DType::U8, &Device::Cpu).is_err());
+    assert!(Linear::new(HUGE, HUGE, true).is_err() && Linear::new(0, HUGE, true).is_err());
+    assert!(Embedding::new(HUGE, 4, Some(1)).is_err() && LayerNorm::new(shape).is_err());
+    assert!(MultiheadAttention::new(HUGE - 1, 2, 0.0, true, true).is_err());
+    let x = Tensor::zeros(&[2, 3], DType::F32, &Device::Cpu).unwrap();
+    assert!(x.reshape(&[isize::MAX, isize::MAX, -1]).is_err());
+    assert!(x.unsqueeze(0).unwrap().expand(&[isize::MAX, isize::MAX, 2, 3]).is_err());
+}
+
 #[test]
 fn dropout_is_for_training() -> Result<()> {
     manual_seed(3);

@@ -59,13 +59,14 @@ impl MultiheadAttention {
             let problem = format!("dropout {dropout}");
             return Err(Error::parameter(OP, problem, "give a probability from 0 to 1"));
         }
+        let wide = embed_dim.saturating_mul(3);
         let mut out_proj = Linear::new(embed_dim, embed_dim, bias)?;
         if bias {
             out_proj.bias = Some(init::constant(&[embed_dim], 0.0)?);
         }
         Ok(MultiheadAttention {
-            in_proj_weight: init::xavier(3 * embed_dim, embed_dim)?,
-            in_proj_bias: bias.then(|| init::constant(&[3 * embed_dim], 0.0)).transpose()?,
+            in_proj_weight: init::xavier(wide, embed_dim)?,
+            in_proj_bias: bias.then(|| init::constant(&[wide], 0.0)).transpose()?,
             out_proj,
             heads,
             dropout,

@@ -48,7 +48,7 @@ pub(crate) fn draw(device: &Device, count: usize) -> Source {
         && let Some(source) = RECORDED.with_borrow_mut(|recorded| {
             let (place, drawn) = recorded.as_mut()?;
             let here = place.after(*drawn);
-            *drawn += (count as u64).next_multiple_of(4);
+            *drawn = drawn.wrapping_add(whole_blocks(count));
             Some(Source::Device(here))
         })
     {
@@ -61,9 +61,18 @@ pub(crate) fn draw(device: &Device, count: usize) -> Source {
 pub(crate) fn place(count: usize) -> Place {
     let mut place = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let here = *place;
-    // Normal numbers are drawn in pairs.
-    *place = here.after((count as u64).next_multiple_of(4));
+    *place = here.after(whole_blocks(count));
     here
+}
+
+/// Normal numbers are drawn in pairs, and four come of one block.
+fn whole_blocks(count: usize) -> u64 {
+    (count as u64).saturating_add(3) & !3
+}
+
+/// How many elements; executors refuse a shape of more than can be.
+fn numel(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n: usize, &size| n.saturating_mul(size))
 }
 
 impl Tensor {
@@ -151,7 +160,7 @@ impl Tensor {
     /// # Errors
     /// As for [`full`](Tensor::full), and for a type that is no float.
     pub fn rand(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        Ok(Tensor::of(Value::rand(device, shape, dtype, &draw(device, shape.iter().product()))?))
+        Ok(Tensor::of(Value::rand(device, shape, dtype, &draw(device, numel(shape)))?))
     }
 
     /// Normal numbers of mean 0 and deviation 1, of a float type, after [`manual_seed`].
@@ -159,6 +168,6 @@ impl Tensor {
     /// # Errors
     /// As for [`rand`](Tensor::rand).
     pub fn randn(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
-        Ok(Tensor::of(Value::randn(device, shape, dtype, &draw(device, shape.iter().product()))?))
+        Ok(Tensor::of(Value::randn(device, shape, dtype, &draw(device, numel(shape)))?))
     }
 }
