@@ -199,6 +199,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_checkpoint_load(_, _, _);
             numpack_array_load(_, _);
             numpack_checkpoint_load_mapped(_, _, _);
+            numpack_checkpoint_load_all(_, _, _);
         }
         tensor_views {
             numpack_tensor_select(_, _, _, _);
