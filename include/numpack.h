@@ -2055,6 +2055,13 @@ const char *numpack_version(void);
  */
 size_t numpack_last_error(char *buffer, size_t size);
 
+/*
+ The operating system's error number (`errno`) behind that message, such as `ENOENT` where a file
+ is not there; 0 after a success, and where it was not the system that refused. There is one after
+ `NUMPACK_IO` as a rule, and after `NUMPACK_NOT_A_STORE` where no folder can be opened at the path.
+ */
+int32_t numpack_last_os_error(void);
+
 /* == Conversions ================================================================================= */
 
 /*

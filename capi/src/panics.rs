@@ -390,6 +390,8 @@ fn no_function_with_a_status_is_forgotten() {
     let declared = |line: &'static str| line.strip_prefix("int32_t ")?.split_once('(');
     let mut declared: Vec<&str> =
         header.lines().filter_map(declared).map(|(name, _)| name).collect();
+    // What it returns is no status.
+    declared.retain(|&name| name != "numpack_last_os_error");
     let mut called: Vec<&str> = functions().into_iter().map(|(name, _)| name).collect();
     declared.sort_unstable();
     called.sort_unstable();

@@ -76,6 +76,9 @@ static void judge(int32_t status, enum expected expected, unsigned inputs) {
     if ((status == NUMPACK_OK) != (numpack_last_error(NULL, 0) == 0)) {
         fail("the message does not fit the status", status);
     }
+    if (numpack_last_os_error() != 0 && status != NUMPACK_IO && status != NUMPACK_NOT_A_STORE) {
+        fail("the system's error number does not fit the status", status);
+    }
     if (expected == OK_WITH_DEVICE) {
         expected = the_device ? OK : ANY;
     }
