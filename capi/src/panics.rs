@@ -182,6 +182,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_checkpoint_get_root(_, _);
             numpack_checkpoint_get_node(_, _, _);
             numpack_checkpoint_get_child(_, _, _, _, _);
+            numpack_checkpoint_get_attributes(_, _, _);
         }
         tensor {
             numpack_tensor_zeros(_, _, _, _);
@@ -239,6 +240,14 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_save_torch(_, _, _, _, _);
             numpack_save_tensors(_, _, _, _, _);
             numpack_from_torch(_, _, _, _, _);
+        }
+        object {
+            numpack_object_create(_);
+            numpack_object_add(_, _, _);
+            numpack_object_add_items(_, _, _, _, _);
+            numpack_object_add_dict(_, _, _, _, _, _, _);
+            numpack_object_add_tensor(_, _, _, _);
+            numpack_object_save(_, _, _, _);
         }
         verify {
             numpack_store_verify(_, _, _, _, _);

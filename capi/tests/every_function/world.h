@@ -202,6 +202,13 @@ static numpack_scalar *valid_scalar(int i) {
     return slot(i);
 }
 
+static numpack_node *valid_node(int i) {
+    numpack_node *value = STRUCT(numpack_node, i);
+    value->struct_size = sizeof *value;
+    value->kind = NUMPACK_NODE_INT;
+    return value;
+}
+
 static numpack_array_interface *valid_array_interface(int i) {
     numpack_array_interface *array = STRUCT(numpack_array_interface, i);
     array->struct_size = sizeof *array;
@@ -353,6 +360,15 @@ static numpack_tensor *make_tensor(void) {
     numpack_tensor *tensor = NULL;
     need(numpack_tensor_zeros(NUMPACK_DTYPE_FLOAT32, 2, tensor_shape, &tensor));
     return tensor;
+}
+
+/* One with an integer. */
+static numpack_object *make_object(void) {
+    numpack_node value = {sizeof value, NUMPACK_NODE_INT, 7, 0, NULL, 0, NULL, 0, 0, 0};
+    numpack_object *object = NULL;
+    need(numpack_object_create(&object));
+    need(numpack_object_add(object, &value, NULL));
+    return object;
 }
 
 static numpack_device *make_device(void) {
