@@ -76,6 +76,14 @@ pub(crate) fn install(library: &Path) -> Result<PathBuf> {
     Ok(site)
 }
 
+/// Tells the benchmarks where the package is, and a Python for it: torch's, if that is installed already.
+pub(crate) fn name(table: &mut Command) -> Result<()> {
+    let python = if TORCH.is_ready()? { TORCH.python()? } else { PYTHON.python()? };
+    table.env("NUMPACK_BENCH_PACKAGE", install(&library()?)?);
+    table.env("NUMPACK_BENCH_PACKAGE_PYTHON", python);
+    Ok(())
+}
+
 /// The types of the package, strictly.
 fn types(python: &Path) -> Result<()> {
     let cache = target_folder().join("python/mypy");

@@ -264,6 +264,11 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
         table.env("NUMPACK_BENCH_PYTHON", TORCH.python()?);
     }
     vulkan::name_peers(&mut table)?;
+    // Only for who asks for it.
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    if words.contains(&"--only=python") || words.windows(2).any(|w| w == ["--only", "python"]) {
+        python::name(&mut table)?;
+    }
     run(table.args(args))
 }
 
