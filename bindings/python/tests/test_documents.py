@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ import libnumpack
 from libnumpack import devices
 
 FOLDER = Path(__file__).resolve().parents[1]
-PAGES = [FOLDER / "README.md", *sorted((FOLDER / "docs").glob("*.md"))]
+REPOSITORY = FOLDER.parents[1]
+PAGES = [REPOSITORY / "README.md", FOLDER / "README.md", *sorted((FOLDER / "docs").glob("*.md"))]
 
 
 def modules() -> list[ModuleType]:
@@ -32,10 +34,14 @@ def docstrings() -> list[Any]:
 
 
 def needs(code: str) -> None:
-    """Skips what imports or uses something that is not there."""
+    """Skips what imports something that is not there."""
     for name in re.findall(r"^\s*(?:import|from) (\w+)", code, flags=re.M):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
+
+
+def needs_device(code: str) -> None:
+    """Skips what uses a device where there is none. Pages ask for themselves."""
     if re.search(r"vulkan\"|vulkan'|vulkan:", code):
         try:
             devices.opened(devices.device("vulkan"))
@@ -46,7 +52,9 @@ def needs(code: str) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # that a device is a software one
 @pytest.mark.parametrize("test", docstrings())
 def test_docstring(test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs("\n".join(example.source for example in test.examples))
+    code = "\n".join(example.source for example in test.examples)
+    needs(code)
+    needs_device(code)
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
@@ -55,14 +63,15 @@ def test_docstring(test: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page run one after the other, as one program."""
+    """The blocks of a page run one after the other, as one program, where there is a `model.pt`."""
     text = page.read_text(encoding="utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```", text, flags=re.M | re.S))
     assert blocks
     needs("".join(block[1] for block in blocks))
     monkeypatch.chdir(tmp_path)
+    shutil.copy(REPOSITORY / "examples" / "checkpoint.pt", "model.pt")
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         # A traceback shows the line of the page.
