@@ -1895,6 +1895,14 @@ typedef struct {
      Not 0: its elements lie one after another in C order.
      */
     int32_t contiguous;
+    /*
+     Its device's `index`, as `numpack_device_info` has it; -1 on the host.
+     */
+    int32_t device_index;
+    /*
+     0.
+     */
+    int32_t reserved;
 } numpack_nn_tensor_info;
 
 /*
