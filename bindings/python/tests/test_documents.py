@@ -23,8 +23,9 @@ PAGES = [REPOSITORY / "README.md", FOLDER / "README.md", *sorted((FOLDER / "docs
 
 
 def modules() -> list[ModuleType]:
-    found = pkgutil.walk_packages(libnumpack.__path__, "libnumpack.")
-    return [libnumpack, *(importlib.import_module(module.name) for module in found)]
+    names = [module.name for module in pkgutil.walk_packages(libnumpack.__path__, "libnumpack.")]
+    # The library lies where a module written in C would.
+    return [libnumpack, *(importlib.import_module(name) for name in names if name != "libnumpack._native.libnumpack")]
 
 
 def docstrings() -> list[Any]:
