@@ -103,8 +103,10 @@ class _Library:
         self._cdll = _open()
 
     def __getattr__(self, name: str) -> Any:
+        if name not in _signatures:
+            raise AttributeError(f"the C interface has no numpack_{name}")
         result, parameters = _split(_signatures[name])
-        function = self._cdll[f"numpack_{name}"]
+        function: Any = self._cdll[f"numpack_{name}"]
         function.restype = _type(result)
         function.argtypes = [_type(word) for word in parameters]
         if result == "i32" and name != "last_os_error":
