@@ -54,7 +54,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _home(module: Module) -> tuple[devices.device | None, dtypes.dtype | None]:
+def home(module: Module) -> tuple[devices.device | None, dtypes.dtype | None]:
     """Where a module is and the floating type it has, by its parameters, or else its buffers."""
     place = None
     for every in (module.parameters(), module.buffers()):
@@ -70,7 +70,7 @@ def call(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
     given = list(_leaves((inputs, named)))
     tensors = [value for value in given if isinstance(value, Tensor)]
     on_vulkan = next((value for value in tensors if isinstance(value, VulkanTensor)), None)
-    place, dtype = _home(module)
+    place, dtype = home(module)
     if on_vulkan is not None and place == devices.cpu:
         place = on_vulkan.device
         module.to(place)
