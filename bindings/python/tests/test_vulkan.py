@@ -266,8 +266,24 @@ def test_moving_keeps_parameters_and_gradients():
     np.testing.assert_array_equal(other[0].weight.detach().numpy(), params[0].detach().cpu().numpy())
     model.to("cpu")
     model.load_state_dict(other.state_dict())
+    # Of a type that devices do not have.
+    values = {name: t.numpy().astype(np.float64) for name, t in model.state_dict().items()}
+    model.vulkan().load_state_dict(values)
+    model.to("cpu", libnumpack.float64)
+    for name, t in model.state_dict().items():
+        assert t.dtype == libnumpack.float64 and t.device == libnumpack.device("cpu")
+        np.testing.assert_array_equal(t.numpy(), values[name])
     with pytest.raises(TypeError, match="float64"):
-        model.double().vulkan()
+        model.vulkan()
+    assert model.to("vulkan", libnumpack.float32)[0].weight.is_vulkan
+
+
+@on_device
+def test_a_module_does_not_move_where_another_input_is_elsewhere():
+    module = nn.MultiheadAttention(4, 1)
+    with pytest.raises(errors.SharingError, match="on cpu"):
+        module(VulkanTensor([[1.0] * 4]), libnumpack.ones(1, 4), libnumpack.ones(1, 4))
+    assert not module.out_proj.weight.is_vulkan
 
 
 @on_device

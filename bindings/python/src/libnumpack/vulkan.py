@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import sys
 import warnings
-from typing import Any, Callable, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
@@ -20,7 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
 
 
-class VulkanDevice(NamedTuple):
+@dataclass(frozen=True)
+class VulkanDevice:
     """What is known of a device."""
 
     index: int
@@ -190,7 +193,7 @@ def from_vulkan(array: Any, device: Any = "cuda") -> Any:
     host, with a warning. Raises `libnumpack.errors.DependencyError` where torch is not installed.
     """
     try:
-        import torch
+        torch: Any = importlib.import_module("torch")
     except ImportError as e:
         raise DependencyError("from_vulkan gives tensors of torch; install it, such as by pip install torch") from e
     where = torch.device(device)

@@ -71,9 +71,9 @@ def call(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
     tensors = [value for value in given if isinstance(value, Tensor)]
     on_vulkan = next((value for value in tensors if isinstance(value, VulkanTensor)), None)
     place, dtype = home(module)
-    if on_vulkan is not None and place == devices.cpu:
+    moves = on_vulkan is not None and place == devices.cpu
+    if on_vulkan is not None and moves:
         place = on_vulkan.device
-        module.to(place)
     if place is None:
         place = tensors[0].device if tensors else devices.cpu
     else:
@@ -83,6 +83,8 @@ def call(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
                     f"an input is on {tensor.device}, and {type(module).__name__} on {place}; "
                     f"move one of them, such as the input by .to({str(place)!r})"
                 )
+    if moves:
+        module.to(place)
     # What arrays become, of which NumPy makes float64 unasked.
     floating = dtype or next((t.dtype for t in tensors if t.dtype.is_floating_point), dtypes.float32)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from ..tensor import Tensor, as_tensor
 from ._inputs import is_torch
-from .parameter import write
+from .parameter import at, write
 
 if TYPE_CHECKING:
     from .module import Module
@@ -69,7 +69,7 @@ def load(module: Module, state: Mapping[str, Any], strict: bool) -> Keys:
                 f"size mismatch for {name}: copying a param with shape {given.shape} from checkpoint, "
                 f"the shape in current model is {tensor.shape}."
             )
-        pairs.append((tensor, given.detach().to(tensor.device)))
+        pairs.append((tensor, at(given.detach(), tensor.device, tensor.dtype)))
     if problems:
         name = type(module).__name__
         raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {name}:", *problems]))

@@ -175,7 +175,8 @@ class TransformerEncoderLayer(Module):
         masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             src = src + self._attended(self.norm1(src), *masks)
-            return src + self._fed(self.norm2(src))
+            src = src + self._fed(self.norm2(src))
+            return src
         src = self.norm1(src + self._attended(src, *masks))
         return self.norm2(src + self._fed(src))  # type: ignore[no-any-return]
 
@@ -209,4 +210,4 @@ class TransformerEncoder(Module):
         """What the last layer makes of the sequence. Masks are those of the layers."""
         for layer in self.layers:
             src = layer(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=is_causal)
-        return src if self.norm is None else self.norm(src)  # type: ignore[no-any-return]
+        return src if self.norm is None else self.norm(src)

@@ -12,7 +12,7 @@ from typing import Any, Sequence
 
 from .._native import constants as c
 from .._native import make, sizes, structs
-from ..tensor import Tensor, full, ones, where
+from ..tensor import Tensor, arange, full, ones, where
 
 _REDUCTIONS = {"mean": c.NN_REDUCTION_MEAN, "sum": c.NN_REDUCTION_SUM, "none": c.NN_REDUCTION_NONE}
 
@@ -141,18 +141,18 @@ def scaled_dot_product_attention(
         if attn_mask is not None:
             raise ValueError("there is a mask and is_causal; give one of them")
         attn_mask = ~causal_mask(query.shape[-2], key.shape[-2], query)
-    scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-1, -2)
+    scores: Tensor = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-1, -2)
     if attn_mask is not None:
         scores = hidden(scores, ~attn_mask if attn_mask.dtype.name == "bool" else attn_mask)
-    return dropout(softmax(scores, -1), dropout_p) @ value
+    found: Tensor = dropout(softmax(scores, -1), dropout_p) @ value
+    return found
 
 
 def causal_mask(queries: int, keys: int, like: Tensor) -> Tensor:
     """True where a key lies behind the query, where ``like`` is."""
-    from ..tensor import arange
-
     row = arange(queries, device=like.device).reshape(queries, 1)
-    return arange(keys, device=like.device).reshape(1, keys) > row
+    behind: Tensor = arange(keys, device=like.device).reshape(1, keys) > row
+    return behind
 
 
 def hidden(scores: Tensor, mask: Tensor) -> Tensor:

@@ -108,7 +108,8 @@ class Embedding(Module):
         """One with these rows, which are not trained if ``freeze``."""
         if embeddings.ndim != 2:
             raise ValueError(f"embeddings are of shape {embeddings.shape}; give (rows, columns)")
-        made = cls(*embeddings.shape, padding_idx, device=embeddings.device, dtype=embeddings.dtype)
+        rows, columns = embeddings.shape
+        made = cls(rows, columns, padding_idx, device=embeddings.device, dtype=embeddings.dtype)
         made.weight = Parameter(embeddings, requires_grad=not freeze)
         return made
 
@@ -148,7 +149,8 @@ class LayerNorm(Module):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        has = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        return f"{self.normalized_shape}, eps={self.eps}, {has}"
 
 
 class RMSNorm(Module):
@@ -209,7 +211,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
+        return input.flatten(self.start_dim, self.end_dim)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 from .. import devices, dtypes
 from ..tensor import Tensor
 from . import _inputs, _state
-from .parameter import Parameter, put
+from .parameter import Parameter, at, put
 
 M = TypeVar("M", bound="Module")
 
@@ -344,12 +344,7 @@ class Module:
         if floats is not None and not floats.is_floating_point:
             raise TypeError(f"parameters are floats, which cannot become {floats}; give a type such as float32")
 
-        def moved(tensor: Tensor) -> Tensor:
-            if floats is not None and tensor.dtype.is_floating_point:
-                tensor = tensor.to(floats)
-            return tensor if there is None else tensor.to(there)
-
-        return self._each(moved)
+        return self._each(lambda tensor: at(tensor, there, floats if tensor.dtype.is_floating_point else None))
 
     def cpu(self: M) -> M:
         """Moves it to the host."""

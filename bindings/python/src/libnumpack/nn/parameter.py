@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import devices
+from .. import devices, dtypes
 from .._native import Handle, lib, make
 from ..tensor import Tensor, no_grad, zeros
 
@@ -52,7 +52,7 @@ class Parameter(Tensor):
         found = memo.get(id(self))
         if found is None:
             found = memo[id(self)] = own(self, self.requires_grad)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _loaded, (self.detach().cpu(), self.requires_grad, self.device)
@@ -92,4 +92,13 @@ def put(tensor: Tensor, moved: Tensor) -> None:
     grad = tensor.grad
     tensor._set(moved)
     if grad is not None:
-        tensor.grad = grad.detach().to(moved.device, moved.dtype)
+        tensor.grad = at(grad.detach(), moved.device, moved.dtype)
+
+
+def at(tensor: Tensor, place: devices.device | None, dtype: dtypes.dtype | None) -> Tensor:
+    """The tensor on a device, of a type; either may be None. What a device does not have is converted on the host."""
+    if place == devices.cpu:
+        tensor = tensor.to(place)
+    if dtype is not None:
+        tensor = tensor.to(dtype)
+    return tensor if place is None else tensor.to(place)

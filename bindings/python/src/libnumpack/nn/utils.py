@@ -45,6 +45,7 @@ def clip_grad_norm_(
     if not max_norm >= 0:
         raise ValueError(f"a norm of {max_norm} cannot be; give 0 or more")
     grads = [p.grad.detach() for p in found]
+    total: Tensor
     with no_grad():
         if norm_type == math.inf:
             total = stack([g.abs().amax() for g in grads]).amax()

@@ -38,7 +38,8 @@ class Optimizer:
         given = list(params)
         if not given:
             raise ValueError("there are no parameters to train; give some, such as model.parameters()")
-        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+        groups: list[Any] = given if isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:

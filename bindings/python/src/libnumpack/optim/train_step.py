@@ -11,7 +11,7 @@ from .._native import constants as c
 from ..nn import _inputs
 from ..nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
 from ..nn.module import Module
-from ..nn.parameter import Moves
+from ..nn.parameter import Moves, at
 from ..tensor import Tensor
 from .optimizer import Optimizer
 
@@ -95,8 +95,7 @@ class TrainStep:
 def _taken(value: Any, dtype: dtypes.dtype, place: devices.device) -> Tensor:
     if not isinstance(value, Tensor):
         return _inputs.of_array(value.detach().cpu() if _inputs.is_torch(value) else value, dtype, place)
-    value = value.detach()
-    return (value.to(dtype) if value.dtype.is_floating_point else value).to(place)
+    return at(value.detach(), place, dtype if value.dtype.is_floating_point else None)
 
 
 def _lent(pointer: int) -> Tensor:
