@@ -244,16 +244,17 @@ class NumPack:
     def drop(self, array_name: Union[str, List[str]], indexes: Optional[Indexes] = None) -> None:
         """Drops arrays, or rows of them, all or none.
 
-        A dropped array is gone from the list. Dropped rows are not seen any more; `update` frees their room.
+        A dropped array is gone from the list; one that is not there is gone already. Dropped rows are not seen any more,
+        and `update` frees their room.
 
-        Raises `KeyError` for an array, and `IndexError` for a row, that is not there.
+        Raises `IndexError` for a row that is not there, and `KeyError` for rows of such an array.
         """
         self._checked()
         names = [array_name] if isinstance(array_name, str) else list(array_name)
-        if not names:
-            return
         if indexes is None:
-            self._change("remove_arrays", names, texts(names), len(names))
+            names = [name for name in dict.fromkeys(names) if self._find(name) is not None]
+            if names:
+                self._change("remove_arrays", names, texts(names), len(names))
             return
         choice = Choice(indexes)
         if len(names) > 1 and self._batch is None:
@@ -435,7 +436,7 @@ class NumPack:
 
     # -- many changes
 
-    def batch_mode(self, memory_limit: Optional[int] = None) -> BatchModeContext:
+    def batch_mode(self, memory_limit: Optional[float] = None) -> BatchModeContext:
         """Many changes in one commit, at the end of a ``with`` statement; none of them if that ends by an exception.
 
         Within it `load` gives an array that is kept, the same object each time, and saving that object takes what
@@ -444,7 +445,7 @@ class NumPack:
 
         Parameters
         ----------
-        memory_limit : int, optional
+        memory_limit : float, optional
             How many MiB of arrays are kept in memory; what is more is written to the disk. Default: 256.
 
         >>> import numpy as np, tempfile, os
@@ -488,6 +489,8 @@ def _rows_of(indexes: Any) -> Any:
     if isinstance(indexes, slice):
         return indexes
     found = np.asarray(indexes)
+    if found.ndim == 1 and found.dtype.kind == "i":
+        return found
     if found.ndim > 1:
         raise ValueError(f"the indexes must be one row number each, or a mask; they have shape {found.shape}")
     if not found.size:

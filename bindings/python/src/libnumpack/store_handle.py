@@ -112,13 +112,12 @@ class OpenStore:
         found = self._handle or self.look()
         if found is None:
             return None
-        listed = make("list", "store_list", found)
-        place, info = ctypes.c_size_t(), structs["array_info"]()
         try:
-            lib.list_find(listed, text(name), ctypes.byref(place))
+            array = make("array", "array_open", found, text(name))
         except MissingError:
             return None
-        lib.list_get(listed, place.value, ctypes.byref(info))
+        info = structs["array_info"]()
+        lib.array_get_info(array, ctypes.byref(info))
         return Info(info)
 
     def settled(self) -> tuple[Folder, int]:

@@ -27,12 +27,12 @@ _MEMORY = 256
 class BatchModeContext:
     """What `NumPack.batch_mode` gives: the changes until the ``with`` statement ends are one commit."""
 
-    def __init__(self, numpack_instance: NumPack, memory_limit: int | None = None) -> None:
+    def __init__(self, numpack_instance: NumPack, memory_limit: float | None = None) -> None:
         if memory_limit is not None and memory_limit < 0:
             raise ValueError(f"memory_limit is a number of MiB, not {memory_limit}")
         self.npk = numpack_instance
         self.memory_limit = memory_limit
-        self._limit = (_MEMORY if memory_limit is None else memory_limit) << 20
+        self._limit = int((_MEMORY if memory_limit is None else memory_limit) * (1 << 20))
         self._lock = threading.RLock()
         self._writer: Handle | None = None
         self._stack = ExitStack()
@@ -308,7 +308,7 @@ class _Shared:
             number = ctypes.get_errno()
             raise OSError(number, f"the rows cannot be mapped: {os.strerror(number)}")
         self.address: int = found
-        weakref.finalize(self, self._libc.munmap, found, size)
+        weakref.finalize(self, self._libc.munmap, found, size).atexit = False
 
     def sync(self) -> None:
         """Returns when what was written is on the disk."""

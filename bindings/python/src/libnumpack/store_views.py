@@ -167,8 +167,7 @@ class Choice:
             hasattr(indexes, "__index__") or hasattr(indexes, "__len__") or hasattr(indexes, "__array__")
         ):
             raise ValueError(
-                "the indexes must be int, list, tuple, numpy.ndarray or slice. "
-                f"They are {type(indexes).__name__}"
+                f"the indexes must be int, list, tuple, numpy.ndarray or slice, not {type(indexes).__name__}"
             )
         found = np.asarray(indexes)
         if found.ndim == 0 and found.dtype.kind in "iu":
@@ -178,9 +177,9 @@ class Choice:
             raise ValueError(f"the indexes must be one row number each, or a mask; they have shape {found.shape}")
         if found.dtype == np.bool_:
             mask = np.ascontiguousarray(found)
-            pointer = ctypes.cast(address(mask), ctypes.POINTER(ctypes.c_uint8))
             self._kept = mask
-            self.rows = structs["rows"](kind=c.ROWS_MASK, mask=pointer, count=mask.size)
+            truths = ctypes.cast(address(mask), ctypes.POINTER(ctypes.c_uint8))
+            self.rows = structs["rows"](kind=c.ROWS_MASK, mask=truths, count=mask.size)
             return
         if found.size and found.dtype.kind not in "iu":
             raise IndexError(f"row numbers are integers, not {found.dtype}")

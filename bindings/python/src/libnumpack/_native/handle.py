@@ -30,6 +30,10 @@ class Handle:
         pointer, self._as_parameter_ = self._as_parameter_, ctypes.c_void_p(None)
         return pointer
 
+    def outlive_exit(self) -> None:
+        """Leaves it to the system when the interpreter ends: other threads may still use memory that it lends."""
+        self._finalizer.atexit = False
+
     @property
     def is_freed(self) -> bool:
         return not self._finalizer.alive
