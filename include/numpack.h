@@ -955,6 +955,12 @@ typedef struct numpack_nn_step numpack_nn_step;
 typedef struct numpack_nn_tensor numpack_nn_tensor;
 
 /*
+ An object to be saved. Each part that is added gets a number, by which what comes later has it as a
+ part; one that several have is one object there, as in Python. One thread at a time may use it.
+ */
+typedef struct numpack_object numpack_object;
+
+/*
  A package, open for reading as it is. It has the file open.
  */
 typedef struct numpack_package numpack_package;
@@ -1462,7 +1468,7 @@ typedef struct {
 
 /*
  One value. The caller sets `struct_size`, a call the rest; `text` is borrowed from the
- checkpoint.
+ checkpoint. As an input of `numpack_object_add` it is all the caller's.
  */
 typedef struct {
     /*
@@ -1645,7 +1651,7 @@ typedef struct {
 } numpack_scalar;
 
 /*
- How `numpack_save_torch` and `numpack_save_tensors` write. Zero means the default of each.
+ How `numpack_save_torch`, `numpack_save_tensors` and `numpack_object_save` write. Zero means the default of each.
  */
 typedef struct {
     /*
@@ -1895,6 +1901,14 @@ typedef struct {
      Not 0: its elements lie one after another in C order.
      */
     int32_t contiguous;
+    /*
+     Its device's `index`, as `numpack_device_info` has it; -1 on the host.
+     */
+    int32_t device_index;
+    /*
+     0.
+     */
+    int32_t reserved;
 } numpack_nn_tensor_info;
 
 /*
@@ -2054,6 +2068,13 @@ const char *numpack_version(void);
  whole message without its NUL. With `buffer` NULL or `size` 0 it only returns the length.
  */
 size_t numpack_last_error(char *buffer, size_t size);
+
+/*
+ The operating system's error number (`errno`) behind that message, such as `ENOENT` where a file
+ is not there; 0 after a success, and where it was not the system that refused. There is one after
+ `NUMPACK_IO` as a rule, and after `NUMPACK_NOT_A_STORE` where no folder can be opened at the path.
+ */
+int32_t numpack_last_os_error(void);
 
 /* == Conversions ================================================================================= */
 
@@ -2859,6 +2880,17 @@ int32_t numpack_checkpoint_get_child(const numpack_checkpoint *checkpoint,
                                      uint32_t *key,
                                      uint32_t *value);
 
+/*
+ The attributes of a node: `attributes` takes the number of a dict, or `NUMPACK_NO_NODE` where there
+ are none. An ordered dict may have some, such as the `_metadata` of a state dict, and a tensor those
+ that Python code has set on it; neither is a child.
+
+ Errors: `NUMPACK_PARAMETER` for a number that no node has.
+ */
+int32_t numpack_checkpoint_get_attributes(const numpack_checkpoint *checkpoint,
+                                          uint32_t number,
+                                          uint32_t *attributes);
+
 /* == Tensors in memory =========================================================================== */
 
 /*
@@ -3307,6 +3339,84 @@ int32_t numpack_from_torch(const char *const *names,
                            size_t count,
                            const char *output,
                            int32_t existing);
+
+/* == Objects to a file =========================================================================== */
+
+/*
+ Makes an object without parts. The caller owns it.
+ */
+int32_t numpack_object_create(numpack_object **object);
+
+/*
+ Adds a plain value: `value->kind` is a `NUMPACK_NODE_*` up to `NUMPACK_NODE_BYTEARRAY`, with the fields
+ that count for it, or `NUMPACK_NODE_GLOBAL`, such as `torch.float32`. Texts are copied. `number` takes
+ its number, counted from 0 on, here and below.
+
+ Errors: `NUMPACK_PARAMETER` for another kind, text that is not UTF-8, and a wrong
+ `value->struct_size`.
+ */
+int32_t numpack_object_add(numpack_object *object,
+                           const numpack_node *value,
+                           uint32_t *number);
+
+/*
+ Adds a container of `count` parts that were added before: `kind` is `NUMPACK_NODE_TUPLE`,
+ `NUMPACK_NODE_LIST`, `NUMPACK_NODE_SET` or `NUMPACK_NODE_FROZENSET`.
+
+ Errors: `NUMPACK_PARAMETER` for another kind, and for a part that is not there.
+ */
+int32_t numpack_object_add_items(numpack_object *object,
+                                 int32_t kind,
+                                 const uint32_t *items,
+                                 size_t count,
+                                 uint32_t *number);
+
+/*
+ Adds a dict of `count` keys and as many values, in this order: an `OrderedDict` if `ordered` is not 0.
+ That may have attributes, such as the `_metadata` of a state dict: `attributes` is the number of a
+ dict of them, else `NUMPACK_NO_NODE`. Of a key that comes twice the later value stays.
+
+ Errors: `NUMPACK_PARAMETER` for a part that is not there, and attributes of a dict that is not
+ ordered.
+ */
+int32_t numpack_object_add_dict(numpack_object *object,
+                                const uint32_t *keys,
+                                const uint32_t *values,
+                                size_t count,
+                                int32_t ordered,
+                                uint32_t attributes,
+                                uint32_t *number);
+
+/*
+ Adds a tensor, as a `torch.nn.Parameter` if `parameter` is not 0. The object shares it: its memory is
+ read when the object is saved, and the handle may be freed before. Tensors that show one storage do so
+ in the file, and which requires grad is kept.
+
+ Errors: `NUMPACK_TYPE` for a type that torch has not.
+ */
+int32_t numpack_object_add_tensor(numpack_object *object,
+                                  const numpack_tensor *tensor,
+                                  int32_t parameter,
+                                  uint32_t *number);
+
+/*
+ Writes what a number stands for as a `.pt` file, which torch loads with `weights_only=True` if it has
+ no other globals than torch allows there. The file appears whole or not at all, and the elements go
+ into it from where they lie. `options` may be NULL.
+
+ Errors: `NUMPACK_PARAMETER` for a number that is not there, and for a list, dict, set or bytearray as
+ a key; `NUMPACK_IN_USE` for a tensor that is being written to, `NUMPACK_SHARING` for one on a device;
+ `NUMPACK_EXISTS`; `NUMPACK_IO`: what was at the path is then as it was.
+ */
+int32_t numpack_object_save(const numpack_object *object,
+                            uint32_t root,
+                            const char *path,
+                            const numpack_save_options *options);
+
+/*
+ Gives an object back; the tensors in it too. NULL is fine.
+ */
+void numpack_object_free(numpack_object *object);
 
 /* == What is in a file, and what is not the same in two ========================================== */
 

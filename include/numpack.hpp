@@ -30,6 +30,7 @@
  * | numpack/tensor.hpp | `tensor`: tensors in memory |
  * | numpack/checkpoint.hpp | `checkpoint`: the tensors of a file |
  * | numpack/tree.hpp | `node`: the object they are part of |
+ * | numpack/object.hpp | `object`: whole objects to a file |
  * | numpack/convert.hpp | `from_torch_file`, `to_torch_file`, `export_file`, `save_tensors`, `from_torch` |
  * | numpack/scan.hpp | `scan`, `verify`, `diff` |
  * | numpack/device.hpp | `device`, `device_list`: GPUs |
@@ -49,6 +50,7 @@
 #include "numpack/handle.hpp"
 #include "numpack/nn.hpp"
 #include "numpack/nn_module.hpp"
+#include "numpack/object.hpp"
 #include "numpack/package.hpp"
 #include "numpack/result.hpp"
 #include "numpack/scan.hpp"

@@ -140,6 +140,10 @@ impl numpack_checkpoint {
         })
     }
 
+    pub(crate) fn infos(&self) -> Vec<TensorInfo> {
+        self.list.iter().map(|listed| listed.info.clone()).collect()
+    }
+
     pub(crate) fn get(&self, index: usize) -> Result<&TensorInfo, Error> {
         self.listed(index).map(|listed| &listed.info)
     }

@@ -24,6 +24,7 @@
 //! | `tensor_values` | elements |
 //! | `dlpack` | tensors to and from other libraries |
 //! | `save` | tensors in memory to a `.pt` file |
+//! | `object` | `numpack_object`: whole objects to a `.pt` file |
 //! | `scan` | what unpickling a file would do; what two files disagree on |
 //! | `verify` | what is wrong with a store |
 //! | `device` | `numpack_device`: GPUs, by Vulkan |
@@ -108,6 +109,8 @@ pub mod tensor_values;
 pub mod dlpack;
 
 pub mod save;
+
+pub mod object;
 
 pub mod scan;
 

@@ -70,6 +70,10 @@ pub struct numpack_nn_tensor_info {
     pub has_grad: i32,
     /// Not 0: its elements lie one after another in C order.
     pub contiguous: i32,
+    /// Its device's `index`, as `numpack_device_info` has it; -1 on the host.
+    pub device_index: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 // SAFETY: integers and raw pointers only, and `struct_size` first.
@@ -87,6 +91,8 @@ unsafe impl Versioned for numpack_nn_tensor_info {
         is_leaf: 0,
         has_grad: 0,
         contiguous: 0,
+        device_index: 0,
+        reserved: 0,
     };
 }
 
@@ -308,6 +314,8 @@ pub unsafe extern "C" fn numpack_nn_tensor_get_info(
             is_leaf: t.is_leaf().into(),
             has_grad: t.grad().is_some().into(),
             contiguous: t.is_contiguous().into(),
+            device_index: t.device().index().map_or(-1, |index| index as i32),
+            reserved: 0,
         };
         // SAFETY: the caller vouches for so many bytes.
         unsafe { structs::write(info, size, found) };

@@ -182,6 +182,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_checkpoint_get_root(_, _);
             numpack_checkpoint_get_node(_, _, _);
             numpack_checkpoint_get_child(_, _, _, _, _);
+            numpack_checkpoint_get_attributes(_, _, _);
         }
         tensor {
             numpack_tensor_zeros(_, _, _, _);
@@ -199,6 +200,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_checkpoint_load(_, _, _);
             numpack_array_load(_, _);
             numpack_checkpoint_load_mapped(_, _, _);
+            numpack_checkpoint_load_all(_, _, _);
         }
         tensor_views {
             numpack_tensor_select(_, _, _, _);
@@ -239,6 +241,14 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_save_torch(_, _, _, _, _);
             numpack_save_tensors(_, _, _, _, _);
             numpack_from_torch(_, _, _, _, _);
+        }
+        object {
+            numpack_object_create(_);
+            numpack_object_add(_, _, _);
+            numpack_object_add_items(_, _, _, _, _);
+            numpack_object_add_dict(_, _, _, _, _, _, _);
+            numpack_object_add_tensor(_, _, _, _);
+            numpack_object_save(_, _, _, _);
         }
         verify {
             numpack_store_verify(_, _, _, _, _);
@@ -390,6 +400,8 @@ fn no_function_with_a_status_is_forgotten() {
     let declared = |line: &'static str| line.strip_prefix("int32_t ")?.split_once('(');
     let mut declared: Vec<&str> =
         header.lines().filter_map(declared).map(|(name, _)| name).collect();
+    // What it returns is no status.
+    declared.retain(|&name| name != "numpack_last_os_error");
     let mut called: Vec<&str> = functions().into_iter().map(|(name, _)| name).collect();
     declared.sort_unstable();
     called.sort_unstable();

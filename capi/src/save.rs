@@ -11,7 +11,7 @@ use crate::structs::{self, Versioned};
 use crate::tensor::numpack_tensor;
 use crate::view::{self, numpack_view};
 
-/// How `numpack_save_torch` and `numpack_save_tensors` write. Zero means the default of each.
+/// How `numpack_save_torch`, `numpack_save_tensors` and `numpack_object_save` write. Zero means the default of each.
 #[allow(non_camel_case_types, reason = "the name C programs type")]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -136,7 +136,7 @@ unsafe fn named<'a>(
     names.into_iter().zip(tensors).map(pair).collect()
 }
 
-fn settings(o: &numpack_save_options) -> WriteOptions {
+pub(crate) fn settings(o: &numpack_save_options) -> WriteOptions {
     let settings = WriteOptions::new().overwrite(o.overwrite != 0);
     if o.alignment == 0 { settings } else { settings.alignment(o.alignment) }
 }

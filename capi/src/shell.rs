@@ -19,11 +19,11 @@ pub(crate) fn guard(work: impl FnOnce() -> Result<(), Error>) -> i32 {
     // What the work borrowed is not looked at again after a panic.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => {
-            status::set_last(String::new());
+            status::set_last(String::new(), 0);
             NUMPACK_OK
         }
         Ok(Err(e)) => {
-            status::set_last(e.to_string());
+            status::set_last(e.to_string(), status::os_error(&e));
             status::code(&e)
         }
         Err(panic) => {
@@ -32,7 +32,7 @@ pub(crate) fn guard(work: impl FnOnce() -> Result<(), Error>) -> i32 {
                 .copied()
                 .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
             let what = what.unwrap_or("no message");
-            status::set_last(format!("a fault of libnumpack: {what}; please report it"));
+            status::set_last(format!("a fault of libnumpack: {what}; please report it"), 0);
             NUMPACK_PANIC
         }
     }

@@ -1,7 +1,9 @@
 //! Status codes, and the message of the last error.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::ffi::c_char;
+use std::io;
 
 use numpack_interop::Error;
 
@@ -52,10 +54,48 @@ pub const NUMPACK_DEVICE: i32 = 19;
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+    static LAST_OS_ERROR: Cell<i32> = const { Cell::new(0) };
 }
 
-pub(crate) fn set_last(message: String) {
+/// What the functions that look back will say: a message, and the system's number behind it or 0.
+pub(crate) fn set_last(message: String, os_error: i32) {
     LAST.with_borrow_mut(|last| *last = message);
+    LAST_OS_ERROR.set(os_error);
+}
+
+/// The operating system's number for what went wrong, or 0 where it was not asked.
+pub(crate) fn os_error(error: &Error) -> i32 {
+    if let Error::NumPack(numpack_format::Error::NotAStore { path, .. }) = error {
+        // What stands against opening a folder there, if that is the reason.
+        return std::fs::read_dir(path).err().map_or(0, |e| number(&e));
+    }
+    let mut source = error.source();
+    while let Some(e) = source {
+        if let Some(e) = e.downcast_ref::<io::Error>() {
+            return number(e);
+        }
+        source = e.source();
+    }
+    0
+}
+
+/// Of an error that has lost its number on the way, the one that means the same.
+fn number(e: &io::Error) -> i32 {
+    use io::ErrorKind as K;
+    let meant = |&n: &i32| io::Error::from_raw_os_error(n).kind() == e.kind();
+    e.raw_os_error().unwrap_or_else(|| match e.kind() {
+        // From the last to the first, since EACCES says more than EPERM.
+        K::NotFound
+        | K::PermissionDenied
+        | K::AlreadyExists
+        | K::NotADirectory
+        | K::IsADirectory
+        | K::StorageFull
+        | K::QuotaExceeded
+        | K::ReadOnlyFilesystem
+        | K::OutOfMemory => (1..=133).rev().find(meant).unwrap_or(0),
+        _ => 0,
+    })
 }
 
 pub(crate) fn code(error: &Error) -> i32 {
@@ -114,4 +154,12 @@ pub unsafe extern "C" fn numpack_last_error(buffer: *mut c_char, size: usize) ->
         }
         last.len()
     })
+}
+
+/// The operating system's error number (`errno`) behind that message, such as `ENOENT` where a file
+/// is not there; 0 after a success, and where it was not the system that refused. There is one after
+/// `NUMPACK_IO` as a rule, and after `NUMPACK_NOT_A_STORE` where no folder can be opened at the path.
+#[unsafe(no_mangle)]
+pub extern "C" fn numpack_last_os_error() -> i32 {
+    LAST_OS_ERROR.get()
 }

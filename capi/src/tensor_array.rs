@@ -248,6 +248,40 @@ pub unsafe extern "C" fn numpack_checkpoint_load(
     })
 }
 
+/// Reads all tensors of a file, as `numpack_checkpoint_load` does, but so that those which show one
+/// storage share memory here too, with the strides they have in the file. `tensors` takes
+/// `numpack_checkpoint_count` handles, which the caller owns; `count` says that it has room for them.
+///
+/// Errors: as `numpack_checkpoint_load`, and `NUMPACK_PARAMETER` for another `count`. Nothing is
+/// written then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_checkpoint_load_all(
+    checkpoint: *const numpack_checkpoint,
+    tensors: *mut *mut numpack_tensor,
+    count: usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let c = unsafe { handle::borrow(checkpoint) }?;
+        let all = c.infos();
+        if count != all.len() {
+            let problem = format!("count is {count}, and there are {} tensors", all.len());
+            return Err(shell::parameter(problem));
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        handle::wanted(tensors)?;
+        for (i, tensor) in c.tensors.load_all(&all)?.into_iter().enumerate() {
+            // SAFETY: less than the `count` that the caller vouches for.
+            let place = unsafe { tensors.add(i) };
+            // SAFETY: it is writable, as the caller vouches, and not NULL.
+            unsafe { tensor::give(place, tensor) };
+        }
+        Ok(())
+    })
+}
+
 /// Maps tensor `index` of a file: its memory is the file's, read as it is touched, and read-only;
 /// its strides are those in the file. It outlives the checkpoint. Checksums are not compared.
 ///

@@ -66,7 +66,7 @@ pub const NUMPACK_OBJECT_PERSISTENT_ID: i32 = 3;
 pub const NUMPACK_NO_NODE: u32 = 0xffff_ffff;
 
 /// One value. The caller sets `struct_size`, a call the rest; `text` is borrowed from the
-/// checkpoint.
+/// checkpoint. As an input of `numpack_object_add` it is all the caller's.
 #[allow(non_camel_case_types, reason = "the name C programs type")]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -266,6 +266,32 @@ pub unsafe extern "C" fn numpack_checkpoint_get_child(
         unsafe { shell::put(key, found.map_or(NUMPACK_NO_NODE, |id| id.place())) };
         // SAFETY: the caller's promise.
         unsafe { shell::put(value, id.place()) };
+        Ok(())
+    })
+}
+
+/// The attributes of a node: `attributes` takes the number of a dict, or `NUMPACK_NO_NODE` where there
+/// are none. An ordered dict may have some, such as the `_metadata` of a state dict, and a tensor those
+/// that Python code has set on it; neither is a child.
+///
+/// Errors: `NUMPACK_PARAMETER` for a number that no node has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_checkpoint_get_attributes(
+    checkpoint: *const numpack_checkpoint,
+    number: u32,
+    attributes: *mut u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let checkpoint = unsafe { handle::borrow(checkpoint) }?;
+        let tree = checkpoint.tensors.tree();
+        let found = match node(tree, number)? {
+            Node::Dict(dict) => dict.attributes,
+            Node::Tensor(id) => tree.tensor(*id).state,
+            _ => None,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(attributes, found.map_or(NUMPACK_NO_NODE, |id| id.place())) };
         Ok(())
     })
 }

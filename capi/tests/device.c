@@ -97,6 +97,10 @@ static void computed(void) {
     numpack_nn_tensor_info info;
     info.struct_size = sizeof info;
     CHECK(numpack_nn_tensor_get_info(grad, &info) == NUMPACK_OK && info.on_device);
+    numpack_device_info opened;
+    opened.struct_size = sizeof opened;
+    CHECK(numpack_device_get_info(gpu, &opened) == NUMPACK_OK);
+    CHECK(info.device_index == (int32_t)opened.index);
 
     /* Two devices, types that devices lack, more than there is. */
     CHECK(numpack_nn_tensor_binary(x, NUMPACK_NN_ADD, here, &out) == NUMPACK_SHARING);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 44] = [
+const SECTIONS: [(&str, &str); 45] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -34,6 +34,7 @@ const SECTIONS: [(&str, &str); 44] = [
     ("int32_t numpack_tensor_full(", "Elements of tensors"),
     ("int32_t numpack_tensor_to_dlpack(", "DLPack"),
     ("int32_t numpack_save_torch(", "Tensors to a file"),
+    ("int32_t numpack_object_create(", "Objects to a file"),
     ("int32_t numpack_scan(", "What is in a file, and what is not the same in two"),
     ("int32_t numpack_store_verify(", "Verification"),
     ("int32_t numpack_devices(", "Devices"),

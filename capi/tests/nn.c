@@ -136,6 +136,7 @@ static void made(void) {
     numpack_nn_tensor_info info = info_of(t);
     CHECK(info.dtype == NUMPACK_DTYPE_INT16 && info.ndim == 2 && info.shape[1] == 3);
     CHECK(info.numel == 6 && info.nbytes == 12 && info.contiguous && !info.on_device);
+    CHECK(info.device_index == -1 && info.reserved == 0);
     int16_t read[6];
     CHECK(numpack_nn_tensor_read(t, read, sizeof read) == NUMPACK_OK && read[5] == 7);
     CHECK(numpack_nn_tensor_read(t, read, 10) == NUMPACK_PARAMETER);

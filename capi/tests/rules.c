@@ -1,6 +1,8 @@
 /* Every rule of the interface that a C program can see. Usage: rules CHECKPOINT FOLDER */
 #include "check.h"
 
+#include <errno.h>
+
 static int32_t stop_at_once(uint64_t done, uint64_t total, void *user) {
     (void)done;
     (void)total;
@@ -67,6 +69,24 @@ int main(int argc, char **argv) {
     CHECK(numpack_from_torch_file("/no/such/file.pt", store, NULL, NULL, NULL) == NUMPACK_IO);
     CHECK(!exists(metadata));
 
+    /* What the system said is there too, of this thread's last call. */
+    CHECK(numpack_last_os_error() == ENOENT);
+    CHECK(numpack_from_torch_file("\xff", store, NULL, NULL, NULL) == NUMPACK_PARAMETER);
+    CHECK(numpack_last_os_error() == 0);
+    join(text, sizeof text, checkpoint, "below");
+    CHECK(numpack_from_torch_file(text, store, NULL, NULL, NULL) == NUMPACK_IO);
+    CHECK(numpack_last_os_error() == ENOTDIR);
+    numpack_store *opened = NULL;
+    CHECK(numpack_store_open(store, NULL, &opened) == NUMPACK_NOT_A_STORE);
+    CHECK(numpack_last_os_error() == ENOENT);
+    CHECK(numpack_store_open(checkpoint, NULL, &opened) == NUMPACK_NOT_A_STORE);
+    CHECK(numpack_last_os_error() == ENOTDIR);
+    CHECK(numpack_store_open(argv[2], NULL, &opened) == NUMPACK_NOT_A_STORE);
+    CHECK(numpack_last_os_error() == 0);
+    join(text, sizeof text, argv[2], "no/such/folder.pt");
+    CHECK(numpack_save_tensors(text, NULL, NULL, 0, NULL) == NUMPACK_IO);
+    CHECK(numpack_last_os_error() == ENOENT);
+
     /* Outputs are untouched by a failure. */
     uint64_t tensors = 12345, bytes = 54321;
     CHECK(numpack_from_torch_file("/no/such/file.pt", store, NULL, &tensors, &bytes) ==
@@ -86,7 +106,7 @@ int main(int argc, char **argv) {
     options.progress = go_on;
     options.user = &last;
     CHECK(numpack_from_torch_file(checkpoint, store, &options, &tensors, &bytes) == NUMPACK_OK);
-    CHECK(numpack_last_error(NULL, 0) == 0);
+    CHECK(numpack_last_error(NULL, 0) == 0 && numpack_last_os_error() == 0);
     CHECK(tensors > 10 && bytes > 100000 && last == bytes);
     CHECK(exists(metadata));
     options.progress = NULL;

@@ -434,6 +434,35 @@ static void files(const char *checkpoint, const char *folder) {
     }
     CHECK(numpack_checkpoint_load(c, count, &tensors[kept]) == NUMPACK_PARAMETER);
 
+    /* All at once: those of one storage in the file share memory here. */
+    numpack_tensor **all = calloc(count + 1, sizeof *all);
+    CHECK(numpack_checkpoint_load_all(c, all, count + 1) == NUMPACK_PARAMETER && all[0] == NULL);
+    CHECK(numpack_checkpoint_load_all(c, all, count) == NUMPACK_OK);
+    size_t sharing = 0;
+    for (size_t i = 0; i < count; i++) {
+        numpack_tensor_info info, other;
+        info.struct_size = other.struct_size = sizeof info;
+        CHECK(numpack_checkpoint_get_info(c, i, &info) == NUMPACK_OK);
+        void *bytes = malloc(info.nbytes + 1), *there = malloc(info.nbytes + 1);
+        CHECK(numpack_checkpoint_read(c, i, bytes, info.nbytes) == NUMPACK_OK);
+        CHECK(numpack_tensor_read(all[i], there, info.nbytes) == NUMPACK_OK);
+        CHECK(memcmp(bytes, there, info.nbytes) == 0);
+        free(bytes);
+        free(there);
+        for (size_t k = 0; k < i; k++) {
+            int32_t same = 0;
+            CHECK(numpack_checkpoint_get_info(c, k, &other) == NUMPACK_OK);
+            CHECK(numpack_tensor_shares(all[i], all[k], &same) == NUMPACK_OK);
+            CHECK(same == (info.storage == other.storage));
+            sharing += (size_t)same;
+        }
+    }
+    CHECK(sharing > 0);
+    for (size_t i = 0; i < count; i++) {
+        numpack_tensor_free(all[i]);
+    }
+    free(all);
+
     join(path, sizeof path, folder, "again.pt");
     CHECK(numpack_save_torch(path, names, views, kept, NULL) == NUMPACK_OK);
     numpack_checkpoint *again = NULL;

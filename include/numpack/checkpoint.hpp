@@ -200,6 +200,20 @@ class checkpoint : public detail::shared_handle<numpack_checkpoint, numpack_chec
     result<tensor> try_load(place which) const {
         return loaded(numpack_checkpoint_load, which);
     }
+    /* All of them, in order: those that show one storage in the file share memory here too. */
+    result<std::vector<tensor>> try_load_all() const {
+        std::vector<numpack_tensor *> handles(size());
+        auto done = detail::call(numpack_checkpoint_load_all, c(), handles.data(), handles.size());
+        if (!done) {
+            return done.failure();
+        }
+        std::vector<tensor> all;
+        all.reserve(handles.size());
+        for (numpack_tensor *handle : handles) {
+            all.push_back(tensor(handle));
+        }
+        return all;
+    }
     /* A tensor whose memory is the file's, read-only; it outlives the checkpoint. The caller
      * answers for the file as with `map`. */
     result<tensor> try_load_mapped(place which) const {
@@ -244,6 +258,7 @@ class checkpoint : public detail::shared_handle<numpack_checkpoint, numpack_chec
     std::array<std::uint8_t, 32> sha256(place which) const { return try_sha256(which).value(); }
     tensor load(place which) const { return try_load(which).value(); }
     tensor load_mapped(place which) const { return try_load_mapped(which).value(); }
+    std::vector<tensor> load_all() const { return try_load_all().value(); }
     node root() const { return try_root().value(); }
     node node_of(std::uint32_t number) const { return try_node_of(number).value(); }
 #endif

@@ -54,16 +54,21 @@ enum class status : std::int32_t {
 struct failure {
     numpack::status code = numpack::status::ok;
     std::string message;
+    /* The system's number (`errno`), such as ENOENT; 0 where it was not the system that refused. */
+    int os_error = 0;
 };
 
 /* What functions throw that can fail. */
 class error : public std::runtime_error {
   public:
-    explicit error(const failure &why) : std::runtime_error(why.message), status_(why.code) {}
+    explicit error(const failure &why)
+        : std::runtime_error(why.message), status_(why.code), os_error_(why.os_error) {}
     numpack::status status() const noexcept { return status_; }
+    int os_error() const noexcept { return os_error_; }
 
   private:
     numpack::status status_;
+    int os_error_;
 };
 
 /* A value, or why there is none. Looking at the wrong one of the two ends the program. */
@@ -147,6 +152,7 @@ namespace detail {
 inline failure last_failure(std::int32_t code) {
     failure why;
     why.code = static_cast<status>(code);
+    why.os_error = numpack_last_os_error();
     const std::size_t length = numpack_last_error(nullptr, 0);
     why.message.resize(length + 1);
     numpack_last_error(why.message.data(), length + 1);
@@ -184,7 +190,7 @@ bool is_whole(const A &given) {
 }
 
 inline failure nul_within() {
-    return {status::parameter, "a path or name has a NUL within: the library takes none such"};
+    return {status::parameter, "a path or name has a NUL within: the library takes none such", 0};
 }
 
 template <class F, class... A>

@@ -89,9 +89,26 @@ class node {
     result<node_entry> try_get(std::size_t child) const;
     /* The value of a text key, such as of a dict. `status::not_found`. */
     result<node> try_find(std::string_view key) const;
+    /* A dict of attributes, such as the `_metadata` of a state dict, if it has any. */
+    result<std::optional<node>> try_attributes() const {
+        auto number =
+            detail::ask<std::uint32_t>(numpack_checkpoint_get_attributes, checkpoint_, number_);
+        if (!number) {
+            return number.failure();
+        }
+        if (*number == NUMPACK_NO_NODE) {
+            return std::optional<node>();
+        }
+        auto found = try_of(checkpoint_, *number);
+        if (!found) {
+            return found.failure();
+        }
+        return std::optional(*found);
+    }
 #if NUMPACK_EXCEPTIONS
     node_entry get(std::size_t child) const;
     node operator[](std::string_view key) const { return try_find(key).value(); }
+    std::optional<node> attributes() const { return try_attributes().value(); }
 #endif
 
   private:

@@ -14,6 +14,8 @@
 //! | `store_tree` | a store seen as the object it came from |
 //! | `tensors` | each kind of file, listed and read by the same calls: [`Tensors`] |
 //! | `save` | tensors in memory → `.pt` or store: [`save_tensors`], [`from_torch`] |
+//! | `object` | values, containers and tensors in memory → `.pt`: [`Object`] |
+//! | `held` | their storages, as what is written takes them |
 //! | `pull` | a tensor as something to be read |
 //! | `rows`, `text`, `npy` | rows of a tensor: as bytes, text or a `.npy` file |
 //! | `append` | rows of such files added to a store: [`append_npy`] |
@@ -52,11 +54,13 @@ pub mod dtype;
 mod error;
 mod export;
 mod from_torch;
+mod held;
 mod keys;
 mod neighbours;
 #[cfg(feature = "nn")]
 pub mod nn;
 mod npy;
+mod object;
 mod progress;
 mod pull;
 mod rows;
@@ -79,6 +83,7 @@ pub use export::{Export, export_file};
 pub use from_torch::{Existing, FromTorch, Report, from_torch_file};
 pub use npy::Npy;
 pub use numpack_format::Rows;
+pub use object::Object;
 pub use progress::{NoProgress, Progress};
 pub use save::{Borrowed, from_torch, save_tensors, save_torch};
 pub use summary::{Summary, Verified, verify};

@@ -18,15 +18,12 @@ use std::path::Path;
 use half::{bf16, f16};
 use numpack_nn::optim::{Optimizer, OptimizerState, Setting};
 use numpack_nn::{Array, DType as NnType, Tensor as NnTensor};
-use torch_pickle::{
-    Dict, Node, NodeId, StorageData, StorageId, StorageSink, StorageType, Tree, WriteOptions,
-};
+use torch_pickle::{Dict, Node, NodeId, WriteOptions};
 
 use crate::dtype::DType;
-use crate::save::written;
 use crate::tensor::Tensor;
 use crate::tensors::{Format, Tensors};
-use crate::{Error, Existing, Result, from_torch, save_tensors};
+use crate::{Error, Existing, Object, Result, from_torch, save_tensors};
 
 /// What `numpack_nn` said, as an error of this crate: [`Error::Sharing`] for tensors on two devices and a
 /// rule of gradients that is broken, [`Error::Type`] for types; of a device [`Error::Device`] and
@@ -216,46 +213,44 @@ pub fn save_training(
     optimizer: &dyn Optimizer,
     overwrite: bool,
 ) -> Result<()> {
-    let mut object = Object::default();
+    let mut object = Object::new();
     let mut model = Vec::new();
     for (name, t) in module {
-        model.push((object.text(name), object.tensor(t)?));
+        model.push((&name[..], of_state(&mut object, t)?));
     }
-    let model = object.dict(model);
+    let model = object.dict(&model)?;
     let mut by_parameter: Vec<(usize, Vec<(NodeId, NodeId)>)> = Vec::new();
     for (i, name, t) in optimizer.state_dict().map_err(|e| error(&e))? {
-        let entry = (object.text(&name), object.tensor(&t)?);
+        let entry = (object.text(&name)?, of_state(&mut object, &t)?);
         match by_parameter.last_mut() {
             Some((last, entries)) if *last == i => entries.push(entry),
             _ => by_parameter.push((i, vec![entry])),
         }
     }
-    let mut state = Vec::new();
+    let mut items = Vec::new();
     for (i, entries) in by_parameter {
-        state.push((object.tree.add(Node::Int(i as i64)), object.dict(entries)));
+        let entries = object.add(Node::Dict(Dict { items: entries, ..Dict::default() }))?;
+        items.push((object.add(Node::Int(i as i64))?, entries));
     }
-    let state = object.dict(state);
+    let state = object.add(Node::Dict(Dict { items, ..Dict::default() }))?;
     let (mut groups, mut first) = (Vec::new(), 0);
     for (settings, count) in optimizer.group_settings() {
         let mut items = Vec::new();
         for (name, setting) in settings {
-            items.push((object.text(name), object.setting(setting)));
+            items.push((name, of_setting(&mut object, setting)?));
         }
-        let params = (first..first + count).map(|i| object.tree.add(Node::Int(i as i64))).collect();
+        let mut params = Vec::new();
+        for i in first..first + count {
+            params.push(object.add(Node::Int(i as i64))?);
+        }
         first += count;
-        items.push((object.text("params"), object.tree.add(Node::List(params))));
-        groups.push(object.dict(items));
+        items.push(("params", object.add(Node::List(params))?));
+        groups.push(object.dict(&items)?);
     }
-    let groups = object.tree.add(Node::List(groups));
-    let both = vec![(object.text("state"), state), (object.text("param_groups"), groups)];
-    let optimizer = object.dict(both);
-    let all = vec![(object.text("model"), model), (object.text("optimizer"), optimizer)];
-    let root = object.dict(all);
-    object.tree.set_root(root);
-    let tree = std::mem::take(&mut object.tree);
-    let options = WriteOptions::new().overwrite(overwrite);
-    let path = path.as_ref();
-    torch_pickle::write(path, &tree, &options, &mut object).map_err(|e| written(path, e))
+    let groups = object.add(Node::List(groups))?;
+    let optimizer = object.dict(&[("state", state), ("param_groups", groups)])?;
+    let root = object.dict(&[("model", model), ("optimizer", optimizer)])?;
+    object.save(root, path, &WriteOptions::new().overwrite(overwrite))
 }
 
 /// Reads what an optimiser kept, as torch or [`save_training`] wrote it, for
@@ -281,65 +276,20 @@ pub fn load_optimizer(path: impl AsRef<Path>, key: Option<&str>) -> Result<Optim
     Ok(state)
 }
 
-/// An object of plain values and tensors.
-#[derive(Default)]
-struct Object {
-    tree: Tree,
-    /// The bytes of each storage.
-    storages: Vec<Vec<u8>>,
+/// A tensor of a state, of memory of its own.
+fn of_state(object: &mut Object, t: &NnTensor) -> Result<NodeId> {
+    let t = t.detach().cpu().map_err(|e| error(&e))?;
+    object.tensor(&from_nn(&t)?, false)
 }
 
-impl Object {
-    fn text(&mut self, text: &str) -> NodeId {
-        self.tree.add(Node::Str(text.into()))
-    }
-
-    fn dict(&mut self, items: Vec<(NodeId, NodeId)>) -> NodeId {
-        self.tree.add(Node::Dict(Dict { items, ..Dict::default() }))
-    }
-
-    fn setting(&mut self, setting: Setting) -> NodeId {
-        match setting {
-            Setting::Float(x) => self.tree.add(Node::Float(x)),
-            Setting::Bool(yes) => self.tree.add(Node::Bool(yes)),
-            Setting::Pair(a, b) => {
-                let pair = vec![self.tree.add(Node::Float(a)), self.tree.add(Node::Float(b))];
-                self.tree.add(Node::Tuple(pair))
-            }
-            _ => self.tree.add(Node::None),
+fn of_setting(object: &mut Object, setting: Setting) -> Result<NodeId> {
+    let node = match setting {
+        Setting::Float(x) => Node::Float(x),
+        Setting::Bool(yes) => Node::Bool(yes),
+        Setting::Pair(a, b) => {
+            Node::Tuple(vec![object.add(Node::Float(a))?, object.add(Node::Float(b))?])
         }
-    }
-
-    /// A tensor with a storage of its own.
-    fn tensor(&mut self, t: &NnTensor) -> Result<NodeId> {
-        let t = from_nn(&t.cpu().map_err(|e| error(&e))?)?;
-        let mut bytes = vec![0; t.nbytes()];
-        t.read_into(&mut bytes)?;
-        let Some(dtype) = crate::dtype::to_torch(t.dtype()) else {
-            let problem = format!("torch has no {}", t.dtype());
-            return Err(Error::Type { problem, advice: "convert it first" });
-        };
-        let key = self.storages.len().to_string().into();
-        self.storages.push(bytes);
-        let storage = self.tree.add_storage(torch_pickle::Storage {
-            key,
-            dtype: StorageType::Typed(dtype),
-            location: "cpu".into(),
-            numel: t.numel() as u64,
-        });
-        let shape: Vec<u64> = t.shape().iter().map(|&s| s as u64).collect();
-        let tensor = torch_pickle::Tensor::contiguous(storage, dtype, &shape);
-        let tensor = self.tree.add_tensor(tensor);
-        Ok(self.tree.add(Node::Tensor(tensor)))
-    }
-}
-
-impl StorageData for Object {
-    fn write_storage(
-        &mut self,
-        id: StorageId,
-        sink: &mut StorageSink<'_, '_>,
-    ) -> torch_pickle::Result<()> {
-        sink.write(&self.storages[id.0 as usize])
-    }
+        _ => Node::None,
+    };
+    object.add(node)
 }

@@ -1,22 +1,16 @@
 //! Tensors in memory become a `.pt` file, or a store.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-use torch_pickle::{
-    DType, Dict, Dims, Node, NodeId, Storage, StorageData, StorageId, StorageSink, StorageType,
-    Tensor, TensorId, Tree, WriteOptions, stream_view,
-};
+use torch_pickle::{DType, Dict, Node, NodeId, StorageId, Tensor, WriteOptions};
 
-use crate::dtype::{self, stored_form};
+use crate::dtype::stored_form;
 use crate::from_torch::plan::Source;
-use crate::from_torch::{Object, into_store, stored_shape};
-use crate::tensor::Reading;
+use crate::from_torch::{self, into_store, stored_shape};
+use crate::held::Held;
+use crate::object::Object;
 use crate::{Error, Existing, FromTorch, Report, Result};
-
-/// Bytes handed on at a time.
-const CHUNK: usize = 1 << 20;
 
 /// A tensor in somebody's memory, little-endian.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +63,17 @@ pub fn save_torch(
 ) -> Result<()> {
     check_names(tensors.iter().map(|(name, _)| *name))?;
     let mut held = Held::default();
+    let mut items = Vec::new();
     for (name, borrowed) in tensors {
         let window = view(name, borrowed)?;
         let storage = held.storage(window, borrowed.data);
         let tensor = Tensor::contiguous(storage, borrowed.dtype, borrowed.shape);
-        held.tensor(name, tensor);
+        let tensor = held.tree.add_tensor(tensor);
+        let key = held.tree.add(Node::Str((*name).into()));
+        items.push((key, held.tree.add(Node::Tensor(tensor))));
     }
-    held.write(path.as_ref(), options)
+    let root = held.tree.add(Node::Dict(Dict { items, ..Dict::default() }));
+    held.write(root, path.as_ref(), options)
 }
 
 /// Writes a dict of tensors as a `.pt` file, as [`save_torch`] does: but tensors that show one
@@ -101,9 +99,8 @@ pub fn save_tensors(
     tensors: &[(&str, &crate::Tensor)],
     options: &WriteOptions,
 ) -> Result<()> {
-    let kept = Kept::new(tensors)?;
-    let bytes = kept.read()?;
-    kept.held(&bytes)?.write(path.as_ref(), options)
+    let (object, root) = dict(tensors)?;
+    object.save(root, path, options)
 }
 
 /// Writes a dict of tensors as a store, or adds them to one or replaces them in it, in one commit:
@@ -127,12 +124,13 @@ pub fn from_torch(
     output: impl AsRef<Path>,
     existing: Existing,
 ) -> Result<Report> {
-    let kept = Kept::new(tensors)?;
+    let (object, root) = dict(tensors)?;
+    let kept = object.kept()?;
     let bytes = kept.read()?;
-    let mut held = kept.held(&bytes)?;
+    let mut held = object.held(&kept, &bytes)?;
+    held.tree.set_root(root);
     let output = output.as_ref();
-    let root = held.finish();
-    let object = Object { path: output, tree: &held.tree, root, root_name: "data" };
+    let object = from_torch::Object { path: output, tree: &held.tree, root, root_name: "data" };
     let options = FromTorch::new().existing(existing);
     into_store(&object, &options, output, |writer, arrays, names| {
         for (array, name) in arrays.iter().zip(names) {
@@ -161,80 +159,16 @@ pub fn from_torch(
     })
 }
 
-/// A dict of tensors that lies in memory.
-#[derive(Default)]
-struct Held<'a> {
-    tree: Tree,
-    items: Vec<(NodeId, NodeId)>,
-    /// What each storage has: the elements that a window of somebody's memory shows, in C order.
-    storages: Vec<(Tensor, &'a [u8])>,
-}
-
-impl<'a> Held<'a> {
-    /// One storage more.
-    fn storage(&mut self, window: Tensor, data: &'a [u8]) -> StorageId {
-        let (dtype, numel) = (StorageType::Typed(window.dtype), window.numel().unwrap_or(u64::MAX));
-        let key = self.storages.len().to_string().into();
-        self.storages.push((window, data));
-        self.tree.add_storage(Storage { key, dtype, location: "cpu".into(), numel })
+/// A dict of tensors, whose names differ.
+fn dict(tensors: &[(&str, &crate::Tensor)]) -> Result<(Object, NodeId)> {
+    check_names(tensors.iter().map(|(name, _)| *name))?;
+    let mut object = Object::new();
+    let mut items = Vec::new();
+    for (name, tensor) in tensors {
+        items.push((*name, object.tensor(tensor, false)?));
     }
-
-    /// One entry more.
-    fn tensor(&mut self, name: &str, tensor: Tensor) {
-        let tensor = self.tree.add_tensor(tensor);
-        let key = self.tree.add(Node::Str(name.into()));
-        self.items.push((key, self.tree.add(Node::Tensor(tensor))));
-    }
-
-    /// The dict of all entries becomes the object.
-    fn finish(&mut self) -> NodeId {
-        let items = std::mem::take(&mut self.items);
-        let root = self.tree.add(Node::Dict(Dict { items, ..Dict::default() }));
-        self.tree.set_root(root);
-        root
-    }
-
-    fn write(mut self, path: &Path, options: &WriteOptions) -> Result<()> {
-        self.finish();
-        let tree = std::mem::take(&mut self.tree);
-        torch_pickle::write(path, &tree, options, &mut self).map_err(|e| written(path, e))
-    }
-
-    /// Hands on the bytes of a storage.
-    fn stream(
-        &self,
-        id: StorageId,
-        sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
-    ) -> torch_pickle::Result<()> {
-        let (window, data) = &self.storages[id.0 as usize];
-        stream(window, data, sink)
-    }
-
-    /// Hands on the elements of an entry: of the memory that its storage is a window of.
-    fn stream_tensor(
-        &self,
-        id: TensorId,
-        sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
-    ) -> torch_pickle::Result<()> {
-        let tensor = self.tree.tensor(id);
-        let (window, data) = &self.storages[tensor.storage.0 as usize];
-        if !window.is_contiguous() {
-            // Such a storage has one tensor, which shows all of it.
-            return stream(window, data, sink);
-        }
-        let offset = window.offset + tensor.offset;
-        stream(&Tensor { offset, ..tensor.clone() }, data, sink)
-    }
-}
-
-impl StorageData for Held<'_> {
-    fn write_storage(
-        &mut self,
-        id: StorageId,
-        sink: &mut StorageSink<'_, '_>,
-    ) -> torch_pickle::Result<()> {
-        self.stream(id, &mut |bytes| sink.write(bytes))
-    }
+    let root = object.dict(&items)?;
+    Ok((object, root))
 }
 
 /// What stood against writing a file: that it is there already, as all outputs say it.
@@ -247,111 +181,6 @@ pub(crate) fn written(path: &Path, e: torch_pickle::Error) -> Error {
         }
         other => other.into(),
     }
-}
-
-/// Hands on what a window of memory shows.
-fn stream(
-    window: &Tensor,
-    data: &[u8],
-    sink: &mut dyn FnMut(&[u8]) -> torch_pickle::Result<()>,
-) -> torch_pickle::Result<()> {
-    if window.numel() == Some(0) {
-        return Ok(());
-    }
-    let mut read = |at: u64, out: &mut [u8]| {
-        let from = at as usize;
-        out.copy_from_slice(&data[from..from + out.len()]);
-        Ok(())
-    };
-    stream_view(window, data.len() as u64, &mut read, CHUNK, sink)
-}
-
-/// Tensors to be saved, in a form that torch has: no strides are negative.
-struct Kept<'a> {
-    names: Vec<&'a str>,
-    tensors: Vec<crate::Tensor>,
-    /// Which of them show one storage as one type, and of which such group each is.
-    groups: Vec<Vec<usize>>,
-    group_of: Vec<usize>,
-}
-
-impl<'a> Kept<'a> {
-    fn new(tensors: &[(&'a str, &crate::Tensor)]) -> Result<Kept<'a>> {
-        check_names(tensors.iter().map(|(name, _)| *name))?;
-        let names = tensors.iter().map(|(name, _)| *name).collect();
-        let positive = |t: &crate::Tensor| {
-            if t.strides().iter().any(|&s| s < 0) { t.clone() } else { Ok(t.alias()) }
-        };
-        let kept = tensors.iter().map(|(_, t)| positive(t)).collect::<Result<Vec<_>>>()?;
-        let mut known = HashMap::new();
-        let (mut groups, mut group_of) = (Vec::<Vec<usize>>::new(), Vec::new());
-        for (i, t) in kept.iter().enumerate() {
-            let key = (t.storage().identity(), t.dtype());
-            let group = *known.entry(key).or_insert(groups.len());
-            if group == groups.len() {
-                groups.push(Vec::new());
-            }
-            groups[group].push(i);
-            group_of.push(group);
-        }
-        Ok(Kept { names, tensors: kept, groups, group_of })
-    }
-
-    /// The memory of each, which nobody changes meanwhile.
-    fn read(&self) -> Result<Vec<Reading<'_>>> {
-        self.tensors.iter().map(|t| t.storage().read()).collect()
-    }
-
-    fn held<'b>(&self, bytes: &'b [Reading<'_>]) -> Result<Held<'b>> {
-        let mut held = Held::default();
-        let mut storages: HashMap<usize, (StorageId, usize)> = HashMap::new();
-        for (i, tensor) in self.tensors.iter().enumerate() {
-            let shape: Dims = tensor.shape().iter().map(|&n| n as u64).collect();
-            let strides: Dims = tensor.strides().iter().map(|&s| s as u64).collect();
-            let mut new = Tensor::contiguous(StorageId(0), torch_type(tensor)?, &shape);
-            new.requires_grad = tensor.requires_grad();
-            let group = self.group_of[i];
-            if self.groups[group].len() == 1 {
-                let offset = tensor.storage_offset() as u64;
-                new.storage =
-                    held.storage(Tensor { offset, stride: strides, ..new.clone() }, &bytes[i]);
-                held.tensor(self.names[i], new);
-                continue;
-            }
-            let (storage, low) = match storages.get(&group) {
-                Some(&known) => known,
-                None => {
-                    let (low, high) = self.shown(group);
-                    let numel = (high - low) as u64;
-                    let window = Tensor::contiguous(StorageId(0), new.dtype, &[numel]);
-                    let window = Tensor { offset: low as u64, ..window };
-                    let made = (held.storage(window, &bytes[i]), low);
-                    storages.insert(group, made);
-                    made
-                }
-            };
-            new.storage = storage;
-            if tensor.numel() > 0 {
-                (new.offset, new.stride) = ((tensor.storage_offset() - low) as u64, strides);
-            }
-            held.tensor(self.names[i], new);
-        }
-        Ok(held)
-    }
-
-    /// From which element to before which one any tensor of a group shows the storage.
-    fn shown(&self, group: usize) -> (usize, usize) {
-        let ends = self.groups[group].iter().filter_map(|&i| self.tensors[i].extent());
-        let all = ends.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)));
-        all.map_or((0, 0), |(low, high)| (low, high + 1))
-    }
-}
-
-fn torch_type(tensor: &crate::Tensor) -> Result<DType> {
-    dtype::to_torch(tensor.dtype()).ok_or_else(|| Error::Type {
-        problem: format!("torch has no {}", tensor.dtype()),
-        advice: "convert it with to_dtype first",
-    })
 }
 
 fn check_names<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use half::bf16;
 use numpack_interop::{
-    Existing, Storage, Tensor, Tensors, dtype::DType, from_memory, from_torch, save_tensors,
+    Error, Existing, Object, ScanOptions, Storage, Tensor, Tensors, dtype::DType, from_memory,
+    from_torch, save_tensors, scan, scanned::WeightsOnly,
 };
-use torch_pickle::WriteOptions;
+use torch_pickle::{Dict, Global, Node, WriteOptions};
 
 /// A base and views of it, a type that stores lack, no elements, one element, lent memory.
 fn tensors() -> Vec<(&'static str, Tensor)> {
@@ -134,4 +135,90 @@ fn backwards_memory_is_turned_around() {
         let loaded = file.load(&file.find(name).unwrap()).unwrap();
         assert_eq!(loaded.to_vec::<i16>().unwrap(), [3, 2, 1]);
     }
+}
+
+/// Each kind of value, two names of one list, a state dict with metadata, a parameter and its view.
+#[test]
+fn an_object_keeps_every_value_and_what_is_shared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("o.pt");
+    let mut object = Object::new();
+    let mut weight = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+    weight.set_requires_grad(true).unwrap();
+    let row = object.tensor(&weight.select(0, 1).unwrap().detach(), false).unwrap();
+    let weight = object.tensor(&weight, true).unwrap();
+    let plain = [
+        Node::None,
+        Node::Bool(true),
+        Node::Int(-5),
+        Node::integer(&[0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        Node::Float(0.1),
+        Node::Str("π".into()),
+        Node::string(&[0xED, 0xA0, 0x80]).unwrap(),
+        Node::Bytes([0, 255].into()),
+        Node::ByteArray([1].into()),
+        Node::Global(Box::new(Global::new("torch", "float32"))),
+    ];
+    let ids: Vec<_> = plain.iter().map(|node| object.add(node.clone()).unwrap()).collect();
+    let list = object.add(Node::List(ids.clone())).unwrap();
+    let tuple = object.add(Node::Tuple(vec![list, list])).unwrap();
+    let set = object.add(Node::Set(vec![ids[2], ids[4]])).unwrap();
+    let version = object.add(Node::Int(1)).unwrap();
+    let version = object.dict(&[("version", version)]).unwrap();
+    let metadata = object.dict(&[("", version)]).unwrap();
+    let attributes = object.dict(&[("_metadata", metadata)]).unwrap();
+    let name = object.text("weight").unwrap();
+    let state = Dict { ordered: true, items: vec![(name, weight)], attributes: Some(attributes) };
+    let state = object.add(Node::Dict(state)).unwrap();
+    let all = [("model", state), ("row", row), ("tuple", tuple), ("set", set)];
+    let root = object.dict(&all).unwrap();
+    object.save(root, &path, &WriteOptions::new()).unwrap();
+
+    let said = scan(&path, &ScanOptions::new()).unwrap();
+    assert_eq!(said.weights_only, WeightsOnly::Accepts);
+    let file = Tensors::open(&path).unwrap();
+    let (model, shown) = (file.find("model.weight").unwrap(), file.find("row").unwrap());
+    assert_eq!(model.storage, shown.storage);
+    assert!(model.parameter && model.requires_grad && !shown.parameter && !shown.requires_grad);
+    assert_eq!(file.load(&shown).unwrap().to_vec::<f32>().unwrap(), [3.0, 4.0]);
+    let tree = file.tree();
+    let found = |path: &str| tree.node(tree.find(path).unwrap());
+    let Node::Tuple(parts) = found("tuple") else { panic!() };
+    assert_eq!(parts[0], parts[1]);
+    let Node::List(read) = tree.node(parts[0]) else { panic!() };
+    assert_eq!(read.iter().map(|&id| tree.node(id).clone()).collect::<Vec<_>>(), plain);
+    assert!(matches!(found("set"), Node::Set(members) if members.len() == 2));
+    let Node::Dict(state) = found("model") else { panic!() };
+    let Node::Dict(read) = tree.node(state.attributes.unwrap()) else { panic!() };
+    assert_eq!(tree.node(read.items[0].0), &Node::Str("_metadata".into()));
+    assert!(state.ordered);
+    assert!(matches!(found("row"), Node::Tensor(_)));
+}
+
+#[test]
+fn an_object_has_no_parts_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("o.pt");
+    let mut object = Object::new();
+    let one = object.add(Node::Int(1)).unwrap();
+    let other = torch_pickle::NodeId::new(7);
+    let dict = |items, ordered, attributes| Node::Dict(Dict { ordered, items, attributes });
+    let refused = [
+        Node::List(vec![one, other]),
+        dict(vec![(one, other)], false, None),
+        dict(vec![(other, one)], false, None),
+        dict(vec![], true, Some(other)),
+        dict(vec![], true, Some(one)),
+        Node::Tensor(torch_pickle::TensorId(0)),
+    ];
+    for node in refused {
+        assert!(matches!(object.add(node.clone()), Err(Error::Parameter(_))), "{node:?}");
+    }
+    let inner = object.dict(&[]).unwrap();
+    assert!(object.add(dict(vec![], false, Some(inner))).is_err());
+    assert!(object.save(other, &path, &WriteOptions::new()).is_err());
+    let key = object.add(Node::List(vec![one])).unwrap();
+    let root = object.add(dict(vec![(key, one)], false, None)).unwrap();
+    assert!(object.save(root, &path, &WriteOptions::new()).is_err());
+    assert!(!path.exists());
 }

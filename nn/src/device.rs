@@ -20,6 +20,15 @@ impl Device {
         matches!(self, Device::Cpu)
     }
 
+    /// A Vulkan device's place in the list of devices; `None` for the host.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Device::Cpu => None,
+            #[cfg(feature = "vulkan")]
+            Device::Vulkan(stream) => Some(stream.device().info().index),
+        }
+    }
+
     /// Waits until all that was asked of it is done.
     ///
     /// # Errors
@@ -56,10 +65,9 @@ impl PartialEq for Device {
 impl fmt::Display for Device {
     /// `cpu`, or `vulkan:` and the device's place in the list.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu => f.write_str("cpu"),
-            #[cfg(feature = "vulkan")]
-            Device::Vulkan(stream) => write!(f, "vulkan:{}", stream.device().info().index),
+        match self.index() {
+            None => f.write_str("cpu"),
+            Some(index) => write!(f, "vulkan:{index}"),
         }
     }
 }

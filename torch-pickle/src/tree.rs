@@ -92,6 +92,32 @@ pub enum Node {
     Object(Box<Object>),
 }
 
+impl Node {
+    /// An integer of any size: of two's complement, little-endian.
+    ///
+    /// ```
+    /// use torch_pickle::Node;
+    /// assert_eq!(Node::integer(&[0xFE, 0xFF]), Node::Int(-2));
+    /// assert_eq!(Node::integer(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0, 1].into()));
+    /// ```
+    pub fn integer(bytes: &[u8]) -> Node {
+        crate::pickle::text::integer(bytes)
+    }
+
+    /// A string of UTF-8 that may encode lone surrogates; `None` where it is no such.
+    ///
+    /// ```
+    /// use torch_pickle::Node;
+    /// assert_eq!(Node::string("π".as_bytes()), Some(Node::Str("π".into())));
+    /// let lone = [0xED, 0xA0, 0x80];
+    /// assert_eq!(Node::string(&lone), Some(Node::SurrogateStr(lone.into())));
+    /// assert_eq!(Node::string(&[0xFF]), None);
+    /// ```
+    pub fn string(bytes: &[u8]) -> Option<Node> {
+        crate::pickle::text::unicode(bytes)
+    }
+}
+
 /// A dictionary, in order.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Dict {

@@ -167,9 +167,34 @@ static void converting(const std::string &path, const std::string &folder) {
     CHECK(thrown_by([&] { numpack::save_torch(written, twice, {true, 0}); }) == status::parameter);
 }
 
+static void saving_objects(const std::string &folder) {
+    const std::string path = join(folder, "object.pt");
+    numpack::object object = numpack::object::create();
+    const auto weight = object.add_tensor(
+        numpack::tensor::copy(std::vector<float>{1, 2, 3}, {3}), true);
+    const auto name = object.add_text("weight");
+    const auto metadata = object.add_dict({{object.add_text("_metadata"), object.add_none()}});
+    const auto model = object.add_dict({{name, weight}}, true, metadata);
+    const auto pair = object.add_items(numpack::node_kind::tuple,
+                                       {object.add_real(0.5), object.add_bool(true)});
+    const auto root = object.add_dict({{object.add_text("model"), model},
+                                       {object.add_text("epoch"), object.add_integer(3)},
+                                       {object.add_text("pair"), pair}});
+    object.save(root, path);
+    CHECK(thrown_by([&] { object.save(root, path); }) == status::exists);
+    CHECK(thrown_by([&] { object.add_dict({{name, 99}}); }) == status::parameter);
+    const auto read = numpack::checkpoint::open(path);
+    CHECK(read["model.weight"].parameter);
+    CHECK((read.to_vector<float>("model.weight") == std::vector<float>{1, 2, 3}));
+    CHECK(read.root()["epoch"].integer() == 3 && !read.root().attributes());
+    CHECK(read.root()["model"].attributes()->get(0).key->text() == "_metadata");
+    CHECK(read.root()["pair"].get(0).value.real() == 0.5);
+}
+
 void checkpoints(const std::string &checkpoint, const std::string &folder) {
     values(numpack::checkpoint::open(checkpoint), folder);
     reading(checkpoint);
     walking(checkpoint);
     converting(checkpoint, folder);
+    saving_objects(folder);
 }

@@ -62,6 +62,7 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
         ("double", 1) if is_const => Some(optional(of, name, &format!("real({i})"), true)),
         ("char *const", 2) => Some(texts(f, i, name)),
         ("int64_t" | "uint64_t", 1) if is_const => numbers(f, i, of, name),
+        ("uint32_t", 1) if is_const => Some(node_numbers(i, of, name)),
         ("void", 1) if is_const => Some(required(of, name, &format!("slot({i})"), true)),
         ("void", 1) if name == "buffer" => Some(required(of, name, &format!("slot({i})"), false)),
         ("void", 1) if name == "user" => Some(optional(of, name, &format!("slot({i})"), true)),
@@ -87,7 +88,7 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
 }
 
 /// The handles: `world.h` has a `make_*` of each.
-const MADE: [&str; 16] = [
+const MADE: [&str; 17] = [
     "numpack_array",
     "numpack_checkpoint",
     "numpack_device",
@@ -99,6 +100,7 @@ const MADE: [&str; 16] = [
     "numpack_nn_state",
     "numpack_nn_step",
     "numpack_nn_tensor",
+    "numpack_object",
     "numpack_package",
     "numpack_rows_mut",
     "numpack_store",
@@ -132,8 +134,9 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("int32_t", "dtype") => "NUMPACK_DTYPE_FLOAT32",
         ("int32_t", "read_only" | "copied" | "requires_grad" | "existing" | "reduction") => "0",
         ("int32_t", "keepdim" | "logarithm" | "retain_graph" | "strict" | "overwrite") => "0",
-        ("int32_t", "reversed" | "distribution" | "training" | "affine") => "0",
-        ("int32_t", "bias" | "batch_first" | "enabled") => "1",
+        ("int32_t", "reversed" | "distribution" | "training" | "affine" | "parameter") => "0",
+        ("int32_t", "bias" | "batch_first" | "enabled" | "ordered") => "1",
+        ("int32_t", "kind") if f == "numpack_object_add_items" => "NUMPACK_NODE_LIST",
         ("int32_t", "kind" | "loss") => "NUMPACK_NN_MSE",
         ("int32_t", "op") => match f {
             "numpack_nn_tensor_unary" => "NUMPACK_NN_EXP",
@@ -149,6 +152,8 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("uint32_t", "count") if is_reduction(f) => "1",
         ("uint32_t", "ndim" | "count") => "2",
         ("uint32_t", "number") => "root_of(checkpoint)",
+        ("uint32_t", "root") => "0",
+        ("uint32_t", "attributes") => "NUMPACK_NO_NODE",
         ("uint64_t", "total") => "3",
         ("uint64_t", "start" | "offset" | "row") => "0",
         ("uint64_t", "count" | "length") => "1",
@@ -183,6 +188,7 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("uint32_t", "ndim" | "count") => {
             &[("1", "ANY"), ("3", "ANY"), ("64", "ANY"), ("65", "ANY"), ("NUMBERS", "ANY")]
         }
+        ("uint32_t", "attributes") => &[("1", FAILS), ("99999", FAILS)],
         ("uint32_t", _) => &[("99999", FAILS), ("UINT32_MAX", FAILS)],
         ("int64_t", _) => &[
             ("-1", "ANY"),
@@ -257,6 +263,7 @@ fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
             "numpack_store_create"
             | "numpack_writer_create"
             | "numpack_save_torch"
+            | "numpack_object_save"
             | "numpack_save_tensors",
             "path",
         ) => "",
@@ -340,6 +347,19 @@ fn numbers(f: &str, i: usize, of: &str, name: &str) -> Option<Argument> {
         }
     }
     Some(Argument { cases, ..required(of, name, &valid, true) })
+}
+
+/// An array of numbers of nodes.
+fn node_numbers(i: usize, of: &str, name: &str) -> Argument {
+    let all = |number: &str| format!("unsigned_numbers({i}, {number}, {number}, {number})");
+    // Two of 32 bits for each of 64.
+    let of_all = |number: &str| format!("({of}){}", all(number));
+    let set = |number: &str| format!("{name} = {};", of_all(number));
+    let cases = vec![
+        case(format!("{name} of 99"), set("99"), FAILS),
+        case(format!("{name} of the largest"), set("UINT64_MAX"), FAILS),
+    ];
+    Argument { cases, ..required(of, name, &of_all("0"), true) }
 }
 
 /// Whether it takes dimensions that are reduced.
@@ -439,6 +459,7 @@ fn structure(
         ("numpack_view", _) => (format!("valid_view({i})"), String::new()),
         ("numpack_rows", _) => (format!("valid_rows({i})"), String::new()),
         ("numpack_scalar", _) => (format!("valid_scalar({i})"), String::new()),
+        ("numpack_node", _) => (format!("valid_node({i})"), String::new()),
         ("numpack_array_interface", _) => (format!("valid_array_interface({i})"), String::new()),
         _ if name == "options" => {
             (format!("STRUCT({of}, {i})"), format!("{it}->struct_size = sizeof({of});"))
@@ -488,6 +509,10 @@ fn field_values(of: &str, field: &Named) -> Option<Vec<(String, &'static str)>> 
         ("numpack_rows", "list" | "count") => "kind = NUMPACK_ROWS_LIST, ",
         ("numpack_rows", "mask") => "kind = NUMPACK_ROWS_MASK, ",
         ("numpack_rows", "start" | "stop" | "step") => "kind = NUMPACK_ROWS_SLICE, ",
+        ("numpack_node", "length") => "kind = NUMPACK_NODE_STR, ",
+        ("numpack_node", "text") => "kind = NUMPACK_NODE_STR, length = 1, ",
+        ("numpack_node", "name") => "kind = NUMPACK_NODE_GLOBAL, name_length = 1, ",
+        ("numpack_node", "name_length") => "kind = NUMPACK_NODE_GLOBAL, ",
         ("numpack_scalar", "integer") => "kind = NUMPACK_SCALAR_INT, ",
         ("numpack_scalar", "imaginary") => "kind = NUMPACK_SCALAR_COMPLEX, ",
         // As many as are tried.
@@ -515,6 +540,9 @@ fn field_values(of: &str, field: &Named) -> Option<Vec<(String, &'static str)>> 
             &[("-1", "ANY"), ("99", "ANY"), ("INT64_MAX", "ANY"), ("INT64_MIN", "ANY")]
         }
         ("double", _) => &[("NAN", "ANY"), ("HUGE_VAL", "ANY"), ("-1e300", "ANY")],
+        ("size_t", "length" | "name_length") => &[("1", "PARAMETER"), ("SIZE_MAX", "PARAMETER")],
+        ("size_t", "index" | "children") => &[("SIZE_MAX", "OK")],
+        ("const char *", "text" | "name") => &[("NULL", "PARAMETER"), ("\"\\xff\"", "PARAMETER")],
         ("size_t", "array_count") => &[("1", "PARAMETER"), ("SIZE_MAX", "PARAMETER")],
         ("size_t", "count") => &[("0", "ANY"), ("1", "ANY"), ("NUMBERS", "ANY")],
         ("size_t", "nbytes") => &[("0", FAILS), ("11", FAILS)],

@@ -76,6 +76,9 @@ static void judge(int32_t status, enum expected expected, unsigned inputs) {
     if ((status == NUMPACK_OK) != (numpack_last_error(NULL, 0) == 0)) {
         fail("the message does not fit the status", status);
     }
+    if (numpack_last_os_error() != 0 && status != NUMPACK_IO && status != NUMPACK_NOT_A_STORE) {
+        fail("the system's error number does not fit the status", status);
+    }
     if (expected == OK_WITH_DEVICE) {
         expected = the_device ? OK : ANY;
     }
@@ -197,6 +200,13 @@ static numpack_rows *valid_rows(int i) {
 static numpack_scalar *valid_scalar(int i) {
     *STRUCT(numpack_scalar, i) = numpack_scalar_float(1);
     return slot(i);
+}
+
+static numpack_node *valid_node(int i) {
+    numpack_node *value = STRUCT(numpack_node, i);
+    value->struct_size = sizeof *value;
+    value->kind = NUMPACK_NODE_INT;
+    return value;
 }
 
 static numpack_array_interface *valid_array_interface(int i) {
@@ -350,6 +360,15 @@ static numpack_tensor *make_tensor(void) {
     numpack_tensor *tensor = NULL;
     need(numpack_tensor_zeros(NUMPACK_DTYPE_FLOAT32, 2, tensor_shape, &tensor));
     return tensor;
+}
+
+/* One with an integer. */
+static numpack_object *make_object(void) {
+    numpack_node value = {sizeof value, NUMPACK_NODE_INT, 7, 0, NULL, 0, NULL, 0, 0, 0};
+    numpack_object *object = NULL;
+    need(numpack_object_create(&object));
+    need(numpack_object_add(object, &value, NULL));
+    return object;
 }
 
 static numpack_device *make_device(void) {

@@ -1,9 +1,10 @@
 //! Tensors of files as tensors in memory: read into memory of their own, or mapped.
 #![allow(unsafe_code)]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use torch_pickle::{Map, StorageId};
+use torch_pickle::{Map, StorageId, TensorId};
 
 use super::{Storage, Tensor};
 use crate::dtype::{DType, from_numpack, from_torch};
@@ -32,6 +33,78 @@ impl Tensors {
         self.read_into(info, &mut tensor.storage.write()?)?;
         tensor.requires_grad = info.requires_grad && dtype.is_differentiable();
         Ok(tensor)
+    }
+
+    /// Reads tensors as [`load`](Tensors::load) does, but so that those which show one storage share
+    /// memory here too, with their strides: a write to one is seen in the others.
+    ///
+    /// ```no_run
+    /// use numpack_interop::Tensors;
+    /// let file = Tensors::open("model.pt")?;
+    /// let all = file.load_all(&file.list()?)?;
+    /// # Ok::<(), numpack_interop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Tensors::load), for the first one that has any.
+    pub fn load_all(&self, infos: &[TensorInfo]) -> Result<Vec<Tensor>> {
+        let mut shown: HashMap<u32, Shown> = HashMap::new();
+        for info in infos {
+            let alone = || Shown { first: info.id, several: false, storage: None };
+            let shown = shown.entry(info.storage).or_insert_with(alone);
+            shown.several |= shown.first != info.id;
+        }
+        let mut loaded: HashMap<TensorId, Tensor> = HashMap::new();
+        let mut all = Vec::with_capacity(infos.len());
+        for info in infos {
+            if !loaded.contains_key(&info.id) {
+                let tensor = self.tree().tensor(info.id);
+                let new = match shown.get_mut(&info.storage) {
+                    // A bit that asks for conjugation is resolved in memory of its own.
+                    Some(shown) if shown.several && !tensor.conj && !tensor.neg => {
+                        self.load_shared(info, shown)?
+                    }
+                    _ => self.load(info)?,
+                };
+                loaded.insert(info.id, new);
+            }
+            all.extend(loaded.get(&info.id).map(Tensor::alias));
+        }
+        Ok(all)
+    }
+
+    /// A tensor on a storage that several show, which the first of them reads.
+    fn load_shared(&self, info: &TensorInfo, shown: &mut Shown) -> Result<Tensor> {
+        let dtype = element_type(&format!("tensor {:?}", info.name), info.dtype)?;
+        let (shape, strides) = sizes(info)?;
+        let offset = usize::try_from(info.offset).map_err(|_| too_large(info))?;
+        let storage = match &shown.storage {
+            Some(storage) => storage.clone(),
+            None => {
+                let nbytes = usize::try_from(info.storage_nbytes).map_err(|_| too_large(info))?;
+                let bytes = Tensor::zeros(&[nbytes], DType::UINT8)?;
+                self.read_storage(self.tree().tensor(info.id).storage, &mut bytes.storage.write()?)?;
+                shown.storage.insert(bytes.storage).clone()
+            }
+        };
+        let mut tensor = Tensor::new(storage, dtype, &shape, &strides, offset)?;
+        tensor.requires_grad = info.requires_grad && dtype.is_differentiable();
+        Ok(tensor)
+    }
+
+    fn read_storage(&self, id: StorageId, out: &mut [u8]) -> Result<()> {
+        let (size, mut at) = (out.len(), 0);
+        self.stream_storage(id, &mut |bytes| {
+            if let Some(place) = out.get_mut(at..at + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+            at += bytes.len();
+            Ok(())
+        })?;
+        if at == size {
+            return Ok(());
+        }
+        Err(Error::Parameter(format!("a storage of {size} bytes gave {at}; it was changed meanwhile")))
     }
 
     /// Maps a tensor: its memory is the file's, read as it is touched, and read-only. Its strides
@@ -97,6 +170,15 @@ impl Tensor {
         array.read_into(&mut tensor.storage.write()?)?;
         Ok(tensor)
     }
+}
+
+/// A storage, while tensors of it are read.
+struct Shown {
+    /// The first tensor that shows it.
+    first: TensorId,
+    /// Whether another one does.
+    several: bool,
+    storage: Option<Storage>,
 }
 
 /// One storage of a mapped checkpoint.

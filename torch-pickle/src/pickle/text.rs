@@ -3,7 +3,7 @@
 use crate::Node;
 
 /// A string node from pickle's UTF-8, which may encode lone surrogates; `None` where it is neither.
-pub(super) fn unicode(bytes: &[u8]) -> Option<Node> {
+pub(crate) fn unicode(bytes: &[u8]) -> Option<Node> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(Node::Str(text.into())),
         Err(_) => is_utf8_with_surrogates(bytes).then(|| Node::SurrogateStr(bytes.into())),

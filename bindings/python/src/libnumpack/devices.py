@@ -114,3 +114,10 @@ def _open(index: int | None) -> tuple[device, Handle]:
 def as_device(wanted: DeviceLike | None) -> device:
     """The device that is meant; None is the host."""
     return cpu if wanted is None else device(wanted)
+
+
+
+def of_index(index: int) -> device:
+    """A Vulkan device that is open, by its number."""
+    found = _opened.get(index)
+    return device("vulkan", index) if found is None else found[0]

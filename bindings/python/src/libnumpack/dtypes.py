@@ -168,3 +168,6 @@ def as_dtype(wanted: DTypeLike) -> dtype:
 def names() -> dict[str, dtype]:
     """All of them, by name."""
     return dict(_ALL)
+
+
+__all__ = ["dtype", "as_dtype", *(name for name in _ALL if name != "bool")]

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import raise_status
 from . import table
 
 _WORDS: dict[str, Any] = {
@@ -116,6 +115,9 @@ class _Library:
 
 def _check(status: int, function: Any, arguments: Any) -> int:
     if status:
+        # Which needs the numbers of this package.
+        from ..errors import raise_status
+
         raise_status(status, last_error())
     return status
 

@@ -281,7 +281,7 @@ save_options struct_size:u32 overwrite:i32 alignment:u32 reserved:i32
 device_info struct_size:u32 index:u32 name:str kind:str vendor:str uuid:str driver:str problem:str memory:u64 max_storage_range:u64 max_allocation:u64 shared_memory:u32 max_invocations:u32 subgroup_size:u32 reserved:i32
 device_options struct_size:u32 validation:i32 select:str
 device_usage struct_size:u32 reserved:i32 live_bytes:u64 live_buffers:u64 peak_bytes:u64 reserved_bytes:u64 uploaded_bytes:u64 downloaded_bytes:u64 submits:u64 dispatches:u64 copies:u64 barriers:u64 pipelines:u64
-nn_tensor_info struct_size:u32 dtype:i32 shape:u64* ndim:u32 on_device:i32 numel:u64 nbytes:u64 requires_grad:i32 is_leaf:i32 has_grad:i32 contiguous:i32
+nn_tensor_info struct_size:u32 dtype:i32 shape:u64* ndim:u32 on_device:i32 numel:u64 nbytes:u64 requires_grad:i32 is_leaf:i32 has_grad:i32 contiguous:i32 device_index:i32 reserved:i32
 nn_cross_entropy_options struct_size:u32 reduction:i32 weight:handle ignore_index:i64* label_smoothing:f64
 nn_transformer_options struct_size:u32 activation:i32 dim_feedforward:u64 layer_norm_eps:f64 batch_first:i32 norm_first:i32 without_bias:i32 reserved:i32
 nn_sgd_options struct_size:u32 nesterov:i32 momentum:f64 dampening:f64 weight_decay:f64

@@ -1,0 +1,591 @@
+"""`Tensor`: what it is, where its elements are, its gradient, and its ways to NumPy and to devices."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+
+from .. import devices, dtypes
+from .._native import Handle, lib, make, structs
+from ..devices import device
+from ..errors import SharingError
+from . import exchange, text
+from .grad import is_grad_enabled, no_grad
+from .pointwise import Pointwise
+from .reduction import Reduction
+from .shape import Shape
+
+if TYPE_CHECKING:
+    from ..devices import DeviceLike
+    from ..dtypes import DTypeLike
+
+
+class Size(tuple):  # type: ignore[type-arg]
+    """The sizes of a tensor's dimensions.
+
+    >>> import libnumpack
+    >>> libnumpack.zeros(2, 3).shape
+    Size([2, 3])
+    """
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """How many elements a tensor of these sizes has."""
+        count = 1
+        for size in self:
+            count *= size
+        return count
+
+    def __repr__(self) -> str:
+        return f"Size({list(self)})"
+
+
+class Tensor(Pointwise, Reduction, Shape):
+    """Elements of one type, on the host or on a device: names and rules are PyTorch's.
+
+    Made by `libnumpack.tensor` and its neighbours, not by calling this class. Operations give new tensors, or
+    views of the same memory; those that change a tensor in place end with an underscore. Tensors of floats can
+    have gradients. Any number of threads may use one that nobody changes.
+
+    Where the elements are: memory that NumPy, PyTorch or a view may share is the library's tensor in memory,
+    ``_mem``. What computes is another handle, ``_nn``, with elements of its own on the host. A tensor has one of
+    them, or both; then memory is what counts, because others may write to it, and ``_compute`` brings the
+    other up to date.
+
+    >>> import libnumpack
+    >>> x = libnumpack.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x ** 2).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad", "_grad_of", "__weakref__")
+
+    # NumPy leaves operators with a tensor to the tensor.
+    __array_priority__ = 1000
+
+    _mem: Handle | None
+    _nn: Handle | None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise TypeError("make tensors with libnumpack.tensor, zeros, from_numpy and the like")
+
+    # How one is made
+
+    @classmethod
+    def _new(cls, mem: Handle | None, nn: Handle | None) -> Any:
+        made = cls.__new__(cls)
+        made._mem, made._nn = mem, nn
+        made._grad = made._grad_of = None
+        made._describe()
+        return made
+
+    @classmethod
+    def _of_memory(cls, handle: Handle) -> Any:
+        """One on a tensor in memory, ``numpack_tensor``."""
+        return cls._new(handle, None)
+
+    @classmethod
+    def _of_compute(cls, handle: Handle) -> Any:
+        """One on a tensor that computes, ``numpack_nn_tensor``."""
+        return cls._new(None, handle)
+
+    def _describe(self) -> None:
+        if self._nn is not None:
+            info = structs["nn_tensor_info"]()
+            lib.nn_tensor_get_info(self._nn, info)
+            place = devices.of_index(info.device_index) if info.on_device else devices.cpu
+        else:
+            info = structs["tensor_layout"]()
+            lib.tensor_get_layout(self._mem, info)
+            place = devices.cpu
+        self._shape = Size(info.shape[: info.ndim])
+        self._dtype = dtypes.of_number(info.dtype)
+        self._device = place
+
+    # Where its elements are
+
+    def _memory(self) -> Handle:
+        """The tensor in memory, made if there is none yet."""
+        if self._mem is None:
+            self._must_be_here()
+            assert self._nn is not None
+            self._mem = make("tensor", "nn_tensor_to_tensor", self._nn)
+            if not self.requires_grad:
+                self._nn = None
+            else:
+                self._mem = make("tensor", "tensor_detach", self._mem)
+        return self._mem
+
+    def _compute(self) -> Handle:
+        """The tensor that computes, with the elements as they are now."""
+        if self._nn is None:
+            return make("nn_tensor", "nn_tensor_from_tensor", self._mem)
+        if self._mem is not None:
+            lib.nn_tensor_refresh(self._nn, self._mem, None)
+        return self._nn
+
+    def _changed(self) -> None:
+        """To be called when the library changed the tensor that computes: others see it too."""
+        if self._mem is not None and self._nn is not None:
+            lib.nn_tensor_write_to(self._nn, self._mem)
+        self._mutated()
+
+    def _mutated(self) -> None:
+        """To be called when the elements were changed in place: a gradient that was handed out is one."""
+        if self._grad_of is not None:
+            lib.nn_tensor_set_grad(self._grad_of._compute(), self._compute())
+
+    def _set(self, other: Tensor) -> None:
+        """Takes the elements of another tensor, of any shape, type and device, in place of its own."""
+        if self._nn is None:
+            self._mem = other._memory() if other._device.type == "cpu" else None
+            self._nn = None if self._mem is not None else other.detach()._compute()
+        else:
+            lib.nn_tensor_set_data(self._nn, other._compute())
+            self._mem = None
+        self._describe()
+
+    def _must_be_here(self) -> None:
+        if self._device.type != "cpu":
+            raise SharingError(f"the tensor is on {self._device}; move it with .cpu() first")
+
+    def _flat(self) -> np.ndarray[Any, Any]:
+        """The elements as an array to read, copied if they have to be: bits where NumPy has no such type."""
+        if self._mem is not None or (self._device.type == "cpu" and not self.requires_grad):
+            return exchange.shown(self._memory(), self._dtype)
+        array = np.empty(self._shape, self._dtype.raw())
+        lib.nn_tensor_read(self._nn, array.ctypes.data, array.nbytes)
+        return array
+
+    # What it is
+
+    @property
+    def shape(self) -> Size:
+        return self._shape
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return self._dtype
+
+    @property
+    def device(self) -> device:
+        return self._device
+
+    @property
+    def ndim(self) -> int:
+        return len(self._shape)
+
+    def dim(self) -> int:
+        """How many dimensions there are."""
+        return len(self._shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The sizes of the dimensions, or that of one."""
+        return self._shape if dim is None else self._shape[dim]
+
+    def numel(self) -> int:
+        """How many elements there are."""
+        return self._shape.numel()
+
+    def element_size(self) -> int:
+        """Bytes of an element."""
+        return self._dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self._dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self._dtype.itemsize
+
+    def _layout(self) -> Any:
+        layout = structs["tensor_layout"]()
+        lib.tensor_get_layout(self._memory(), layout)
+        return layout
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements it is from one index to the next, of each dimension or of one."""
+        layout = self._layout()
+        strides = tuple(layout.strides[: layout.ndim])
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """How many elements of the storage lie before the first one."""
+        return int(self._layout().offset)
+
+    def data_ptr(self) -> int:
+        """The address of the first element, on the host; 0 where there is none."""
+        return self._layout().data or 0
+
+    def untyped_storage(self) -> Storage:
+        """The memory that the tensor shows, on the host."""
+        return Storage(self)
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie one after another in C order."""
+        if self._mem is not None:
+            return bool(self._layout().contiguous)
+        info = structs["nn_tensor_info"]()
+        lib.nn_tensor_get_info(self._nn, info)
+        return bool(info.contiguous)
+
+    def is_floating_point(self) -> bool:
+        return self._dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self._dtype.is_complex
+
+    @property
+    def is_vulkan(self) -> bool:
+        """Whether it is on a Vulkan device."""
+        return self._device.type == "vulkan"
+
+    # Gradients
+
+    def _info(self, what: str) -> bool:
+        if self._nn is None:
+            return False
+        info = structs["nn_tensor_info"]()
+        lib.nn_tensor_get_info(self._nn, info)
+        return bool(getattr(info, what))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient is computed for it: a leaf that wants one, or what was computed of such."""
+        return self._info("requires_grad")
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Says whether a gradient is to be computed for this leaf, and gives it back.
+
+        Raises `TypeError` for a type without gradients, `SharingError` for a tensor that was computed.
+        """
+        if requires_grad or self._nn is not None:
+            if self._nn is None:
+                self._nn = make("nn_tensor", "nn_tensor_from_tensor", self._mem)
+            lib.nn_tensor_require_grad(self._nn, requires_grad)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was not computed of anything that wants a gradient."""
+        return self._nn is None or self._info("is_leaf")
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that `backward` left, or None. It can be set, and changed in place."""
+        if self._nn is None:
+            return None
+        out = ctypes.c_void_p()
+        lib.nn_tensor_grad(self._nn, ctypes.byref(out))
+        if out.value is None:
+            return None
+        found = Tensor._of_compute(Handle(out.value, "nn_tensor"))
+        found._grad_of = self
+        return found
+
+    @grad.setter
+    def grad(self, grad: Tensor | None) -> None:
+        if grad is None and self._nn is None:
+            return
+        if self._nn is None:
+            raise SharingError("a tensor without requires_grad has no gradient; set requires_grad first")
+        lib.nn_tensor_set_grad(self._nn, None if grad is None else grad._compute())
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
+        """Adds the gradient of this tensor to `grad` of each leaf that it was computed of.
+
+        ``gradient``: the tensor's own, of its shape, type and device; 1 for a tensor of one element.
+        Raises `SharingError` for a tensor of more elements without it, if nothing wants a gradient, if what was
+        kept of the computation has been used and given up (``retain_graph`` keeps it), and if a tensor that is
+        needed was changed in place.
+        """
+        lib.nn_tensor_backward(
+            self._compute(), None if gradient is None else gradient._compute(), retain_graph
+        )
+
+    def detach(self) -> Tensor:
+        """The same elements, in the same memory, computed of nothing."""
+        if self._device.type == "cpu":
+            return Tensor._of_memory(make("tensor", "tensor_detach", self._memory()))
+        return self._of_compute(make("nn_tensor", "nn_tensor_detach", self._nn))  # type: ignore[no-any-return]
+
+    @property
+    def data(self) -> Tensor:
+        """The elements without their gradient, in the same memory. Set, they are taken from another tensor."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        self._set(other)
+
+    # Copies, types and devices
+
+    def clone(self) -> Tensor:
+        """A copy of the elements; gradients come back through it."""
+        if self._by_memory():
+            return Tensor._of_memory(make("tensor", "tensor_clone", self._memory()))
+        return self._of_compute(make("nn_tensor", "nn_tensor_clone", self._compute()))  # type: ignore[no-any-return]
+
+    def contiguous(self) -> Tensor:
+        """The same tensor if its elements lie in C order, else a copy."""
+        if self.is_contiguous():
+            return self
+        if self._by_memory():
+            return Tensor._of_memory(make("tensor", "tensor_contiguous", self._memory()))
+        return self._of_compute(make("nn_tensor", "nn_tensor_contiguous", self._compute()))  # type: ignore[no-any-return]
+
+    def _by_memory(self) -> bool:
+        """Whether it is viewed, copied and cast as memory: on the host, where no gradient is to be noted."""
+        return self._device.type == "cpu" and not (self._nn is not None and self._noted())
+
+    def _noted(self) -> bool:
+        return self.requires_grad and is_grad_enabled()
+
+    def to(self, *wanted: Any, dtype: DTypeLike | None = None, device: DeviceLike | None = None,
+           copy: bool = False) -> Tensor:
+        """The same elements as another type, or on another device, or both: ``to(dtype)``, ``to(device)``,
+        ``to(device, dtype)``, ``to(other_tensor)``. The tensor itself if it is that already, unless ``copy``.
+
+        Raises `TypeError` for a type that the device does not have, `DeviceError` where there is no device.
+
+        >>> import libnumpack
+        >>> libnumpack.tensor([1.5]).to("int64")
+        tensor([1])
+        """
+        for given in wanted:
+            if isinstance(given, Tensor):
+                dtype, device = given._dtype, given._device
+            elif isinstance(given, devices.device) or _names_device(given):
+                device = given
+            elif given is not None:
+                dtype = given
+        made = self
+        if dtype is not None:
+            made = made._cast(dtypes.as_dtype(dtype))
+        if device is not None:
+            made = made._move(devices.device(device))
+        return made.clone() if copy and made is self else made
+
+    def _cast(self, dtype: dtypes.dtype) -> Tensor:
+        if dtype is self._dtype:
+            return self
+        if self._by_memory():
+            return Tensor._of_memory(make("tensor", "tensor_to_dtype", self._memory(), dtype.number))
+        return self._of_compute(make("nn_tensor", "nn_tensor_to_dtype", self._compute(), dtype.number))  # type: ignore[no-any-return]
+
+    def _move(self, place: device) -> Tensor:
+        if place.type == "cpu" and self._device.type == "cpu":
+            return self
+        place, handle = devices.opened(place)
+        if place == self._device:
+            return self
+        return Tensor._of_compute(make("nn_tensor", "nn_tensor_to_device", self._compute(), handle))
+
+    def cpu(self) -> Tensor:
+        """The same elements on the host."""
+        return self._move(devices.cpu)
+
+    def vulkan(self, index: int | None = None) -> Tensor:
+        """The same elements on a Vulkan device, the usual one or that with this number."""
+        if index is None and self.is_vulkan:
+            return self
+        return self._move(device("vulkan", index))
+
+    def float(self) -> Tensor:
+        return self._cast(dtypes.float32)
+
+    def double(self) -> Tensor:
+        return self._cast(dtypes.float64)
+
+    def half(self) -> Tensor:
+        return self._cast(dtypes.float16)
+
+    def bfloat16(self) -> Tensor:
+        return self._cast(dtypes.bfloat16)
+
+    def long(self) -> Tensor:
+        return self._cast(dtypes.int64)
+
+    def int(self) -> Tensor:
+        return self._cast(dtypes.int32)
+
+    def bool(self) -> Tensor:
+        return self._cast(dtypes.bool_)
+
+    # Values, NumPy and other libraries
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The elements as an array that shares the tensor's memory.
+
+        Raises `SharingError` for a tensor on a device (``.cpu()`` first) and one that requires grad (``.detach()``
+        first), `TypeError` for a type that NumPy lacks, unless ml_dtypes has it and is installed.
+
+        >>> import libnumpack
+        >>> t = libnumpack.tensor([1.0, 2.0])
+        >>> t.numpy()[0] = 7
+        >>> t
+        tensor([7., 2.])
+        """
+        self._must_be_here()
+        if self.requires_grad:
+            raise SharingError("the tensor requires grad, which an array does not know; call .detach() first")
+        if self._dtype.numpy() is None:
+            raise TypeError(
+                f"NumPy has no {self._dtype.name}; install ml_dtypes, or convert it with .float() first"
+            )
+        return exchange.shown(self._memory(), self._dtype)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{self._dtype.name} becomes {np.dtype(dtype)} only by a copy; allow it")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        array = self.numpy()
+        found = dict(array.__array_interface__)
+        return found
+
+    def __buffer__(self, flags: Any) -> memoryview:
+        return memoryview(self.numpy())
+
+    def __dlpack__(self, *, stream: Any = None, max_version: tuple[Any, Any] | None = None,
+                   dl_device: tuple[Any, Any] | None = None, copy: Any = None) -> Any:
+        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this.
+
+        Raises `SharingError` for a tensor on a device, or one that requires grad.
+        """
+        if stream is not None:
+            raise SharingError("a tensor on the host has no stream; leave it out")
+        if dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__():
+            raise BufferError("the tensor is on the host, and cannot be given on another device")
+        self._must_be_here()
+        if self.requires_grad:
+            raise SharingError("the tensor requires grad, which others do not know; call .detach() first")
+        versioned = max_version is not None and max_version[0] >= 1
+        return exchange.to_capsule(self._memory(), versioned, bool_(copy))
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        self._must_be_here()
+        return (1, 0)
+
+    def item(self) -> Any:
+        """The only element, as Python's number.
+
+        Raises `ValueError` for a tensor of more or no elements.
+        """
+        if self.numel() != 1:
+            raise ValueError(f"a tensor of {self.numel()} elements is no number; choose one, or use .tolist()")
+        return self._values().item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python's numbers."""
+        return self._values().tolist()
+
+    def _values(self) -> np.ndarray[Any, Any]:
+        """The elements as an array to look at, of floats where NumPy has no such type."""
+        return (self if self._dtype.numpy() is not None else self.detach().float())._flat()
+
+    def __bool__(self) -> Any:
+        return bool_(self.item())
+
+    def __int__(self) -> Any:
+        return int_(self.item())
+
+    def __float__(self) -> Any:
+        return float_(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> Any:
+        if self._dtype.is_floating_point or self._dtype.is_complex:
+            raise TypeError(f"a tensor of {self._dtype.name} is no index; give one of integers")
+        return int_(self.item())
+
+    def __len__(self) -> Any:
+        if not self._shape:
+            raise TypeError("a tensor of 0 dimensions has no length; .numel() is 1")
+        return self._shape[0]
+
+    def __repr__(self) -> str:
+        return text.shown(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self._shape else format(repr(self), spec)
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> Any:
+        here = self.detach().cpu()
+        return _rebuilt, (
+            type(self), np.array(here._flat().view(_bits(self._dtype))), self._dtype.name, self.requires_grad,
+            self._device,
+        )
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        made = memo[id(self)] = _rebuilt(*self.__reduce__()[1])
+        return made  # type: ignore[no-any-return]
+
+
+# Within the class these are its methods.
+bool_, int_, float_ = bool, int, float
+
+
+def _names_device(given: Any) -> bool:
+    return isinstance(given, str) and given.partition(":")[0] in ("cpu", "vulkan", "cuda") or (
+        isinstance(given, int_) and not isinstance(given, bool_)
+    )
+
+
+def _bits(dtype: dtypes.dtype) -> np.dtype[Any]:
+    """A type of NumPy's own of the same size: the elements can be pickled without ml_dtypes."""
+    return dtype.raw() if dtype.raw().isbuiltin == 1 else np.dtype(f"<u{dtype.itemsize}")
+
+
+def _rebuilt(cls: Any, bits: np.ndarray[Any, Any], name: str, requires_grad: bool, place: device) -> Any:
+    dtype = dtypes.as_dtype(name)
+    made = Tensor._of_memory(exchange.share(bits, dtype, ""))
+    moved = made._move(place)
+    if cls is not Tensor:
+        moved = cls._of_compute(moved._compute()) if moved._mem is None else cls._of_memory(moved._mem)
+    return moved.requires_grad_() if requires_grad else moved
+
+
+class Storage:
+    """The memory that a tensor shows, on the host: all of it, also what the tensor leaves out."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        layout = tensor._layout()
+        self._pointer = (layout.data or 0) - (layout.offset * tensor.itemsize if layout.data else 0)
+        self._size = layout.storage_nbytes
+
+    def data_ptr(self) -> int:
+        """Its address."""
+        return self._pointer
+
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return self._size
+
+    __len__ = nbytes
+
+
+def sequence(values: Sequence[Any]) -> Sequence[Any]:
+    """The arguments of a call that takes ``f(1, 2)`` as well as ``f((1, 2))``."""
+    if len(values) == 1 and isinstance(values[0], (tuple, list)):
+        return values[0]
+    return values

@@ -1,0 +1,258 @@
+"""Functions of elements: operators, comparing, choosing, changing in place."""
+
+from __future__ import annotations
+
+import ctypes
+import numbers
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from .. import dtypes
+from .._native import constants as c
+from .._native import lib, make, structs
+from ..errors import SharingError
+from .grad import is_grad_enabled, no_grad
+
+if TYPE_CHECKING:
+    from .core import Tensor
+
+_new_scalar = structs["scalar"]
+
+
+def scalar(value: Any) -> Any:
+    """Python's or NumPy's number as the library takes it; None if it is none."""
+    if isinstance(value, (bool, np.bool_)):
+        return _new_scalar(kind=c.SCALAR_BOOL, integer=bool(value))
+    if isinstance(value, numbers.Integral):
+        number = int(value)
+        if not -(1 << 63) <= number < 1 << 64:
+            raise OverflowError(f"{number} does not fit 64 bits; give a float")
+        kind = c.SCALAR_INT if number < 1 << 63 else c.SCALAR_UINT
+        return _new_scalar(kind=kind, integer=number if number < 1 << 63 else number - (1 << 64))
+    if isinstance(value, numbers.Real):
+        return _new_scalar(kind=c.SCALAR_FLOAT, real=float(value))
+    if isinstance(value, numbers.Complex):
+        number_ = complex(value)
+        return _new_scalar(kind=c.SCALAR_COMPLEX, real=number_.real, imaginary=number_.imag)
+    return None
+
+
+def _unary(op: int, text: str) -> Callable[[Any], Tensor]:
+    def function(self: Any) -> Tensor:
+        return self._of_compute(make("nn_tensor", "nn_tensor_unary", self._compute(), op))  # type: ignore[no-any-return]
+
+    function.__doc__ = text
+    return function
+
+
+def _binary(op: int, text: str, reversed: bool = False) -> Callable[[Any, Any], Tensor]:
+    def function(self: Any, other: Any) -> Tensor:
+        number = scalar(other)
+        if number is not None:
+            return self._of_compute(  # type: ignore[no-any-return]
+                make("nn_tensor", "nn_tensor_binary_scalar", self._compute(), op, number, reversed)
+            )
+        other = _operand(other)
+        if other is None:
+            return NotImplemented  # type: ignore[no-any-return]
+        first, second = (other, self) if reversed else (self, other)
+        return _kind(self, other)._of_compute(  # type: ignore[no-any-return]
+            make("nn_tensor", "nn_tensor_binary", first._compute(), op, second._compute())
+        )
+
+    function.__doc__ = text
+    return function
+
+
+def _operand(other: Any) -> Any:
+    """Another tensor, or what can be one without a copy; None for anything else."""
+    from .core import Tensor
+
+    if isinstance(other, Tensor):
+        return other
+    if hasattr(other, "__array__") or hasattr(other, "__dlpack__"):
+        from .create import as_tensor
+
+        return as_tensor(other)
+    return None
+
+
+def _kind(first: Any, second: Any) -> Any:
+    """The class of a result: that of a tensor which is more than the usual."""
+    from .core import Tensor
+
+    return type(second) if type(first) is Tensor else type(first)
+
+
+def _in_place(name: str) -> Callable[[Any, Any], Any]:
+    def function(self: Any, *arguments: Any) -> Any:
+        return self._assign(getattr(self, name)(*arguments))
+
+    function.__doc__ = f"The same as `{name}`, in place."
+    return function
+
+
+def _operator_in_place(name: str) -> Callable[[Any, Any], Any]:
+    def function(self: Any, other: Any) -> Any:
+        result = getattr(self, name)(other)
+        return NotImplemented if result is NotImplemented else self._assign(result)
+
+    return function
+
+
+class Pointwise:
+    """Functions of each element, or of each two. Shapes broadcast, and types are promoted, as PyTorch's do."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _compute: Any
+        _of_compute: Any
+        _memory: Any
+        _changed: Any
+        _mutated: Any
+        _mem: Any
+        _nn: Any
+        _shape: Any
+        _dtype: dtypes.dtype
+        _device: Any
+        is_leaf: bool
+        requires_grad: bool
+        numel: Any
+
+    neg = __neg__ = _unary(c.NN_NEG, "The negative of each element.")
+    abs = __abs__ = absolute = _unary(c.NN_ABS, "The absolute value of each element.")
+    exp = _unary(c.NN_EXP, "e to the power of each element.")
+    log = _unary(c.NN_LOG, "The natural logarithm of each element.")
+    sqrt = _unary(c.NN_SQRT, "The square root of each element.")
+    rsqrt = _unary(c.NN_RSQRT, "One over the square root of each element.")
+    reciprocal = _unary(c.NN_RECIPROCAL, "One over each element.")
+    square = _unary(c.NN_SQUARE, "Each element times itself.")
+    sin = _unary(c.NN_SIN, "The sine of each element.")
+    cos = _unary(c.NN_COS, "The cosine of each element.")
+    tanh = _unary(c.NN_TANH, "The hyperbolic tangent of each element.")
+    sigmoid = _unary(c.NN_SIGMOID, "1 / (1 + e^-x) of each element x.")
+    relu = _unary(c.NN_RELU, "Each element, or 0 if that is more.")
+    logical_not = _unary(c.NN_LOGICAL_NOT, "Whether each element is false.")
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __invert__(self) -> Any:
+        if self._dtype is not dtypes.bool_:
+            raise TypeError(f"~ is of truth values, not of {self._dtype.name}; compare first")
+        return self.logical_not()
+
+    add = __add__ = _binary(c.NN_ADD, "The sum of each two elements.")
+    sub = __sub__ = subtract = _binary(c.NN_SUB, "The difference of each two elements.")
+    mul = __mul__ = multiply = _binary(c.NN_MUL, "The product of each two elements.")
+    div = __truediv__ = true_divide = _binary(c.NN_DIV, "The quotient of each two elements, a float.")
+    pow = __pow__ = _binary(c.NN_POW, "Each element to the power of the other.")
+    maximum = _binary(c.NN_MAXIMUM, "The larger of each two elements, NaN if one is.")
+    minimum = _binary(c.NN_MINIMUM, "The smaller of each two elements, NaN if one is.")
+    __radd__ = _binary(c.NN_ADD, "", reversed=True)
+    __rsub__ = _binary(c.NN_SUB, "", reversed=True)
+    __rmul__ = _binary(c.NN_MUL, "", reversed=True)
+    __rtruediv__ = _binary(c.NN_DIV, "", reversed=True)
+    __rpow__ = _binary(c.NN_POW, "", reversed=True)
+
+    eq = __eq__ = _binary(c.NN_EQ, "Whether each two elements are equal.")  # type: ignore[assignment]
+    ne = __ne__ = _binary(c.NN_NE, "Whether each two elements differ.")  # type: ignore[assignment]
+    lt = __lt__ = _binary(c.NN_LT, "Whether each element is less than the other.")
+    le = __le__ = _binary(c.NN_LE, "Whether each element is less than the other, or equal.")
+    gt = __gt__ = _binary(c.NN_GT, "Whether each element is greater than the other.")
+    ge = __ge__ = _binary(c.NN_GE, "Whether each element is greater than the other, or equal.")
+    logical_and = __and__ = __rand__ = _binary(c.NN_LOGICAL_AND, "Whether both are true, of truth values.")
+    logical_or = __or__ = __ror__ = _binary(c.NN_LOGICAL_OR, "Whether one is true, of truth values.")
+    logical_xor = __xor__ = __rxor__ = _binary(c.NN_LOGICAL_XOR, "Whether just one is true, of truth values.")
+
+    __hash__ = object.__hash__
+
+    add_, sub_, mul_, div_, pow_ = map(_in_place, ("add", "sub", "mul", "div", "pow"))
+    neg_, abs_, exp_, sqrt_, relu_ = map(_in_place, ("neg", "abs", "exp", "sqrt", "relu"))
+    sigmoid_, tanh_, clamp_ = map(_in_place, ("sigmoid", "tanh", "clamp"))
+    __iadd__, __isub__ = map(_operator_in_place, ("__add__", "__sub__"))
+    __imul__, __itruediv__ = map(_operator_in_place, ("__mul__", "__truediv__"))
+    __ipow__ = _operator_in_place("__pow__")
+
+    def gelu(self, approximate: str = "none") -> Any:
+        """x times the part of a normal distribution below x, of each element x; ``approximate="tanh"`` for the
+        approximation with a hyperbolic tangent."""
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate is {approximate!r}; give 'none' or 'tanh'")
+        op = c.NN_GELU_TANH if approximate == "tanh" else c.NN_GELU
+        return self._of_compute(make("nn_tensor", "nn_tensor_unary", self._compute(), op))
+
+    silu = _unary(c.NN_SILU, "x times the sigmoid of x, of each element x.")
+
+    def clamp(self, min: float | None = None, max: float | None = None) -> Any:
+        """Each element, or the bound that it is beyond."""
+        bounds = [None if b is None else ctypes.byref(ctypes.c_double(b)) for b in (min, max)]
+        return self._of_compute(make("nn_tensor", "nn_tensor_clamp", self._compute(), *bounds))
+
+    clip = clamp
+
+    def masked_fill(self, mask: Any, value: float) -> Any:
+        """Where ``mask`` is true, ``value``; elsewhere the elements."""
+        from .create import full
+        from .shape import where
+
+        return where(mask, full((), value, dtype=self._dtype, device=self._device), self)
+
+    # In place
+
+    def _assign(self, source: Any) -> Any:
+        """Takes the elements of a tensor of a shape that broadcasts to this one's, in place."""
+        if self.requires_grad and is_grad_enabled() and not self.is_leaf and source._nn is not None:
+            # As if it had been computed so: the way back goes on from the new elements.
+            if source._shape != self._shape or source._dtype is not self._dtype:
+                raise SharingError(
+                    "a computed tensor cannot take elements of another shape or type in place; use the result itself"
+                )
+            self._mem, self._nn = None, source._nn
+        elif self._nn is None:
+            lib.tensor_copy_from(self._mem, source.detach()._memory())
+            self._mutated()
+        else:
+            lib.nn_tensor_copy_from(self._compute(), source._compute())
+            self._changed()
+        return self
+
+    def copy_(self, source: Any) -> Any:
+        """Takes the elements of a tensor or array of a shape that broadcasts to this one's, converted."""
+        found = _operand(source)
+        if found is None:
+            from .create import tensor
+
+            found = tensor(source)
+        return self._assign(found.to(self._dtype))
+
+    def fill_(self, value: float) -> Any:
+        """Takes one number everywhere."""
+        number = scalar(value)
+        if number is None:
+            number = scalar(value.item())
+        if self._nn is None:
+            lib.tensor_fill(self._mem, number)
+            self._mutated()
+        else:
+            lib.nn_tensor_fill(self._compute(), number)
+            self._changed()
+        return self
+
+    def zero_(self) -> Any:
+        """Takes 0 everywhere."""
+        return self.fill_(0)
+
+    # Whole tensors
+
+    def equal(self, other: Any) -> bool:
+        """Whether both have the same shape and equal elements."""
+        return self._shape == other._shape and bool((self._values() == other._values()).all())  # type: ignore[attr-defined]
+
+    def allclose(self, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+        """Whether |a - b| <= atol + rtol |b| everywhere."""
+        with no_grad():
+            a, b = (t.detach().cpu().double()._flat() for t in (self, other))  # type: ignore[attr-defined]
+        return bool(np.allclose(a, b, rtol, atol, equal_nan))
