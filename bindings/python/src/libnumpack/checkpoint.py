@@ -59,10 +59,6 @@ class Recipe:
         return f"<recipe of {self.callable!r}>"
 
 
-class StateDict(OrderedDict):  # type: ignore[type-arg]
-    """An ordered dict that may have attributes, as the `_metadata` of a module's state."""
-
-
 def load(path: Any, map_location: MapLocation = None, weights_only: bool = True, mmap: bool = False) -> Any:
     """The object in a file: what ``torch.load`` gives, with `Tensor` in the place of PyTorch's.
 
@@ -87,7 +83,7 @@ def load(path: Any, map_location: MapLocation = None, weights_only: bool = True,
 
 _CONTAINERS = {
     c.NODE_TUPLE: tuple, c.NODE_LIST: list, c.NODE_SET: set, c.NODE_FROZENSET: frozenset, c.NODE_DICT: dict,
-    c.NODE_ORDERED_DICT: StateDict,
+    c.NODE_ORDERED_DICT: OrderedDict,
 }
 _BUILT_LAST = (c.NODE_TUPLE, c.NODE_FROZENSET)
 
@@ -241,7 +237,7 @@ class _Reader:
             if kind == c.NODE_ORDERED_DICT:
                 self.attributes(number, made)
 
-    def attributes(self, number: int, made: StateDict) -> None:
+    def attributes(self, number: int, made: Any) -> None:
         found = ctypes.c_uint32()
         lib.checkpoint_get_attributes(self.checkpoint, number, ctypes.byref(found))
         if found.value != c.NO_NODE:
