@@ -205,7 +205,8 @@ class _Reader:
         made = Tensor._of_memory(make("tensor", "tensor_detach", memory))
         place = self.map_location
         if callable(place) and not isinstance(place, devices.device):
-            made = place(made, "cpu") or made
+            chosen = place(made, "cpu")
+            made = made if chosen is None else chosen
         else:
             if isinstance(place, Mapping):
                 place = place.get("cpu")

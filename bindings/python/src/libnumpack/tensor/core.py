@@ -140,7 +140,7 @@ class Tensor(Pointwise, Reduction, Shape):
             lib.nn_tensor_set_grad(self._grad_of._compute(), self._compute())
 
     def _set(self, other: Tensor) -> None:
-        """Takes the elements of another tensor, of any shape, type and device, in place of its own."""
+        """Takes the elements of another tensor of its shape, of any type and device, in place of its own."""
         if self._nn is None:
             self._mem = other._memory() if other._device.type == "cpu" else None
             self._nn = None if self._mem is not None else other.detach()._compute()
@@ -320,7 +320,8 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def data(self) -> Tensor:
-        """The elements without their gradient, in the same memory. Set, they are taken from another tensor."""
+        """The elements without their gradient, in the same memory. Set, they are taken from another tensor of
+        the same shape, with its type and device."""
         return self.detach()
 
     @data.setter
