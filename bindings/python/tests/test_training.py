@@ -8,10 +8,8 @@ import pytest
 import libnumpack
 from libnumpack import nn, optim, vulkan
 
-PLACES = [
-    "cpu",
-    pytest.param("vulkan", marks=pytest.mark.skipif(not vulkan.is_available(), reason="there is no Vulkan device")),
-]
+on_device = pytest.mark.skipif(not vulkan.is_available(), reason="there is no Vulkan device")
+PLACES = ["cpu", pytest.param("vulkan", marks=on_device)]
 pytestmark = pytest.mark.filterwarnings("ignore:.*not a GPU.*:RuntimeWarning")
 
 

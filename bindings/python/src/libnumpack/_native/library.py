@@ -103,6 +103,8 @@ class _Library:
         self._cdll = _open()
 
     def __getattr__(self, name: str) -> Any:
+        if name not in _signatures:
+            raise AttributeError(f"the table has no function {name}")
         result, parameters = _split(_signatures[name])
         function = self._cdll[f"numpack_{name}"]
         function.restype = _type(result)
