@@ -252,6 +252,16 @@ def test_modules_give_what_they_are_given(rng):
 
 
 @on_device
+def test_gradients_come_back_to_an_input():
+    model = model_of(3, 2)
+    x = VulkanTensor([[1.0, 2.0, 3.0]]).requires_grad_()
+    model(x).sum().backward()
+    expected = model[0].weight.detach().cpu().numpy().sum(0, keepdims=True)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), expected, rtol=1e-5)
+    assert model[0].bias.grad.is_vulkan
+
+
+@on_device
 def test_moving_keeps_parameters_and_gradients():
     model = model_of(4, 3)
     params = list(model.parameters())

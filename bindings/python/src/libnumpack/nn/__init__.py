@@ -34,6 +34,6 @@ from .parameter import Parameter
 __all__ = [
     "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "GELU", "Identity", "L1Loss",
     "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList",
-    "MultiheadAttention", "NLLLoss", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "Tanh", "TransformerEncoder", "TransformerEncoderLayer", "functional", "init", "utils",
+    "MultiheadAttention", "NLLLoss", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "Tanh", "TransformerEncoder", "TransformerEncoderLayer", "functional", "init", "utils",
 ]

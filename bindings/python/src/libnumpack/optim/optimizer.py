@@ -34,8 +34,9 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups = []
         self._sent: list[dict[str, float]] = []
-        # How often it was given other parameters or another state.
+        # How often something was done to it that a recorded step must know, and who has recorded the last one.
         self._renewed = 0
+        self._recorder: Any = None
         given = list(params)
         if not given:
             raise ValueError("there are no parameters to train; give some, such as model.parameters()")
@@ -125,6 +126,7 @@ class Optimizer:
             for param in every:
                 # What was written to its memory meanwhile.
                 param._compute()
+            self._renewed += 1
             lib.nn_optimizer_step(self._native)
         finally:
             for param, grad in turned:

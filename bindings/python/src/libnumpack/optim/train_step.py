@@ -61,11 +61,17 @@ class TrainStep:
         for param in every:
             # What was written to its memory meanwhile.
             param._compute()
-        with self._callbacks:
-            now = self._state(x, y)
-            if self._native is None or now != self._made_for:
-                self._native, self._made_for = None, now
+        now = self._state(x, y)
+        if self._native is None or now != self._made_for:
+            # The last one goes before, for parameters are moved together.
+            other, self.optimizer._recorder = self.optimizer._recorder, self
+            for step in (self, other):
+                if step is not None:
+                    step._native = None
+            self._callbacks, self._made_for = Callbacks(), now
+            with self._callbacks:
                 self._native = self._made(x._compute(), y._compute())
+        with self._callbacks:
             lib.nn_step_run(self._native, x._compute(), y._compute())
         for param in every:
             param._changed()
@@ -81,15 +87,14 @@ class TrainStep:
         return settings, training, self.optimizer._renewed, Moves.count, x.dtype, y.dtype
 
     def _made(self, x: Handle, y: Handle) -> Handle:
-        self._callbacks = callbacks = Callbacks()
-        forward = callbacks.make("forward_fn", self._forward)
-        model = make("nn_module", "nn_module_custom", None, None, 0, forward, None)
+        forward = self._callbacks.make("forward_fn", self._forward)
+        model = make("nn_module", "nn_module_custom", None, None, 0, forward, None, None)
         loss = _LOSSES.get(type(self.criterion), lambda _: None)(self.criterion)
         if loss is not None:
             return make("nn_step", "nn_step_create", model, self.optimizer._native, loss, x, y)
         return make(
             "nn_step", "nn_step_create_custom", model, self.optimizer._native,
-            callbacks.make("loss_fn", self._loss), None, x, y,
+            self._callbacks.make("loss_fn", self._loss), None, None, x, y,
         )
 
     def _forward(self, x: int, result: Any, _: Any) -> None:
