@@ -34,7 +34,7 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups = []
         self._sent: list[dict[str, float]] = []
-        # How often something was done to it that a recorded step must know, and who has recorded the last one.
+        # How often something was done that a recorded step must know, and who recorded the last one.
         self._renewed = 0
         self._recorder: Any = None
         given = list(params)

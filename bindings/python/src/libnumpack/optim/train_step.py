@@ -61,6 +61,7 @@ class TrainStep:
         for param in every:
             # What was written to its memory meanwhile.
             param._compute()
+        inputs = x._compute(), y._compute()
         now = self._state(x, y)
         if self._native is None or now != self._made_for:
             # The last one goes before, for parameters are moved together.
@@ -70,9 +71,9 @@ class TrainStep:
                     step._native = None
             self._callbacks, self._made_for = Callbacks(), now
             with self._callbacks:
-                self._native = self._made(x._compute(), y._compute())
+                self._native = self._made(*inputs)
         with self._callbacks:
-            lib.nn_step_run(self._native, x._compute(), y._compute())
+            lib.nn_step_run(self._native, *inputs)
         for param in every:
             param._changed()
         loss: Tensor = Tensor._of_compute(make("nn_tensor", "nn_step_loss", self._native))
