@@ -3017,6 +3017,18 @@ int32_t numpack_checkpoint_load(const numpack_checkpoint *checkpoint,
                                 numpack_tensor **tensor);
 
 /*
+ Reads all tensors of a file, as `numpack_checkpoint_load` does, but so that those which show one
+ storage share memory here too, with the strides they have in the file. `tensors` takes
+ `numpack_checkpoint_count` handles, which the caller owns; `count` says that it has room for them.
+
+ Errors: as `numpack_checkpoint_load`, and `NUMPACK_PARAMETER` for another `count`. Nothing is
+ written then.
+ */
+int32_t numpack_checkpoint_load_all(const numpack_checkpoint *checkpoint,
+                                    numpack_tensor **tensors,
+                                    size_t count);
+
+/*
  Maps tensor `index` of a file: its memory is the file's, read as it is touched, and read-only;
  its strides are those in the file. It outlives the checkpoint. Checksums are not compared.
 
@@ -3749,6 +3761,40 @@ int32_t numpack_nn_tensor_copy_from(const numpack_nn_tensor *tensor, const numpa
  */
 int32_t numpack_nn_tensor_fill(const numpack_nn_tensor *tensor, const numpack_scalar *value);
 
+/*
+ Takes the elements of a tensor in memory, of the same type and shape, if they differ in any bit from
+ those of `tensor`, which is on the host; `changed` takes 1 then, else 0. This is for memory that
+ `tensor` was made of and somebody has written to: also a leaf that requires grad takes it, and a way
+ back that needs what was there says so. Where nothing differs, nothing is copied.
+
+ Errors: `NUMPACK_PARAMETER` for another type or shape, and a `tensor` on a device; `NUMPACK_SHARING`
+ for memory on a device; `NUMPACK_IN_USE`; `NUMPACK_OUT_OF_MEMORY`.
+ */
+int32_t numpack_nn_tensor_refresh(const numpack_nn_tensor *tensor,
+                                  const numpack_tensor *from,
+                                  int32_t *changed);
+
+/*
+ Copies the elements, of the host or a device, into a tensor in memory of the same type and shape, which
+ may have strides; straight into it if it is contiguous. Those of a device are waited for.
+
+ Errors: `NUMPACK_PARAMETER` for another type or shape, and for elements of `to` that are the same
+ memory; `NUMPACK_SHARING` for memory that is read-only or on a device; `NUMPACK_IN_USE`;
+ `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_tensor_write_to(const numpack_nn_tensor *tensor,
+                                   const numpack_tensor *to);
+
+/*
+ Has a leaf take the elements of `from`, of the same shape, of any type and device, in the place of its
+ own: what moves a parameter, and all who hold it see it there. They are the same memory on a device. Its
+ gradient goes, if it does not fit any more.
+
+ Errors: `NUMPACK_PARAMETER` for another shape; `NUMPACK_SHARING` for a tensor that was computed.
+ */
+int32_t numpack_nn_tensor_set_data(const numpack_nn_tensor *tensor,
+                                   const numpack_nn_tensor *from);
+
 /* == What is computed of elements ================================================================ */
 
 /*
@@ -3989,6 +4035,17 @@ int32_t numpack_nn_tensor_linear(const numpack_nn_tensor *tensor,
                                  numpack_nn_tensor **result);
 
 /*
+ `numpack_nn_tensor_linear`, and what is done with each element of its result, in one where the device
+ does that: `op` is one of those that `numpack_nn_module_activation` takes.
+ Errors: `NUMPACK_PARAMETER` also for another `op`.
+ */
+int32_t numpack_nn_tensor_linear_activation(const numpack_nn_tensor *tensor,
+                                            const numpack_nn_tensor *weight,
+                                            const numpack_nn_tensor *bias,
+                                            int32_t op,
+                                            numpack_nn_tensor **result);
+
+/*
  e to the power of each element over the sum of those along a dimension; its logarithm if
  `logarithm` is not 0.
  */
@@ -4068,6 +4125,20 @@ int32_t numpack_nn_tensor_loss(const numpack_nn_tensor *tensor,
 int32_t numpack_nn_module_forward(const numpack_nn_module *module,
                                   const numpack_nn_tensor *tensor,
                                   numpack_nn_tensor **result);
+
+/*
+ The same of a module of attention or a layer of an encoder, which attends to no more than it may.
+ `key_padding_mask` has truth values (batch, keys): true where a key is not attended to, such as padding;
+ `attn_mask` (queries, keys) or (batch · heads, queries, keys): truth values likewise, or numbers that
+ are added to the scores. Either may be NULL.
+
+ Errors: `NUMPACK_PARAMETER` also for other modules.
+ */
+int32_t numpack_nn_module_forward_masked(const numpack_nn_module *module,
+                                         const numpack_nn_tensor *tensor,
+                                         const numpack_nn_tensor *key_padding_mask,
+                                         const numpack_nn_tensor *attn_mask,
+                                         numpack_nn_tensor **result);
 
 /*
  How many parameters there are; 0 for NULL.

@@ -1,11 +1,12 @@
 //! Gradients, and changes in place.
 
-use numpack_interop::Error;
+use numpack_interop::{Error, nn};
 use numpack_nn::Tensor;
 
 use crate::handle;
 use crate::nn_tensor::{self, borrow, make, numpack_nn_tensor, of_nn, optional};
-use crate::shell::{self, guard};
+use crate::shell::{self, guard, parameter};
+use crate::tensor::numpack_tensor;
 use crate::tensor_values::numpack_scalar;
 
 /// Says whether a gradient is to be computed for this leaf.
@@ -140,5 +141,73 @@ pub unsafe extern "C" fn numpack_nn_tensor_fill(
         let t = unsafe { borrow(tensor) }?;
         // SAFETY: the caller's promise.
         of_nn(t.fill_(unsafe { nn_tensor::scalar(value) }?))
+    })
+}
+
+/// Takes the elements of a tensor in memory, of the same type and shape, if they differ in any bit from
+/// those of `tensor`, which is on the host; `changed` takes 1 then, else 0. This is for memory that
+/// `tensor` was made of and somebody has written to: also a leaf that requires grad takes it, and a way
+/// back that needs what was there says so. Where nothing differs, nothing is copied.
+///
+/// Errors: `NUMPACK_PARAMETER` for another type or shape, and a `tensor` on a device; `NUMPACK_SHARING`
+/// for memory on a device; `NUMPACK_IN_USE`; `NUMPACK_OUT_OF_MEMORY`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_tensor_refresh(
+    tensor: *const numpack_nn_tensor,
+    from: *const numpack_tensor,
+    changed: *mut i32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let t = unsafe { borrow(tensor) }?;
+        // SAFETY: the caller's promise.
+        let found = nn::refresh(t, &unsafe { handle::borrow(from) }?.tensor)?;
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(changed, found.into()) };
+        Ok(())
+    })
+}
+
+/// Copies the elements, of the host or a device, into a tensor in memory of the same type and shape, which
+/// may have strides; straight into it if it is contiguous. Those of a device are waited for.
+///
+/// Errors: `NUMPACK_PARAMETER` for another type or shape, and for elements of `to` that are the same
+/// memory; `NUMPACK_SHARING` for memory that is read-only or on a device; `NUMPACK_IN_USE`;
+/// `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_tensor_write_to(
+    tensor: *const numpack_nn_tensor,
+    to: *const numpack_tensor,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let t = unsafe { borrow(tensor) }?;
+        // SAFETY: the caller's promise.
+        nn::write_to(t, &unsafe { handle::borrow(to) }?.tensor)
+    })
+}
+
+/// Has a leaf take the elements of `from`, of the same shape, of any type and device, in the place of its
+/// own: what moves a parameter, and all who hold it see it there. They are the same memory on a device. Its
+/// gradient goes, if it does not fit any more.
+///
+/// Errors: `NUMPACK_PARAMETER` for another shape; `NUMPACK_SHARING` for a tensor that was computed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_tensor_set_data(
+    tensor: *const numpack_nn_tensor,
+    from: *const numpack_nn_tensor,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let t = unsafe { borrow(tensor) }?;
+        // SAFETY: the caller's promise.
+        let from = unsafe { borrow(from) }?;
+        // Handles have the shape that they were made with.
+        if t.shape() != from.shape() {
+            let (own, other) = (t.shape(), from.shape());
+            let problem = format!("elements of shape {other:?} for a tensor of shape {own:?}");
+            return Err(parameter(format!("{problem}; make a new tensor of them")));
+        }
+        of_nn(t.set_data(from))
     })
 }

@@ -1,8 +1,12 @@
 //! Products of matrices, softmax, norms, dropout, losses.
 
 use numpack_interop::Error;
-use numpack_nn::{CrossEntropy, Reduction, Tensor};
+use numpack_nn::{CrossEntropy, LayerActivation, Reduction, Tensor};
 
+use crate::nn_ops::{
+    NUMPACK_NN_GELU, NUMPACK_NN_GELU_TANH, NUMPACK_NN_RELU, NUMPACK_NN_SIGMOID, NUMPACK_NN_SILU,
+    NUMPACK_NN_TANH,
+};
 use crate::nn_tensor::{borrow, make, numpack_nn_tensor, of_nn, optional};
 use crate::shell::parameter;
 use crate::structs::{self, Versioned};
@@ -103,6 +107,24 @@ pub unsafe extern "C" fn numpack_nn_tensor_matmul(
     unsafe { make(tensor, result, compute) }
 }
 
+/// The activation that a number of the caller's stands for.
+pub(crate) fn activation(op: i32) -> Result<LayerActivation, Error> {
+    Ok(match op {
+        NUMPACK_NN_RELU => LayerActivation::Relu,
+        NUMPACK_NN_GELU => LayerActivation::Gelu,
+        NUMPACK_NN_GELU_TANH => LayerActivation::GeluTanh,
+        NUMPACK_NN_SILU => LayerActivation::Silu,
+        NUMPACK_NN_TANH => LayerActivation::Tanh,
+        NUMPACK_NN_SIGMOID => LayerActivation::Sigmoid,
+        other => {
+            let problem = format!(
+                "op is {other}; give NUMPACK_NN_RELU, _GELU, _GELU_TANH, _SILU, _TANH or _SIGMOID"
+            );
+            return Err(parameter(problem));
+        }
+    })
+}
+
 /// `tensor` times `weight`, transposed, plus `bias`, which may be NULL: of shape (…, in) to (…, out).
 /// The weight has shape (out, in), the bias (out).
 #[unsafe(no_mangle)]
@@ -117,6 +139,28 @@ pub unsafe extern "C" fn numpack_nn_tensor_linear(
         let weight = unsafe { borrow(weight) }?;
         // SAFETY: the caller's promise.
         of_nn(t.linear(weight, unsafe { optional(bias) }))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { make(tensor, result, compute) }
+}
+
+/// `numpack_nn_tensor_linear`, and what is done with each element of its result, in one where the device
+/// does that: `op` is one of those that `numpack_nn_module_activation` takes.
+/// Errors: `NUMPACK_PARAMETER` also for another `op`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_tensor_linear_activation(
+    tensor: *const numpack_nn_tensor,
+    weight: *const numpack_nn_tensor,
+    bias: *const numpack_nn_tensor,
+    op: i32,
+    result: *mut *mut numpack_nn_tensor,
+) -> i32 {
+    let compute = |t: &Tensor| {
+        let op = activation(op)?;
+        // SAFETY: the caller's promise.
+        let weight = unsafe { borrow(weight) }?;
+        // SAFETY: the caller's promise.
+        of_nn(t.linear_activation(weight, unsafe { optional(bias) }, op))
     };
     // SAFETY: the caller's promise.
     unsafe { make(tensor, result, compute) }

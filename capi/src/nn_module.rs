@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::sync::{Arc, OnceLock};
 
 use numpack_interop::{Error, nn};
-use numpack_nn::{Module, ModuleExt, Tensor};
+use numpack_nn::{Attend, Module, ModuleExt, Tensor};
 
 use crate::device::{self, numpack_device};
 use crate::handle::{self, Handle};
@@ -66,6 +66,37 @@ pub unsafe extern "C" fn numpack_nn_module_forward(
         let x = unsafe { borrow(tensor) }?;
         handle::wanted(result)?;
         let new = of_nn(module.forward(x))?;
+        // SAFETY: not NULL; the caller vouches for the memory.
+        unsafe { nn_tensor::give(result, new) };
+        Ok(())
+    })
+}
+
+/// The same of a module of attention or a layer of an encoder, which attends to no more than it may.
+/// `key_padding_mask` has truth values (batch, keys): true where a key is not attended to, such as padding;
+/// `attn_mask` (queries, keys) or (batch · heads, queries, keys): truth values likewise, or numbers that
+/// are added to the scores. Either may be NULL.
+///
+/// Errors: `NUMPACK_PARAMETER` also for other modules.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_module_forward_masked(
+    module: *const numpack_nn_module,
+    tensor: *const numpack_nn_tensor,
+    key_padding_mask: *const numpack_nn_tensor,
+    attn_mask: *const numpack_nn_tensor,
+    result: *mut *mut numpack_nn_tensor,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let module = unsafe { self::module(module) }?;
+        // SAFETY: the caller's promise.
+        let x = unsafe { borrow(tensor) }?;
+        handle::wanted(result)?;
+        // SAFETY: the caller's promise.
+        let key_padding_mask = unsafe { nn_tensor::optional(key_padding_mask) };
+        // SAFETY: the caller's promise.
+        let attn_mask = unsafe { nn_tensor::optional(attn_mask) };
+        let new = of_nn(module.forward_masked(x, Attend { key_padding_mask, attn_mask }))?;
         // SAFETY: not NULL; the caller vouches for the memory.
         unsafe { nn_tensor::give(result, new) };
         Ok(())

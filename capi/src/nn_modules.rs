@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use numpack_interop::Error;
 use numpack_nn::{
-    Dropout, Embedding, Flatten, GELU, LayerNorm, Linear, LogSoftmax, Module, MultiheadAttention,
-    RMSNorm, ReLU, Sequential, SiLU, Sigmoid, Softmax, Tanh, TransformerActivation,
-    TransformerEncoderLayer, TransformerOptions,
+    Dropout, Embedding, Flatten, GELU, LayerActivation, LayerNorm, Linear, LogSoftmax, Module,
+    MultiheadAttention, RMSNorm, ReLU, Sequential, SiLU, Sigmoid, Softmax, Tanh,
+    TransformerActivation, TransformerEncoderLayer, TransformerOptions,
 };
 
 use crate::handle;
+use crate::nn_layers::activation;
 use crate::nn_module::{give, numpack_nn_module};
-use crate::nn_ops::{
-    NUMPACK_NN_GELU, NUMPACK_NN_GELU_TANH, NUMPACK_NN_RELU, NUMPACK_NN_SIGMOID, NUMPACK_NN_SILU,
-    NUMPACK_NN_TANH,
-};
+use crate::nn_ops::{NUMPACK_NN_GELU, NUMPACK_NN_RELU};
 use crate::nn_tensor::{of_nn, possible, shape};
 use crate::nn_views::row_or_none;
 use crate::shell::{self, guard, parameter};
@@ -109,19 +107,13 @@ pub unsafe extern "C" fn numpack_nn_module_activation(
 ) -> i32 {
     guard(|| {
         handle::wanted(module)?;
-        let new: Arc<dyn Module> = match op {
-            NUMPACK_NN_RELU => Arc::new(ReLU),
-            NUMPACK_NN_GELU => Arc::new(GELU { tanh: false }),
-            NUMPACK_NN_GELU_TANH => Arc::new(GELU { tanh: true }),
-            NUMPACK_NN_SILU => Arc::new(SiLU),
-            NUMPACK_NN_TANH => Arc::new(Tanh),
-            NUMPACK_NN_SIGMOID => Arc::new(Sigmoid),
-            other => {
-                let problem = format!(
-                    "op is {other}; give NUMPACK_NN_RELU, _GELU, _GELU_TANH, _SILU, _TANH or _SIGMOID"
-                );
-                return Err(parameter(problem));
-            }
+        let new: Arc<dyn Module> = match activation(op)? {
+            LayerActivation::Gelu => Arc::new(GELU { tanh: false }),
+            LayerActivation::GeluTanh => Arc::new(GELU { tanh: true }),
+            LayerActivation::Silu => Arc::new(SiLU),
+            LayerActivation::Tanh => Arc::new(Tanh),
+            LayerActivation::Sigmoid => Arc::new(Sigmoid),
+            _ => Arc::new(ReLU),
         };
         // SAFETY: not NULL; the caller vouches for the memory.
         unsafe { give(module, new) };
@@ -259,7 +251,7 @@ pub unsafe extern "C" fn numpack_nn_module_sequential(
 }
 
 /// What `embed_dim` columns allow: three products of so many by so many.
-fn attention(embed_dim: u64) -> Result<usize, Error> {
+fn columns_of(embed_dim: u64) -> Result<usize, Error> {
     let columns = embed_dim as usize;
     possible(&[3, columns, columns])?;
     Ok(columns)
@@ -280,7 +272,7 @@ pub unsafe extern "C" fn numpack_nn_module_multihead_attention(
     module: *mut *mut numpack_nn_module,
 ) -> i32 {
     let new = || {
-        let columns = attention(embed_dim)?;
+        let columns = columns_of(embed_dim)?;
         let (bias, batch_first) = (bias != 0, batch_first != 0);
         of_nn(MultiheadAttention::new(columns, heads as usize, dropout, bias, batch_first))
     };
@@ -302,7 +294,7 @@ pub unsafe extern "C" fn numpack_nn_module_transformer_encoder_layer(
         // SAFETY: the caller's promise.
         let o = unsafe { structs::read_or_zero(options) }?;
         crate::options::reserved(o.reserved)?;
-        let columns = attention(embed_dim)?;
+        let columns = columns_of(embed_dim)?;
         let usual = TransformerOptions::default();
         let settings = TransformerOptions {
             dim_feedforward: match o.dim_feedforward {

@@ -287,6 +287,9 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_nn_set_grad_enabled(_, _);
             numpack_nn_tensor_copy_from(_, _);
             numpack_nn_tensor_fill(_, _);
+            numpack_nn_tensor_refresh(_, _, _);
+            numpack_nn_tensor_write_to(_, _);
+            numpack_nn_tensor_set_data(_, _);
         }
         nn_ops {
             numpack_nn_tensor_unary(_, _, _);
@@ -319,6 +322,7 @@ fn functions() -> Vec<(&'static str, Call)> {
         nn_layers {
             numpack_nn_tensor_matmul(_, _, _);
             numpack_nn_tensor_linear(_, _, _, _);
+            numpack_nn_tensor_linear_activation(_, _, _, _, _);
             numpack_nn_tensor_softmax(_, _, _, _);
             numpack_nn_tensor_layer_norm(_, _, _, _, _, _, _);
             numpack_nn_tensor_rms_norm(_, _, _, _, _, _);
@@ -329,6 +333,7 @@ fn functions() -> Vec<(&'static str, Call)> {
         }
         nn_module {
             numpack_nn_module_forward(_, _, _);
+            numpack_nn_module_forward_masked(_, _, _, _, _);
             numpack_nn_module_get_parameter(_, _, _, _);
             numpack_nn_module_state(_, _);
             numpack_nn_module_load_state(_, _, _, _, _);

@@ -84,8 +84,10 @@ fn the_example_trains() {
 }
 
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 9] =
-    ["rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor", "object", "nn"];
+const PROGRAMS: [&str; 10] = [
+    "rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor", "object", "nn",
+    "nn_memory",
+];
 
 /// Compiles one of them in a folder.
 fn compile_program(name: &str, folder: &Path, standard: &str, is_static: bool) -> PathBuf {

@@ -208,6 +208,19 @@ impl Array {
         Ok(out)
     }
 
+    /// The elements as bytes in the machine's order, if they lie one after another.
+    ///
+    /// ```
+    /// use numpack_host_ops::Array;
+    /// let x = Array::from_slice(&[1_u8, 2, 3, 4], &[2, 2])?;
+    /// assert_eq!(x.as_bytes(), Some(&[1, 2, 3, 4][..]));
+    /// assert_eq!(x.transpose(0, 1)?.as_bytes(), None);
+    /// # Ok::<(), numpack_host_ops::Error>(())
+    /// ```
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        by_type!(self.dtype(), T => self.as_slice::<T>().map(bytemuck::cast_slice))
+    }
+
     /// Copies the elements in C order as bytes in the machine's order.
     ///
     /// # Errors

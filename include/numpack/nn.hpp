@@ -229,6 +229,23 @@ class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor
     result<void> try_copy_from(const tensor &from) const {
         return detail::call(numpack_nn_tensor_copy_from, c(), from.c());
     }
+    /* Takes the elements of memory that it was made of, if they are others now; whether they were. */
+    result<bool> try_refresh(const numpack::tensor &from) const {
+        auto changed =
+            detail::ask<std::int32_t>(numpack_nn_tensor_refresh, c(), from.c());
+        if (!changed) {
+            return changed.failure();
+        }
+        return *changed != 0;
+    }
+    /* Copies the elements into memory of the same type and shape. */
+    result<void> try_write_to(const numpack::tensor &to) const {
+        return detail::call(numpack_nn_tensor_write_to, c(), to.c());
+    }
+    /* The elements of another of its shape, of any type and device, take the place of its own. */
+    result<void> try_set_data(const tensor &from) const {
+        return detail::call(numpack_nn_tensor_set_data, c(), from.c());
+    }
     result<void> try_fill(scalar value) const {
         return detail::call(numpack_nn_tensor_fill, c(), &value.c());
     }
@@ -277,6 +294,11 @@ class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor
     /* An empty bias is none, nor is an empty weight of norms, below. */
     result<tensor> try_linear(const tensor &weight, const tensor &bias) const {
         return detail::make<tensor>(numpack_nn_tensor_linear, c(), weight.c(), bias.c());
+    }
+    /* And a function of each element of its result, such as `unary::relu`, in one. */
+    result<tensor> try_linear(const tensor &weight, const tensor &bias, unary activation) const {
+        return detail::make<tensor>(numpack_nn_tensor_linear_activation, c(), weight.c(), bias.c(),
+                                    static_cast<std::int32_t>(activation));
     }
     result<tensor> try_softmax(std::int64_t dim) const {
         return detail::make<tensor>(numpack_nn_tensor_softmax, c(), dim, std::int32_t(0));
@@ -426,6 +448,9 @@ class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor
     }
     void copy_from(const tensor &from) const { try_copy_from(from).value(); }
     void fill(scalar value) const { try_fill(value).value(); }
+    bool refresh(const numpack::tensor &from) const { return try_refresh(from).value(); }
+    void write_to(const numpack::tensor &to) const { try_write_to(to).value(); }
+    void set_data(const tensor &from) const { try_set_data(from).value(); }
 
     tensor neg() const { return try_compute(unary::neg).value(); }
     tensor abs() const { return try_compute(unary::abs).value(); }
@@ -503,6 +528,9 @@ class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor
     tensor matmul(const tensor &other) const { return try_matmul(other).value(); }
     tensor linear(const tensor &weight, const tensor &bias) const {
         return try_linear(weight, bias).value();
+    }
+    tensor linear(const tensor &weight, const tensor &bias, unary activation) const {
+        return try_linear(weight, bias, activation).value();
     }
     tensor softmax(std::int64_t dim) const { return try_softmax(dim).value(); }
     tensor log_softmax(std::int64_t dim) const { return try_log_softmax(dim).value(); }

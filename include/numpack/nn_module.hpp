@@ -134,6 +134,13 @@ class module : public numpack::detail::shared_handle<numpack_nn_module, numpack_
     result<tensor> try_forward(const tensor &x) const {
         return numpack::detail::make<tensor>(numpack_nn_module_forward, c(), x.c());
     }
+    /* Of attention and layers of encoders, attending to no more than two masks allow; either may be
+     * empty. */
+    result<tensor> try_forward(const tensor &x, const tensor &key_padding_mask,
+                               const tensor &attn_mask) const {
+        return numpack::detail::make<tensor>(numpack_nn_module_forward_masked, c(), x.c(),
+                                             key_padding_mask.c(), attn_mask.c());
+    }
     /* By name, as the module has them: whoever changes one changes the module. */
     std::vector<named_tensor> named_parameters() const {
         std::vector<named_tensor> all;
@@ -233,6 +240,10 @@ class module : public numpack::detail::shared_handle<numpack_nn_module, numpack_
 
     tensor forward(const tensor &x) const { return try_forward(x).value(); }
     tensor operator()(const tensor &x) const { return forward(x); }
+    tensor forward(const tensor &x, const tensor &key_padding_mask,
+                   const tensor &attn_mask) const {
+        return try_forward(x, key_padding_mask, attn_mask).value();
+    }
     nn::state state() const { return try_state().value(); }
     void load_state(const nn::state &from, bool strict = true) const {
         try_load_state(from, strict).value();

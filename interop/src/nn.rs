@@ -123,6 +123,69 @@ pub fn from_nn(t: &NnTensor) -> Result<Tensor> {
     Ok(made)
 }
 
+/// Takes the elements of a tensor in memory into one of the host that computes, of the same type and
+/// shape, if they differ in any bit, and says whether they did: what became of memory that it was made of.
+/// Nothing is copied where they do not. See [`numpack_nn::Tensor::refresh`].
+///
+/// # Errors
+/// [`Error::Parameter`] for another type or shape, and for a computing tensor on a device;
+/// [`Error::Sharing`] for memory on a device; [`Error::InUse`], [`Error::OutOfMemory`].
+///
+/// ```
+/// use numpack_interop::{Tensor, nn};
+/// let memory = Tensor::from_slice(&[1.0_f32, 2.0], &[2])?;
+/// let x = nn::to_nn(&memory)?;
+/// memory.fill(3.0)?;
+/// assert!(nn::refresh(&x, &memory)? && !nn::refresh(&x, &memory)?);
+/// assert_eq!(x.to_vec::<f32>()?, [3.0, 3.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn refresh(t: &NnTensor, from: &Tensor) -> Result<bool> {
+    must_be_like(t, from)?;
+    from.with_bytes(|bytes| t.refresh(bytes).map_err(|e| error(&e)))?
+}
+
+/// Writes the elements of a tensor that computes, of the host or a device, into a tensor in memory of the
+/// same type and shape. They go straight there, if those lie in C order.
+///
+/// # Errors
+/// [`Error::Parameter`] for another type or shape; [`Error::Sharing`] for memory that is read-only or on a
+/// device; [`Error::InUse`]; what the device says.
+///
+/// ```
+/// use numpack_interop::{Tensor, dtype::DType, nn};
+/// let x = numpack_nn::Tensor::from_slice(&[1.0_f32, 2.0], &[2])?;
+/// let memory = Tensor::zeros(&[2], DType::FLOAT32)?;
+/// nn::write_to(&x, &memory)?;
+/// assert_eq!(memory.to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_to(t: &NnTensor, to: &Tensor) -> Result<()> {
+    must_be_like(t, to)?;
+    #[cfg(feature = "vulkan")]
+    if let Some(there) = t.vulkan() {
+        let read = |out: &mut [u8]| there.read_into(out);
+        return to.write_by(|out| read(out).map_err(|e| crate::vulkan::error("vulkan", &e)));
+    }
+    let array = t.to_array().map_err(|e| error(&e))?;
+    match array.as_bytes() {
+        Some(bytes) => to.write_from(bytes),
+        None => to.write_from(&array.to_bytes().map_err(|e| error(&e.into()))?),
+    }
+}
+
+fn must_be_like(t: &NnTensor, memory: &Tensor) -> Result<()> {
+    let (dtype, shape) = (t.dtype().name(), t.shape());
+    if dtype == memory.dtype().name() && shape == memory.shape() {
+        return Ok(());
+    }
+    Err(Error::Parameter(format!(
+        "{dtype} {shape:?} and {} {:?}; give a tensor of the same type and shape",
+        memory.dtype(),
+        memory.shape()
+    )))
+}
+
 /// Writes a state, such as a module's, as a dict of tensors: a `.pt` file that torch loads, or a NumPack
 /// store where the path ends in `.npk`. Tensors on a device come back first. What is there is replaced
 /// if `overwrite`, whole or not at all.

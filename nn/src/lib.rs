@@ -59,4 +59,4 @@ pub use layers::*;
 pub use module::{ActivationRole, Module, ModuleExt, Part, Role};
 pub use numpack_host_ops::{Array, DType, Element, Reduction, Scalar};
 pub use step::{Objective, TrainStep};
-pub use tensor::{CrossEntropy, Other, Tensor, manual_seed};
+pub use tensor::{CrossEntropy, LayerActivation, Other, Tensor, manual_seed};

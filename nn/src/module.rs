@@ -6,7 +6,7 @@ use crate::autograd::no_grad;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::exec::Unary;
-use crate::layers::Linear;
+use crate::layers::{Attend, Linear};
 use crate::tensor::Tensor;
 
 /// Something of which a module consists.
@@ -61,6 +61,16 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// What its operations say.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The same, attending to no more than it may; of modules of attention.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] of all others; what its operations say.
+    fn forward_masked(&self, x: &Tensor, attend: Attend<'_>) -> Result<Tensor> {
+        let _ = (x, attend);
+        let problem = "this module attends to nothing, so nothing can be hidden from it";
+        Err(Error::parameter("forward_masked", problem, "call forward"))
+    }
 
     /// What it consists of, by name, in torch's order.
     fn parts(&self) -> Vec<(String, Part<'_>)> {

@@ -1,4 +1,4 @@
-//! The C library as an archive that runs on any Linux of the last years.
+//! The C library as an archive that runs on any Linux of the last years, and as a wheel for Python.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::environment::{DIST, repository, run, target_folder};
 use crate::install::{self, VERSION};
+use crate::wheel::wheel;
 
 /// Built by zig against this one, which Debian 10, RHEL 8 and Ubuntu 18.10 have.
 const GLIBC: [u32; 2] = [2, 28];
@@ -66,6 +67,7 @@ pub(crate) fn dist() -> Result<()> {
         .arg(&folder)
         .arg(&name))?;
     println!("{}: {} bytes", archive.display(), fs::metadata(&archive)?.len());
+    wheel(&built.shared(), GLIBC)?;
     Ok(())
 }
 

@@ -25,6 +25,20 @@ pub(crate) const TEST: Environment = Environment {
     size: "about 120 MB installed",
     listed_only: false,
 };
+/// What builds, types and tests the Python package, which itself needs numpy alone.
+pub(crate) const PYTHON: Environment = Environment {
+    name: "python",
+    requirements: "xtask/peers/requirements-python.txt",
+    size: "about 180 MB installed",
+    listed_only: false,
+};
+/// What its tests beside torch want more, which they import from torch's environment.
+pub(crate) const PYTHON_TORCH: Environment = Environment {
+    name: "python-torch",
+    requirements: "xtask/peers/requirements-python-torch.txt",
+    size: "about 110 MB installed",
+    listed_only: false,
+};
 pub(crate) const TORCH: Environment = Environment {
     name: "torch",
     requirements: "xtask/peers/requirements-torch.txt",
@@ -143,7 +157,7 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
     Ok(base.join("libnumpack"))
 }
 
-fn system_python() -> String {
+pub(crate) fn system_python() -> String {
     std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 

@@ -6,10 +6,10 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::environment::{
-    self, DIST, ENCODER, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, VULKAN_PEERS, repository, run,
-    target_folder,
+    self, DIST, ENCODER, NUMPACK, OLD_TORCH, PYTHON, PYTHON_TORCH, SCANNERS, TEST, TORCH,
+    VULKAN_PEERS, repository, run, target_folder,
 };
-use crate::{drivers, install_tests, vulkan};
+use crate::{drivers, install_tests, python, vulkan};
 
 /// Whether a missing thing is an error instead of a skip.
 pub(crate) fn is_ci() -> bool {
@@ -26,7 +26,9 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn setup(dry_run: bool) -> Result<()> {
     let all = [
         (TEST, "test"),
+        (PYTHON, "test"),
         (TORCH, "peers"),
+        (PYTHON_TORCH, "peers"),
         (OLD_TORCH, "peers"),
         (NUMPACK, "peers"),
         (SCANNERS, "peers"),
@@ -93,13 +95,13 @@ pub(crate) fn test() -> Result<()> {
 
 /// The reader in Python, written from the format's description alone, checks what we wrote, and
 /// numpy what goes in and out as `.npy` files and as tensors of the C library, and the operations on
-/// host memory.
+/// host memory; and the tests of the package.
 fn python_tests() -> Result<()> {
     let python = match environment::python_version().and_then(|_| TEST.python()) {
         Ok(python) => python,
         Err(e) if is_ci() => return Err(e),
         Err(e) => {
-            println!("skipped: the independent reader and the tensors in Python ({e:#})");
+            println!("skipped: the independent reader, tensors and the package in Python ({e:#})");
             return Ok(());
         }
     };
@@ -114,7 +116,8 @@ fn python_tests() -> Result<()> {
     for check in ["sharing", "dlpack", "elements", "casts"] {
         run(&mut tensor_check(&python, check, &library))?;
     }
-    run(&mut operation_check(&python)?)
+    run(&mut operation_check(&python)?)?;
+    python::test()
 }
 
 /// What checks the operations on host memory in Python.
@@ -141,7 +144,8 @@ fn tensor_check(python: &Path, check: &str, library: &Path) -> Command {
 
 /// Both directions against the real torch, the neighbours of `.pt` against numpy and safetensors,
 /// our stores read by the public numpack, files scanned by the public scanners, tensors in memory
-/// and operations beside torch's, and files in every container by the oldest and the newest torch.
+/// and operations beside torch's, the Python package beside it, and files in every container by the oldest
+/// and the newest torch.
 pub(crate) fn peers(args: &[String]) -> Result<()> {
     if args == ["tensors"] {
         return tensors();
@@ -151,6 +155,9 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
     }
     if args == ["training"] {
         return training();
+    }
+    if args == ["python"] {
+        return python::peers();
     }
     run(cargo().args(["build", "--release", "--bin", "numpack"]))?;
     if let Some((first, rest)) = args.split_first()
@@ -170,6 +177,7 @@ pub(crate) fn peers(args: &[String]) -> Result<()> {
     tensors()?;
     operations()?;
     training()?;
+    python::peers()?;
     containers(&[])
 }
 
@@ -256,17 +264,23 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
         table.env("NUMPACK_BENCH_PYTHON", TORCH.python()?);
     }
     vulkan::name_peers(&mut table)?;
+    // Only for who asks for it.
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    if words.contains(&"--only=python") || words.windows(2).any(|w| w == ["--only", "python"]) {
+        python::name(&mut table)?;
+    }
     run(table.args(args))
 }
 
-/// The C header and the list of its functions, written by the tests that compare them.
+/// The C header and the list of its functions, written by the tests that compare them, and what Python has
+/// of it.
 pub(crate) fn header() -> Result<()> {
     for test in ["header", "symbols"] {
         run(cargo()
             .args(["test", "--package", "numpack-capi", "--test", test, "--quiet"])
             .env("NUMPACK_WRITE_HEADER", "1"))?;
     }
-    Ok(())
+    python::header()
 }
 
 /// Formatting and clippy.
@@ -283,7 +297,7 @@ fn binary() -> PathBuf {
 }
 
 /// Builds the C library.
-fn library() -> Result<PathBuf> {
+pub(crate) fn library() -> Result<PathBuf> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     run(cargo().args(["build", "--release", "--package", "numpack-capi"]))?;
     Ok(release(&format!("{DLL_PREFIX}numpack{DLL_SUFFIX}")))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use numpack_benches::rows::{
-    changes, convert, device, gather, memory, open, read, store, train, zip,
+    changes, convert, device, gather, memory, open, python, read, store, train, zip,
 };
 use numpack_benches::table::Table;
 use numpack_benches::{DISK, Place, Settings, TMPFS, data, machine};
@@ -61,6 +61,8 @@ enum Group {
     Changes,
     /// Picking rows of a store
     Gather,
+    /// The Python package, which cargo xtask bench installs
+    Python,
     /// Transfers and kernels on a Vulkan device, which cargo xtask vulkan DRIVER chooses
     Device,
     /// Training on such a device
@@ -100,6 +102,7 @@ fn main() -> Result<()> {
         Group::Zip,
         Group::Store,
         Group::Changes,
+        Group::Python,
     ]);
     let tiny = wants(&[Group::Many, Group::Read, Group::Tiny, Group::Zip]);
     // Stores of tiny tensors: the input, two to compare, and one output; on the disk also the
@@ -161,7 +164,10 @@ fn main() -> Result<()> {
     if wants(&[Group::Gather]) {
         gather::gather(&tmpfs, s, &mut table)?;
     }
-    // Only where it is asked for: not every machine has one.
+    // Only where it is asked for: not every machine has a package, or a device.
+    if args.only.contains(&Group::Python) {
+        python::python(&tmpfs, &disk, s, &mut table)?;
+    }
     if args.only.contains(&Group::Device) {
         device::device(s, &mut table)?;
     }

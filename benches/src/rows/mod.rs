@@ -6,6 +6,7 @@ pub mod device;
 pub mod gather;
 pub mod memory;
 pub mod open;
+pub mod python;
 pub mod read;
 pub mod store;
 pub mod train;

@@ -103,6 +103,21 @@ static void trained(const std::string &folder) {
     CHECK(thrown_by([&] { step.run(y, x); }) == status::type);
     model.zero_grad();
 
+    nn::tensor copied = nn::tensor::copy(std::vector<float>{1, 2}, {2});
+    numpack::tensor memory = copied.to_tensor();
+    CHECK(!copied.refresh(memory));
+    memory.fill(5);
+    CHECK(copied.refresh(memory) && copied.sum().item() == 10);
+    copied.set_data(copied.to(dtype::float64));
+    CHECK(thrown_by([&] { copied.write_to(memory); }) == status::parameter);
+    copied.set_data(nn::tensor::copy(std::vector<float>{7, 8}, {2}));
+    copied.write_to(memory);
+    CHECK((memory.to_vector<float>() == std::vector<float>{7, 8}));
+    const nn::tensor weight = model.parameters()[0], bias = model.parameters()[1];
+    CHECK(x.linear(weight, bias, nn::unary::relu).sum().item() ==
+          x.linear(weight, bias).relu().sum().item());
+    CHECK(thrown_by([&] { x.linear(weight, bias, nn::unary::exp); }) == status::parameter);
+
     const std::string path = join(folder, "model.pt");
     model.save(path, true);
     const nn::module other = make(), third = make();
@@ -125,6 +140,13 @@ static void trained(const std::string &folder) {
          nn::module::softmax(-1)});
     encoder.eval();
     CHECK(std::fabs(encoder(nn::tensor::rand({2, 5, 8})).sum().item() - 2) < 1e-5);
+    const nn::module attention = nn::module::multihead_attention(8, 2, 0, true, true);
+    const nn::tensor sequence = nn::tensor::rand({1, 2, 8});
+    const nn::tensor first = nn::tensor::copy(std::vector<std::int64_t>{0, 1}, {1, 2}).gt(0);
+    const nn::tensor seen = attention.forward(sequence, first, {});
+    /* Both queries find what the first key has. */
+    CHECK((seen.select(1, 0) - seen.select(1, 1)).abs().sum().item() < 1e-5);
+    CHECK(thrown_by([&] { model.forward(x, {}, {}); }) == status::parameter);
     CHECK(nn::module::embedding(3, 4)(y).shape()[1] == 4);
 }
 

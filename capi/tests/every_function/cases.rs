@@ -141,7 +141,9 @@ fn number(f: &str, of: &str, name: &str) -> Option<Argument> {
         ("int32_t", "op") => match f {
             "numpack_nn_tensor_unary" => "NUMPACK_NN_EXP",
             "numpack_nn_tensor_reduce" => "NUMPACK_NN_SUM",
-            "numpack_nn_module_activation" => "NUMPACK_NN_RELU",
+            "numpack_nn_module_activation" | "numpack_nn_tensor_linear_activation" => {
+                "NUMPACK_NN_RELU"
+            }
             _ => "NUMPACK_NN_ADD",
         },
         ("double", "p" | "dropout") => "0.5",
@@ -377,7 +379,7 @@ fn is_optional(f: &str, handle: &str, name: &str) -> bool {
     match handle {
         "numpack_device" => !wants_device(f),
         "numpack_nn_tensor" => match name {
-            "bias" => true,
+            "bias" | "key_padding_mask" | "attn_mask" => true,
             "grad" => !f.ends_with("_free"),
             "weight" => f.ends_with("_norm"),
             _ => false,

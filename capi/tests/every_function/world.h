@@ -394,18 +394,24 @@ static int ends_with(const char *text, const char *end) {
 
 /* What the function wants for the parameter of this name: (2, 3) floats, or what fits them. */
 static numpack_nn_tensor *make_nn_tensor(const char *name) {
-    static const uint64_t turned[] = {3, 2}, square[] = {2, 2};
+    static const uint64_t turned[] = {3, 2}, square[] = {2, 2}, batch[] = {1, 2, 3};
     int32_t dtype = NUMPACK_DTYPE_FLOAT32;
     uint32_t ndim = 2;
     const uint64_t *shape = tensor_shape;
     if ((is(name, "tensor") && ends_with(function, "_backward")) || ends_with(function, "_item") ||
         (is(name, "grad") && ends_with(function, "_backward"))) {
         ndim = 0;
+    } else if (ends_with(function, "_masked")) {
+        /* (batch, length, columns), (batch, keys), (queries, keys). */
+        int is_mask = is(name, "attn_mask") || is(name, "key_padding_mask");
+        dtype = is_mask ? NUMPACK_DTYPE_BOOL : dtype;
+        ndim = is_mask ? 2 : 3;
+        shape = is(name, "attn_mask") ? square : batch;
     } else if (is(name, "condition")) {
         dtype = NUMPACK_DTYPE_BOOL;
     } else if (is(name, "other") && ends_with(function, "_matmul")) {
         shape = turned;
-    } else if (is(name, "bias") && ends_with(function, "_linear")) {
+    } else if (is(name, "bias") && strstr(function, "_tensor_linear")) {
         ndim = 1;
     } else if (is(name, "y")) {
         shape = square;
@@ -427,6 +433,10 @@ static numpack_nn_tensor *make_nn_tensor(const char *name) {
 
 static numpack_nn_module *make_nn_module(void) {
     numpack_nn_module *module = NULL;
+    if (ends_with(function, "_masked")) {
+        need(numpack_nn_module_multihead_attention(3, 1, 0, 1, 1, &module));
+        return module;
+    }
     need(numpack_nn_module_linear(3, 2, 1, &module));
     return module;
 }

@@ -122,6 +122,24 @@ impl Tensor {
         Ok(())
     }
 
+    /// Looks at all elements in C order: where they are, if they lie so.
+    #[cfg(feature = "nn")]
+    pub(crate) fn with_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let flat = self.contiguous()?;
+        Ok(f(&flat.storage.read()?[flat.run()]))
+    }
+
+    /// Has all elements written in C order: where they are, if they lie so.
+    #[cfg(all(feature = "nn", feature = "vulkan"))]
+    pub(crate) fn write_by(&self, f: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        if self.is_contiguous() {
+            return f(&mut self.storage.write()?[self.run()]);
+        }
+        let mut bytes = vec![0; self.nbytes()];
+        f(&mut bytes)?;
+        self.write_from(&bytes)
+    }
+
     fn check_size(&self, size: usize) -> Result<()> {
         match self.nbytes() {
             n if n == size => Ok(()),

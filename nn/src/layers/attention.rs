@@ -177,6 +177,10 @@ impl Module for MultiheadAttention {
         Ok(self.attend([x, x, x], Attend::default(), false)?.0)
     }
 
+    fn forward_masked(&self, x: &Tensor, attend: Attend<'_>) -> Result<Tensor> {
+        Ok(self.attend([x, x, x], attend, false)?.0)
+    }
+
     fn parts(&self) -> Vec<(String, Part<'_>)> {
         let bias = self.in_proj_bias.as_ref();
         [("in_proj_weight".to_owned(), Part::Parameter(&self.in_proj_weight))]

@@ -131,6 +131,10 @@ impl Module for TransformerEncoderLayer {
         self.encode(x, Attend::default())
     }
 
+    fn forward_masked(&self, x: &Tensor, attend: Attend<'_>) -> Result<Tensor> {
+        self.encode(x, attend)
+    }
+
     fn parts(&self) -> Vec<(String, Part<'_>)> {
         let all: [(&str, &dyn Module); 8] = [
             ("self_attn", &self.self_attn),

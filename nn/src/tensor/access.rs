@@ -94,6 +94,48 @@ impl Tensor {
         })
     }
 
+    /// Takes these elements, bytes of its type in C order, if they are not the ones it has in every bit:
+    /// what became of memory that it was made of. Says whether they were others. It is a change in place, by
+    /// somebody who knows no gradients: also a leaf that wants one takes it, and a way back that needs
+    /// what was there says so.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for another number of bytes, and on a device; [`Error::Host`] for a lack of memory.
+    ///
+    /// ```
+    /// use numpack_nn::Tensor;
+    /// let x = Tensor::from_slice(&[1_u8, 2], &[2])?;
+    /// assert!(!x.refresh(&[1, 2])? && x.refresh(&[1, 3])?);
+    /// assert_eq!(x.to_vec::<u8>()?, [1, 3]);
+    /// # Ok::<(), numpack_nn::Error>(())
+    /// ```
+    pub fn refresh(&self, bytes: &[u8]) -> Result<bool> {
+        const OP: &str = "refresh";
+        let Value::Host(array) = self.get() else {
+            let problem = format!("the tensor is on {}", self.device());
+            return Err(Error::parameter(OP, problem, "copy_ into it"));
+        };
+        let nbytes = array.numel() * array.dtype().size();
+        if bytes.len() != nbytes {
+            let problem = format!("{} bytes for elements of {nbytes}", bytes.len());
+            return Err(Error::parameter(OP, problem, "give as many"));
+        }
+        let is_same = match array.as_bytes() {
+            Some(own) => own == bytes,
+            None => array.to_bytes()? == bytes,
+        };
+        if is_same {
+            return Ok(false);
+        }
+        let flat = Array::from_bytes(array.dtype(), bytes, &[array.numel()], &[1], 0)?;
+        let shape: Vec<isize> = array.shape().iter().map(|&n| n as isize).collect();
+        let new = flat.reshape(&shape)?;
+        let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
+        self.0.version.bump();
+        *value = Value::Host(new);
+        Ok(true)
+    }
+
     /// Changes the elements in place.
     pub(crate) fn change(
         &self,

@@ -5,6 +5,24 @@ use super::pointwise::fit;
 use crate::error::Result;
 use crate::exec::{Activation, Unary};
 
+/// What is done with the elements that a linear layer gives, by [`Tensor::linear_activation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayerActivation {
+    /// [`Tensor::relu`].
+    Relu,
+    /// [`Tensor::gelu`].
+    Gelu,
+    /// [`Tensor::gelu_tanh`].
+    GeluTanh,
+    /// [`Tensor::silu`].
+    Silu,
+    /// [`Tensor::tanh`].
+    Tanh,
+    /// [`Tensor::sigmoid`].
+    Sigmoid,
+}
+
 impl Tensor {
     /// The product of two matrices, of a matrix and a vector, of two vectors, or of many matrices whose
     /// outer dimensions broadcast, as `torch.matmul` has it.
@@ -46,6 +64,37 @@ impl Tensor {
     /// As for [`matmul`](Tensor::matmul).
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         self.layer(weight, bias, Activation::default())
+    }
+
+    /// [`linear`](Tensor::linear) and what is done with each element of its result, in one where the device
+    /// does that: as [`Sequential`](crate::Sequential) has a linear layer and the activation behind it.
+    ///
+    /// # Errors
+    /// As for [`matmul`](Tensor::matmul).
+    ///
+    /// ```
+    /// use numpack_nn::{LayerActivation, Tensor};
+    /// let x = Tensor::from_slice(&[1.0_f32, -2.0], &[1, 2])?;
+    /// let weight = Tensor::from_slice(&[1.0_f32, 0.0, 0.0, 1.0], &[2, 2])?;
+    /// let y = x.linear_activation(&weight, None, LayerActivation::Relu)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 0.0]);
+    /// # Ok::<(), numpack_nn::Error>(())
+    /// ```
+    pub fn linear_activation(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        activation: LayerActivation,
+    ) -> Result<Tensor> {
+        let op = match activation {
+            LayerActivation::Relu => Unary::Relu,
+            LayerActivation::Gelu => Unary::Gelu,
+            LayerActivation::GeluTanh => Unary::GeluTanh,
+            LayerActivation::Silu => Unary::Silu,
+            LayerActivation::Tanh => Unary::Tanh,
+            LayerActivation::Sigmoid => Unary::Sigmoid,
+        };
+        self.layer(weight, bias, Activation(Some(op)))
     }
 
     /// A linear layer and what is done with each element of its result, in one.

@@ -32,6 +32,7 @@ pub use create::manual_seed;
 #[cfg(feature = "vulkan")]
 pub(crate) use create::{draw_from, place};
 pub use loss::CrossEntropy;
+pub use matrix::LayerActivation;
 pub use pointwise::Other;
 
 use crate::autograd::{Backward, Node, Saved, Target, Version, is_grad_enabled};

@@ -70,7 +70,7 @@ class device:
 
 cpu = device("cpu")
 
-_opened: dict[int | None, Any] = {}
+_opened: dict[int | None, tuple[device, Handle]] = {}
 _lock = threading.Lock()
 _owner = os.getpid()
 
