@@ -169,10 +169,12 @@ class Choice:
             raise ValueError(
                 f"the indexes must be int, list, tuple, numpy.ndarray or slice, not {type(indexes).__name__}"
             )
+        if isinstance(indexes, (int, np.integer)) and not isinstance(indexes, bool):
+            self.rows = structs["rows"](kind=c.ROWS_INDEX, start=_within(int(indexes)))
+            return
         found = np.asarray(indexes)
         if found.ndim == 0 and found.dtype.kind in "iu":
-            self.rows = structs["rows"](kind=c.ROWS_INDEX, start=_within(int(found)))
-            return
+            found = found.reshape(1)
         if found.ndim != 1:
             raise ValueError(f"the indexes must be one row number each, or a mask; they have shape {found.shape}")
         if found.dtype == np.bool_:
