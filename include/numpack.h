@@ -3017,6 +3017,18 @@ int32_t numpack_checkpoint_load(const numpack_checkpoint *checkpoint,
                                 numpack_tensor **tensor);
 
 /*
+ Reads all tensors of a file, as `numpack_checkpoint_load` does, but so that those which show one
+ storage share memory here too, with the strides they have in the file. `tensors` takes
+ `numpack_checkpoint_count` handles, which the caller owns; `count` says that it has room for them.
+
+ Errors: as `numpack_checkpoint_load`, and `NUMPACK_PARAMETER` for another `count`. Nothing is
+ written then.
+ */
+int32_t numpack_checkpoint_load_all(const numpack_checkpoint *checkpoint,
+                                    numpack_tensor **tensors,
+                                    size_t count);
+
+/*
  Maps tensor `index` of a file: its memory is the file's, read as it is touched, and read-only;
  its strides are those in the file. It outlives the checkpoint. Checksums are not compared.
 

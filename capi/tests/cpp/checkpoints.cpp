@@ -28,6 +28,8 @@ struct numpack::dtype_traits<brain_float> {
 static void values(const numpack::checkpoint &checkpoint, const std::string &folder) {
     std::ofstream list(join(folder, "tensors.txt"));
     std::size_t index = 0;
+    const std::vector<numpack::tensor> all = checkpoint.load_all();
+    CHECK(all.size() == checkpoint.size());
     for (auto &info : checkpoint) {
         list << info.name << '\t' << numpack::name(info.dtype) << '\t' << info.storage << '\t';
         for (auto length : info.shape) {
@@ -37,6 +39,8 @@ static void values(const numpack::checkpoint &checkpoint, const std::string &fol
         const auto bytes = checkpoint.to_vector<std::byte>(index);
         std::vector<std::byte> raw(info.nbytes), loaded(info.nbytes), mapped(info.nbytes);
         CHECK(numpack_checkpoint_read(checkpoint.c(), index, raw.data(), raw.size()) == NUMPACK_OK);
+        all[index].read(loaded);
+        CHECK(bytes == loaded);
         checkpoint.load(index).read(loaded);
         checkpoint.load_mapped(info.name).read(mapped);
         CHECK(bytes == raw && bytes == loaded && bytes == mapped);

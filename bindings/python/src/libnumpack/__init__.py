@@ -2,16 +2,35 @@
 
 | module | holds |
 |---|---|
-| `dtypes` | element types |
-| `devices` | where tensors are |
 | `tensor` | tensors: made, viewed, computed with, differentiated |
+| `checkpoint` | `load` and `save`: files of tensors and values |
+| `store`, `lazy` | NumPack stores: arrays whose rows are appended, replaced and dropped |
+| `packages` | stores in one file |
+| `io` | conversions between PyTorch's tensors and files, and stores |
+| `nn`, `optim` | layers, losses, optimisers |
+| `vulkan`, `utils` | Vulkan devices, and ways of arrays and PyTorch's tensors to them |
+| `dtypes`, `devices` | element types, and where tensors are |
 | `errors` | what can go wrong |
+
+`nn`, `optim`, `vulkan`, `utils` and `io` are imported when they are first named.
 """
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from . import errors
+from .checkpoint import load, save
 from .devices import device
 from .dtypes import *  # noqa: F403
 from .dtypes import bool_ as bool
 from .dtypes import dtype
 from .tensor import *  # noqa: F403
 from .tensor import Tensor, tensor
+
+_LATER = ("io", "nn", "optim", "utils", "vulkan")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

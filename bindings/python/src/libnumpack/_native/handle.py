@@ -24,6 +24,16 @@ class Handle:
         self._finalizer()
         self._as_parameter_ = ctypes.c_void_p(None)
 
+    def hand_over(self) -> ctypes.c_void_p:
+        """The pointer, for a call that ends what is behind it, whatever comes of the call."""
+        self._finalizer.detach()
+        pointer, self._as_parameter_ = self._as_parameter_, ctypes.c_void_p(None)
+        return pointer
+
+    def outlive_exit(self) -> None:
+        """Leaves it to the system when the interpreter ends: other threads may still use memory that it lends."""
+        self._finalizer.atexit = False
+
     @property
     def is_freed(self) -> bool:
         return not self._finalizer.alive

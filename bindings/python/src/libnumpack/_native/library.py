@@ -109,7 +109,7 @@ class _Library:
         function: Any = self._cdll[f"numpack_{name}"]
         function.restype = _type(result)
         function.argtypes = [_type(word) for word in parameters]
-        if result == "i32":
+        if result == "i32" and name != "last_os_error":
             function.errcheck = _check
         setattr(self, name, function)
         return function
@@ -120,7 +120,7 @@ def _check(status: int, function: Any, arguments: Any) -> int:
         # Which needs the numbers of this package.
         from ..errors import raise_status
 
-        raise_status(status, last_error())
+        raise_status(status, last_error(), lib.last_os_error())
     return status
 
 
