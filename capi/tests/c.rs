@@ -94,7 +94,8 @@ const PROGRAMS: [&str; 11] = [
     "tensor",
     "object",
     "nn",
-    "nn_memory", "training",
+    "nn_memory",
+    "training",
 ];
 
 /// Compiles one of them in a folder.
