@@ -273,6 +273,15 @@ nn_step_create i32(handle, handle, i32, handle, handle, handle*)
 nn_step_run i32(handle, handle, handle)
 nn_step_loss i32(handle, handle*)
 nn_step_free void(handle)
+nn_module_custom i32(str*, handle*, size, nn_forward_fn, release_fn, pointer, handle*)
+nn_step_create_custom i32(handle, handle, nn_loss_fn, release_fn, pointer, handle, handle, handle*)
+nn_optimizer_state i32(handle, handle*)
+nn_optimizer_load_state i32(handle, str*, handle*, size)
+nn_optimizer_group_count size(handle)
+nn_optimizer_get_setting i32(handle, size, str, f64*)
+nn_optimizer_set_setting i32(handle, size, str, f64)
+nn_save_training i32(str, handle, handle, i32)
+nn_optimizer_load i32(handle, str, str)
 """
 
 # The first member of each is ``struct_size``, which is set when one is made.
@@ -311,4 +320,6 @@ scan_fn i32(i32, str, str, i64, pointer)
 difference_fn i32(str, str, pointer)
 fault_fn i32(i32, i32, str, str, str, pointer)
 file_fault_fn i32(i32, str, pointer)
+nn_forward_fn i32(handle, handle*, pointer)
+nn_loss_fn i32(handle, handle, handle*, pointer)
 """
