@@ -261,7 +261,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "folder" / "mine.txt").write_text("text")
     for name in ("file", "folder"):
         for drop in (False, True):
-            with pytest.raises(FormatError):
+            with pytest.raises((FormatError, NotADirectoryError), match="no NumPack store|not a NumPack store"):
                 NumPack(tmp_path / name, drop_if_exists=drop).open()
     assert (tmp_path / "file").read_text() == "text"
     assert (tmp_path / "folder" / "mine.txt").read_text() == "text"
@@ -690,3 +690,20 @@ def test_stores_are_shared_with_lazy_arrays(npk):
     npk.save({"a": np.arange(3)})
     assert isinstance(npk.load("a", lazy=True), LazyArray)
     assert os.listdir(npk._filename)
+
+
+def test_parameters_and_defaults_are_the_public_packages():
+    import inspect
+
+    expected = {
+        "__init__": "filename, drop_if_exists=False, strict_context_mode=False, warn_no_context=None, force_gc_on_close=False",
+        "open": "", "close": "force_gc=None", "save": "arrays", "load": "array_name, lazy=False", "append": "arrays",
+        "replace": "arrays, indexes", "drop": "array_name, indexes=None", "getitem": "array_name, indexes",
+        "get_shape": "array_name", "get_member_list": "", "get_modify_time": "array_name", "reset": "",
+        "update": "array_name", "clone": "source_name, target_name", "get_metadata": "", "has_array": "array_name",
+        "stream_load": "array_name, buffer_size=None", "get_io_stats": "", "batch_mode": "memory_limit=None",
+        "writable_batch_mode": "",
+    }
+    for name, parameters in expected.items():
+        _, *found = inspect.signature(getattr(NumPack, name)).parameters.values()
+        assert ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default}" for p in found) == parameters, name

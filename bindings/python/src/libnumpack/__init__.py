@@ -24,8 +24,8 @@ from .devices import device
 from .dtypes import *  # noqa: F403
 from .dtypes import bool_ as bool
 from .dtypes import dtype
-from .packages import pack, unpack
-from .store import NumPack
+from .packages import get_package_info, pack, unpack
+from .store import LazyArray, NumPack
 from .tensor import *  # noqa: F403
 from .tensor import Tensor, tensor
 

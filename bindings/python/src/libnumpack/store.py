@@ -66,7 +66,7 @@ class NumPack:
         Where the store is, or is to be made.
     drop_if_exists : bool
         Replace the store that is there by an empty one, at the first `open`. Anything else that is there is left
-        alone: `FormatError`.
+        alone, as `open` has it.
     strict_context_mode : bool
         Refuse to be used outside of a ``with`` statement.
     warn_no_context : bool, optional
@@ -103,7 +103,7 @@ class NumPack:
     def open(self) -> None:
         """Opens the store. Does nothing if it is open; opens it again after `close`.
 
-        Raises `FormatError` where the path is something else, or a store is damaged.
+        Raises `FormatError` for a folder that is no store, or a damaged one, and `NotADirectoryError` for a file.
         """
         if self._store is not None:
             return

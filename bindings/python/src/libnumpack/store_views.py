@@ -67,7 +67,7 @@ def as_array(value: Any) -> np.ndarray:
         return value
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__") and hasattr(np, "from_dlpack"):
         return np.from_dlpack(value)
     return np.asarray(value)
 

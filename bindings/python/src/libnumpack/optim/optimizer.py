@@ -145,7 +145,7 @@ class Optimizer:
             name, tensor = ctypes.c_char_p(), ctypes.c_void_p()
             lib.nn_state_get(state, i, ctypes.byref(name), ctypes.byref(tensor))
             number, _, what = (name.value or b"").decode().partition(".")
-            handle = Handle(lib.nn_tensor_retain(tensor), "nn_tensor")
+            handle = Handle.of(lib.nn_tensor_retain(tensor), "nn_tensor")
             found.setdefault(int(number), {})[what] = Tensor._of_compute(handle)
         return found
 

@@ -113,7 +113,7 @@ def _taken(value: Any, dtype: dtypes.dtype, place: devices.device) -> Tensor:
 
 def _lent(pointer: int) -> Tensor:
     """A tensor on a handle that the library lends."""
-    lent: Tensor = Tensor._of_compute(Handle(lib.nn_tensor_retain(pointer), "nn_tensor"))
+    lent: Tensor = Tensor._of_compute(Handle.of(lib.nn_tensor_retain(pointer), "nn_tensor"))
     return lent
 
 

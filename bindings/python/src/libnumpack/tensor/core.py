@@ -62,13 +62,16 @@ class Tensor(Pointwise, Reduction, Shape):
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad", "_grad_of", "__weakref__")
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "__weakref__")
 
     # NumPy leaves operators with a tensor to the tensor.
     __array_priority__ = 1000
 
     _mem: Handle | None
     _nn: Handle | None
+
+    def __init_subclass__(cls) -> None:
+        cls._is_usual = False
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise TypeError("make tensors with libnumpack.tensor, zeros, from_numpy and the like")
@@ -79,8 +82,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def _new(cls, mem: Handle | None, nn: Handle | None) -> Any:
         made = cls.__new__(cls)
         made._mem, made._nn = mem, nn
-        made._grad = made._grad_of = None
-        made._describe()
+        made._grad_of = None
         return made
 
     @classmethod
@@ -92,6 +94,13 @@ class Tensor(Pointwise, Reduction, Shape):
     def _of_compute(cls, handle: Handle) -> Any:
         """One on a tensor that computes, ``numpack_nn_tensor``."""
         return cls._new(None, handle)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a tensor is, is asked for when it is needed: of many results nobody wants to know.
+        if name not in ("_shape", "_dtype", "_device"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._describe()
+        return object.__getattribute__(self, name)
 
     def _describe(self) -> None:
         if self._nn is not None:
@@ -288,7 +297,7 @@ class Tensor(Pointwise, Reduction, Shape):
         lib.nn_tensor_grad(self._nn, ctypes.byref(out))
         if out.value is None:
             return None
-        found = Tensor._of_compute(Handle(out.value, "nn_tensor"))
+        found = Tensor._of_compute(Handle(out, "nn_tensor"))
         found._grad_of = self
         return found
 
@@ -540,6 +549,8 @@ class Tensor(Pointwise, Reduction, Shape):
         made = memo[id(self)] = _rebuilt(*self.__reduce__()[1])
         return made  # type: ignore[no-any-return]
 
+
+Tensor._is_usual = True
 
 # Within the class these are its methods.
 bool_, int_, float_ = bool, int, float

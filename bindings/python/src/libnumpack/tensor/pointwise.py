@@ -22,6 +22,11 @@ _new_scalar = structs["scalar"]
 
 def scalar(value: Any) -> Any:
     """Python's or NumPy's number as the library takes it; None if it is none."""
+    # The usual ones first: the others are asked for slowly.
+    if isinstance(value, Pointwise):
+        return None
+    if type(value) is float:
+        return _new_scalar(kind=c.SCALAR_FLOAT, real=value)
     if isinstance(value, (bool, np.bool_)):
         return _new_scalar(kind=c.SCALAR_BOOL, integer=bool(value))
     if isinstance(value, numbers.Integral):
@@ -67,9 +72,7 @@ def _binary(op: int, text: str, reversed: bool = False) -> Callable[[Any, Any], 
 
 def _operand(other: Any) -> Any:
     """Another tensor, or what can be one without a copy; None for anything else."""
-    from .core import Tensor
-
-    if isinstance(other, Tensor):
+    if isinstance(other, Pointwise):
         return other
     if hasattr(other, "__array__") or hasattr(other, "__dlpack__"):
         from .create import as_tensor
@@ -80,9 +83,7 @@ def _operand(other: Any) -> Any:
 
 def _kind(first: Any, second: Any) -> Any:
     """The class of a result: that of a tensor which is more than the usual."""
-    from .core import Tensor
-
-    return type(second) if type(first) is Tensor else type(first)
+    return type(second) if type(first)._is_usual else type(first)
 
 
 def _in_place(name: str) -> Callable[[Any, Any], Any]:
@@ -105,6 +106,9 @@ class Pointwise:
     """Functions of each element, or of each two. Shapes broadcast, and types are promoted, as PyTorch's do."""
 
     __slots__ = ()
+
+    # Whether it is `Tensor` itself, and not something special.
+    _is_usual = False
 
     if TYPE_CHECKING:
         _compute: Any

@@ -189,8 +189,10 @@ class Shape:
 
         Raises `IndexError` for an index that is not there, `ValueError` for a slice that goes backwards.
         """
-        basic, advanced = _split(index, self)
         found: Any = self
+        if type(index) is int and self._shape and -self._shape[0] <= index < self._shape[0]:
+            return found.select(0, index)
+        basic, advanced = _split(index, self)
         dim = 0
         for part in basic:
             if part is None:
