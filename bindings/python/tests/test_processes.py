@@ -31,10 +31,11 @@ def opened(path: Path, **arrays: np.ndarray) -> NumPack:
     return npk
 
 
-def script(body: str, *arguments: object) -> subprocess.Popen:
-    """A process that runs this."""
+def script(body: str, *arguments: object, heard: bool = False) -> subprocess.Popen:
+    """A process that runs this; what it prints can be ``heard``."""
     start = "import sys, os, time\nimport numpy as np\nfrom libnumpack.store import NumPack\n"
-    return subprocess.Popen([sys.executable, "-c", start + body, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", start + body, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE if heard else None, text=True)
 
 
 # -- threads
@@ -161,11 +162,11 @@ with npk.batch_mode(memory_limit=0):
     npk.append({"b": np.ones(3)})
     print("ready", flush=True)
     time.sleep(600)
-""", npk._filename)
-    assert worker.stdout.readline() == "ready\n"
-    assert np.array_equal(npk["a"], A) and npk.get_member_list() == ["a"]
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+""", npk._filename, heard=True)
+    with worker:
+        assert worker.stdout.readline() == "ready\n"
+        assert np.array_equal(npk["a"], A) and npk.get_member_list() == ["a"]
+        worker.send_signal(signal.SIGKILL)
     assert np.array_equal(npk["a"], A) and npk.get_member_list() == ["a"]
     npk.append({"a": A[:1]})
     assert np.array_equal(npk["a"], np.concatenate([A, A[:1]]))
@@ -285,7 +286,8 @@ def test_lazy_arrays_go_to_workers(tmp_path, method):
 def test_a_lazy_array_is_opened_anew_in_another_process(tmp_path):
     npk = opened(tmp_path, a=A)
     (tmp_path / "lazy").write_bytes(pickle.dumps(npk.load("a", lazy=True)))
-    worker = script("import pickle\nprint(int(pickle.load(open(sys.argv[1], 'rb'))[[1, -1]].sum()))", tmp_path / "lazy")
+    worker = script("import pickle\nprint(int(pickle.load(open(sys.argv[1], 'rb'))[[1, -1]].sum()))", tmp_path / "lazy",
+                    heard=True)
     assert worker.communicate()[0] == f"{A[[1, -1]].sum()}\n"
 
 
