@@ -85,7 +85,7 @@ count_of(pointer) = Int(@native checkpoint_count(pointer::Ptr{Cvoid})::Csize_t)
 Base.length(checkpoint::Checkpoint) = use(count_of, checkpoint.handle)
 Base.isempty(checkpoint::Checkpoint) = length(checkpoint) == 0
 Base.keys(checkpoint::Checkpoint) = String[info.name for info in list(checkpoint)]
-Base.haskey(checkpoint::Checkpoint, name::AbstractString) = any(==(name), keys(checkpoint))
+Base.haskey(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}) = String(name) in keys(checkpoint)
 
 function place_of(pointer::Ptr{Cvoid}, name)
     index = Ref{Csize_t}(0)

@@ -41,7 +41,7 @@ julia> convert_file("m.pt", "m.npk")
 julia> convert_file("m.npk", "m.safetensors").tensors
 1
 
-julia> convert_file("m.npk", "m.npk/x.pt"; progress = (done, total) -> error("enough"))
+julia> convert_file("m.npk", "again.pt"; progress = (done, total) -> error("enough"))
 ERROR: enough
 ```
 """

@@ -71,7 +71,7 @@ function place(A::SubArray{<:Any,<:Any,<:Union{PermutedDimsArray,Transpose,Adjoi
     length(indices) == length(found[2]) || return nothing
     pointer, steps = found
     isempty(A) && return pointer, zeros(Int64, ndims(A))
-    pointer += sum((Int(first(i)) - 1) * s for (i, s) in zip(indices, steps); init = 0)
+    pointer += sum((Int(first(i)) - 1) * s for (i, s) in zip(indices, steps))
     return pointer, Int64[s * step(i) for (i, s) in zip(indices, steps) if i isa AbstractRange]
 end
 

@@ -110,10 +110,10 @@ Base.setindex!(::LazyArray, value, ::Int...) =
 """
     NumPack.load(store, name; rows = :, mmap = false, lazy = false, as = nothing)
     NumPack.load(path, name; …)
-    NumPack.load(path)
+    NumPack.load(path; …)
 
-Loads an array of a store, or a tensor of a checkpoint, a package, or a `.safetensors`, `.npy` or `.npz` file;
-without a name all of them, as a `Dict`.
+Loads an array of a store, or a tensor of a checkpoint, a package, or a `.safetensors` or `.npz` file. Without a name
+it loads all of them, as a `Dict`, or, where the file holds one tensor and no more, as `.npy` files do, that one.
 
 An array that has the shape `(1000, 128)` in Python has the size `(1000, 128)`, and its `a[0, 1]` is `A[1, 2]`. In
 files the last index steps fastest, in Julia's own arrays the first, so what comes is a turned view of the array that
@@ -187,7 +187,14 @@ function load(path::AbstractString, name::Union{AbstractString,Symbol}; options.
     return Checkpoint(checkpoint -> load(checkpoint, name; options...), path)
 end
 
-load(path::AbstractString) = Checkpoint(found -> Dict(name => load(found, name) for name in keys(found)), path)
+function load(path::AbstractString; options...)
+    Checkpoint(path) do checkpoint
+        names = keys(checkpoint)
+        # A tensor that is the whole object has no name.
+        names == [""] && return load(checkpoint, ""; options...)
+        return Dict(name => load(checkpoint, name; options...) for name in names)
+    end
+end
 
 is_store(path) = isfile(joinpath(path, "metadata.npkm"))
 

@@ -163,7 +163,7 @@ end
 Base.keys(store::Store) = String[info.name for info in list(store) if !info.hidden]
 Base.length(store::Store) = length(keys(store))
 Base.isempty(store::Store) = length(store) == 0
-Base.haskey(store::Store, name::AbstractString) = any(info -> info.name == name, list(store))
+Base.haskey(store::Store, name::Union{AbstractString,Symbol}) = any(info -> info.name == String(name), list(store))
 
 function Base.show(io::IO, store::Store)
     isopen(store) || return print(io, "Store (closed)")
