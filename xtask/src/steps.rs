@@ -9,7 +9,7 @@ use crate::environment::{
     self, DIST, ENCODER, NUMPACK, OLD_TORCH, SCANNERS, TEST, TORCH, VULKAN_PEERS, repository, run,
     target_folder,
 };
-use crate::{drivers, install_tests, vulkan};
+use crate::{drivers, install_tests, julia, vulkan};
 
 /// Whether a missing thing is an error instead of a skip.
 pub(crate) fn is_ci() -> bool {
@@ -55,7 +55,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
     if !dry_run {
         drivers::drivers()?;
     }
-    Ok(())
+    julia::setup(dry_run)
 }
 
 /// Every test that needs no peer.
@@ -88,6 +88,7 @@ pub(crate) fn test() -> Result<()> {
     }
     vulkan::test()?;
     python_tests()?;
+    julia::test()?;
     install_tests::install_tests()
 }
 
@@ -283,7 +284,7 @@ fn binary() -> PathBuf {
 }
 
 /// Builds the C library.
-fn library() -> Result<PathBuf> {
+pub(crate) fn library() -> Result<PathBuf> {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     run(cargo().args(["build", "--release", "--package", "numpack-capi"]))?;
     Ok(release(&format!("{DLL_PREFIX}numpack{DLL_SUFFIX}")))
