@@ -241,7 +241,8 @@ def test_names_in_states_are_torch_s(rng):
         assert optimizer.state_dict()["state"] == {}
         run(optimizer, param, grads)
         state = optimizer.state_dict()["state"]
-        assert {} if names is None else {0: names} == {i: list(kept) for i, kept in state.items()}
+        expected = {} if names is None else {0: names}
+        assert {i: list(kept) for i, kept in state.items()} == expected
         if names and "step" in names:
             assert state[0]["step"].shape == () and state[0]["step"].item() == 1
 

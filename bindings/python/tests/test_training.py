@@ -225,6 +225,22 @@ def test_a_recorded_step_heeds_what_is_changed(place, data):
     np.testing.assert_allclose(train(True), train(False), rtol=1e-4)
 
 
+@on_device
+def test_a_device_records_once_for_each_shape(data):
+    calls = []
+
+    class Counting(nn.Linear):
+        def forward(self, x):
+            calls.append(x.shape)
+            return super().forward(x)
+
+    model = Counting(10, 2).vulkan()
+    step = optim.TrainStep(model, optim.SGD(model.parameters(), lr=0.1), nn.functional.cross_entropy)
+    losses = [step(data[0][:rows], data[1][:rows]).item() for rows in (40, 40, 20, 40, 20, 40)]
+    assert calls == [(40, 10), (20, 10)]
+    assert losses[-1] < losses[1] < losses[0]
+
+
 def test_a_recorded_step_leaves_use_to_others(data):
     model = nn.Sequential(nn.Linear(10, 8), nn.Dropout(0.9), nn.Linear(8, 2))
     step = optim.TrainStep(model, optim.SGD(model.parameters(), lr=0.0), nn.CrossEntropyLoss())
