@@ -125,6 +125,25 @@ def test_training_goes_on_after_a_state_was_loaded(place, data):
         assert a.tolist() == b.tolist()
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_training_goes_on_from_a_file(place, data, tmp_path):
+    def begin():
+        model = classifier().to(place)
+        optimizer = optim.Adam(model.parameters(), lr=0.05)
+        return model, optimizer, optim.TrainStep(model, optimizer, nn.CrossEntropyLoss())
+
+    model, optimizer, step = begin()
+    step(*data)
+    libnumpack.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "x.pt")
+    expected = [step(*data).item() for _ in range(3)]
+    model, optimizer, step = begin()
+    step(*data)
+    found = libnumpack.load(tmp_path / "x.pt")
+    model.load_state_dict(found["model"])
+    optimizer.load_state_dict(found["optimizer"])
+    np.testing.assert_allclose([step(*data).item() for _ in range(3)], expected, rtol=1e-6)
+
+
 class Odd(nn.Module):
     """A module in Python with what no layer of the library does."""
 
