@@ -156,6 +156,20 @@ def test_memory_that_is_shared_is_changed_and_read():
     assert param.tolist() == [9.5, 0, 0]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Parameter(libnumpack.ones(2), requires_grad=False), lambda: libnumpack.ones(2)]
+)
+def test_what_wants_a_gradient_later_on_is_trained_then(make):
+    param = make()
+    optimizer = optim.SGD([param], lr=0.5)
+    optimizer.step()
+    shown = param.detach().numpy()
+    param.requires_grad_()
+    (param * 2).sum().backward()
+    optimizer.step()
+    assert param.tolist() == [0, 0] and shown.tolist() == [0, 0]
+
+
 def test_gradients_go():
     param = libnumpack.ones(2, requires_grad=True)
     optimizer = optim.SGD([param])
