@@ -23,7 +23,7 @@ def _computed(function: str, tensor: Tensor, *arguments: Any) -> Tensor:
     class."""
     # Whatever has a shape must be a tensor.
     handles = [_handle(value) if hasattr(value, "shape") else value for value in (tensor, *arguments)]
-    return type(tensor)._of_compute(make("nn_tensor", function, *handles))  # type: ignore[no-any-return]
+    return type(tensor)._of_compute(make("nn_tensor", function, *handles))
 
 
 def _handle(value: Any) -> Any:
@@ -120,7 +120,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     The row ``padding_idx``, which may be counted from the end, has no gradient."""
     matrix, index = _handle(weight), _handle(input)
     row = -1 if padding_idx is None else row_of(padding_idx, weight.shape[0])
-    return type(input)._of_compute(  # type: ignore[no-any-return]
+    return type(input)._of_compute(
         make("nn_tensor", "nn_tensor_embedding", matrix, index, row)
     )
 

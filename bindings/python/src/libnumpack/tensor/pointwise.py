@@ -121,8 +121,10 @@ class Pointwise:
         _shape: Any
         _dtype: dtypes.dtype
         _device: Any
-        is_leaf: bool
-        requires_grad: bool
+        @property
+        def is_leaf(self) -> bool: ...
+        @property
+        def requires_grad(self) -> bool: ...
         numel: Any
 
     neg = __neg__ = _unary(c.NN_NEG, "The negative of each element.")
@@ -232,7 +234,7 @@ class Pointwise:
             found = tensor(source)
         return self._assign(found.to(self._dtype))
 
-    def fill_(self, value: float) -> Any:
+    def fill_(self, value: Any) -> Any:
         """Takes one number everywhere."""
         number = scalar(value)
         if number is None:
@@ -257,6 +259,6 @@ class Pointwise:
 
     def allclose(self, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
         """Whether |a - b| <= atol + rtol |b| everywhere."""
-        with no_grad():
-            a, b = (t.detach().cpu().double()._flat() for t in (self, other))  # type: ignore[attr-defined]
+        both: Any = (self, other)
+        a, b = (t.detach().cpu().double()._flat() for t in both)
         return bool(np.allclose(a, b, rtol, atol, equal_nan))

@@ -38,10 +38,12 @@ class Shape:
         _shape: Any
         _dtype: dtypes.dtype
         _device: Any
-        ndim: int
+        @property
+        def ndim(self) -> int: ...
         dim: Any
         numel: Any
-        requires_grad: bool
+        @property
+        def requires_grad(self) -> bool: ...
         __len__: Any
         detach: Any
 
