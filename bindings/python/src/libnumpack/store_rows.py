@@ -12,10 +12,6 @@ from ._native import Handle, lib, make, structs, text
 from ._native import constants as c
 from .dtypes import as_dtype, of_number
 
-_BY_SYSTEM_CALL = 256 << 10
-"""From this many bytes on, a run of rows is read from the file rather than copied out of its map: that
-touches no page of the map."""
-
 
 class Info:
     """What a store says of one array: a copy of the C interface's struct, which is borrowed."""
@@ -150,11 +146,11 @@ class Rows:
 
     def run(self, start: int, stop: int) -> np.ndarray:
         """The rows from ``start`` to before ``stop``, which are there, in memory of their own."""
+        if self.whole is not None:
+            return self.whole[start:stop].copy()
         count = max(0, stop - start)
         out = np.empty((count, *self.shape[1:]), self.dtype)
-        if self.whole is not None and out.nbytes < _BY_SYSTEM_CALL:
-            out[...] = self.whole[start:stop]
-        elif out.nbytes:
+        if out.nbytes:
             lib.array_read_rows(self.array, start, count, address(out), out.nbytes)
         return out
 
