@@ -147,7 +147,8 @@ class Rows:
     def run(self, start: int, stop: int) -> np.ndarray:
         """The rows from ``start`` to before ``stop``, which are there, in memory of their own."""
         if self.whole is not None:
-            return self.whole[start:stop].copy()
+            copied: np.ndarray = self.whole[start:stop].copy()
+            return copied
         count = max(0, stop - start)
         out = np.empty((count, *self.shape[1:]), self.dtype)
         if out.nbytes:
