@@ -1514,8 +1514,8 @@ typedef struct {
 } numpack_node;
 
 /*
- Called once with the caller's pointer when memory that it lent is no longer needed, on the thread
- that frees the last tensor of it. It must not call back into this library for that memory.
+ Called once with the caller's pointer when what it lent is no longer needed, on the thread that frees
+ the last that uses it, such as a tensor of memory. It must not call back into this library for that.
  */
 typedef void (*numpack_release_fn)(void *user);
 
@@ -2042,6 +2042,25 @@ typedef struct {
      */
     int32_t reserved;
 } numpack_nn_adam_options;
+
+/*
+ Computes what a module gives of `x`, which is borrowed: `result` takes a new handle, which the library
+ takes over. 0: done. Anything else: it failed, `result` is not looked at, and what called for it
+ returns `NUMPACK_CANCELLED`. It is called on the thread that calls for it, and may use the library, but
+ not the step that it is part of.
+ */
+typedef int32_t (*numpack_nn_forward_fn)(const numpack_nn_tensor *x,
+                                         numpack_nn_tensor **result,
+                                         void *user);
+
+/*
+ Computes a loss, a single number, of what a module gave and what it should have given. As
+ `numpack_nn_forward_fn` in all else.
+ */
+typedef int32_t (*numpack_nn_loss_fn)(const numpack_nn_tensor *output,
+                                      const numpack_nn_tensor *target,
+                                      numpack_nn_tensor **loss,
+                                      void *user);
 
 #ifdef __cplusplus
 extern "C" {
@@ -4472,6 +4491,116 @@ int32_t numpack_nn_step_loss(const numpack_nn_step *step, numpack_nn_tensor **lo
  Gives a step back; parameters stay where they are. NULL is fine.
  */
 void numpack_nn_step_free(numpack_nn_step *step);
+
+/* == Modules and losses of one's own ============================================================= */
+
+/*
+ A module whose forward is the caller's function. Its parameters are `count` tensors by these names,
+ which differ: the same tensors, so whoever changes one sees it in both. Optimisers, states, files,
+ sequences and steps take it as any other; a step records what the function computes.
+
+ The function is called on whichever thread uses the module, by several at once if they do; `release`,
+ which may be NULL, once when the module is gone, and not if this fails. The caller owns the module.
+
+ Errors: `NUMPACK_PARAMETER` for names that are equal, and no function.
+ */
+int32_t numpack_nn_module_custom(const char *const *names,
+                                 const numpack_nn_tensor *const *tensors,
+                                 size_t count,
+                                 numpack_nn_forward_fn forward,
+                                 numpack_release_fn release,
+                                 void *user,
+                                 numpack_nn_module **module);
+
+/*
+ `numpack_nn_step_create` with a loss that the caller's function computes of what the module gives and
+ `y`. On a device the function is called while the step is recorded, for each new shape of inputs, and not
+ when it is done again; it cannot read values then. `release`, which may be NULL, is called once when the
+ step is gone, and not if this fails.
+
+ Errors: as `numpack_nn_step_create`; `NUMPACK_CANCELLED`; `NUMPACK_PARAMETER` for no function.
+ */
+int32_t numpack_nn_step_create_custom(const numpack_nn_module *module,
+                                      numpack_nn_optimizer *optimizer,
+                                      numpack_nn_loss_fn loss,
+                                      numpack_release_fn release,
+                                      void *user,
+                                      const numpack_nn_tensor *x,
+                                      const numpack_nn_tensor *y,
+                                      numpack_nn_step **step);
+
+/* == What optimisers keep, and their settings ==================================================== */
+
+/*
+ What an optimiser keeps, copied, by names such as `0.exp_avg`: the number of the parameter, over all
+ groups, and PyTorch's name of the entry: `step`, `exp_avg`, `exp_avg_sq`, `max_exp_avg_sq` of Adam,
+ `momentum_buffer` of SGD. Parameters that took no step have none. The caller owns the state.
+ Errors: `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_optimizer_state(const numpack_nn_optimizer *optimizer,
+                                   numpack_nn_state **state);
+
+/*
+ Has an optimiser keep these `count` tensors, as `numpack_nn_optimizer_state` gives them, and nothing else.
+ They are copied to where the parameters are. Not for one whose steps are recorded on a device.
+
+ Errors: `NUMPACK_PARAMETER` for names that are not such, or of other optimisers, and shapes that are not
+ the parameters'; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`. Nothing is changed then.
+ */
+int32_t numpack_nn_optimizer_load_state(numpack_nn_optimizer *optimizer,
+                                        const char *const *names,
+                                        const numpack_nn_tensor *const *tensors,
+                                        size_t count);
+
+/*
+ How many groups of parameters there are; 0 for NULL.
+ */
+size_t numpack_nn_optimizer_group_count(const numpack_nn_optimizer *optimizer);
+
+/*
+ A setting of a group, counted from 0, as a number: of SGD `lr`, `momentum`, `dampening`, `weight_decay` and
+ `nesterov`, of Adam `lr`, `beta1`, `beta2`, `eps`, `weight_decay`, `amsgrad` and `decoupled`; those that
+ are yes or no are 1 or 0. Errors: `NUMPACK_PARAMETER` for a group or name that is not there.
+ */
+int32_t numpack_nn_optimizer_get_setting(const numpack_nn_optimizer *optimizer,
+                                         size_t group,
+                                         const char *name,
+                                         double *value);
+
+/*
+ Sets one for the steps to come; a step that is recorded on a device takes no other than `lr`.
+
+ Errors: `NUMPACK_PARAMETER` for a group or name that is not there, a learning rate below 0, and another
+ number than 0 and 1 where it is yes or no; other numbers that cannot be are found wrong by the next step.
+ */
+int32_t numpack_nn_optimizer_set_setting(numpack_nn_optimizer *optimizer,
+                                         size_t group,
+                                         const char *name,
+                                         double value);
+
+/*
+ Writes the states of a module and its optimiser as `{"model": …, "optimizer": …}`, a `.pt` file that torch
+ loads, and whose parts its `load_state_dict` takes. If `overwrite` is not 0, what is there is replaced,
+ whole or not at all. `numpack_nn_module_load` reads the first part, `numpack_nn_optimizer_load` the second.
+
+ Errors: `NUMPACK_EXISTS`; `NUMPACK_IO`; `NUMPACK_OUT_OF_MEMORY`; `NUMPACK_DEVICE`.
+ */
+int32_t numpack_nn_save_training(const char *path,
+                                 const numpack_nn_module *module,
+                                 const numpack_nn_optimizer *optimizer,
+                                 int32_t overwrite);
+
+/*
+ Reads what an optimiser kept, as `numpack_nn_save_training` or torch wrote it, from below `key`, such as
+ `optimizer`, or as the whole file for NULL. Settings stay as they are. Not for an optimiser whose steps
+ are recorded on a device.
+
+ Errors: those of `numpack_checkpoint_open`, and `NUMPACK_PARAMETER` for a key that is not there, or what
+ is no state of such an optimiser. Nothing is changed then.
+ */
+int32_t numpack_nn_optimizer_load(numpack_nn_optimizer *optimizer,
+                                  const char *path,
+                                  const char *key);
 
 #ifdef __cplusplus
 }  // extern "C"

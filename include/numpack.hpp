@@ -36,6 +36,7 @@
  * | numpack/device.hpp | `device`, `device_list`: GPUs |
  * | numpack/nn.hpp | `nn::tensor`: tensors that compute, with gradients |
  * | numpack/nn_module.hpp | `nn::module`, `nn::optimizer`: layers and training |
+ * | numpack/nn_custom.hpp | `nn::custom_module`, `nn::custom_step`: modules and losses of one's own |
  */
 
 #ifndef NUMPACK_HPP
@@ -49,6 +50,7 @@
 #include "numpack/dtype.hpp"
 #include "numpack/handle.hpp"
 #include "numpack/nn.hpp"
+#include "numpack/nn_custom.hpp"
 #include "numpack/nn_module.hpp"
 #include "numpack/object.hpp"
 #include "numpack/package.hpp"

@@ -38,6 +38,8 @@
 //! | `nn_state` | `numpack_nn_state`: tensors by name |
 //! | `nn_optim` | `numpack_nn_optimizer`: optimisers |
 //! | `nn_step` | `numpack_nn_step`: a training step that is recorded once |
+//! | `nn_custom` | modules and losses that the caller computes |
+//! | `nn_settings` | what optimisers keep, and their settings |
 //! | `vulkan`, `no_vulkan` | devices, and what stands in for them |
 //! | `shell` | what every function does: NULL checks, text, memory, panics caught |
 //! | `structs` | structs that begin with their size |
@@ -137,6 +139,10 @@ pub mod nn_state;
 pub mod nn_optim;
 
 pub mod nn_step;
+
+pub mod nn_custom;
+
+pub mod nn_settings;
 
 mod handle;
 #[cfg(test)]

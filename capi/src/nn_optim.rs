@@ -81,13 +81,13 @@ unsafe impl Versioned for numpack_nn_adam_options {
     };
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Sgd(Sgd),
     Adam(Adam),
 }
 
 impl Kind {
-    fn optimizer(&mut self) -> &mut dyn Optimizer {
+    pub(crate) fn optimizer(&mut self) -> &mut dyn Optimizer {
         match self {
             Kind::Sgd(sgd) => sgd,
             Kind::Adam(adam) => adam,
@@ -117,7 +117,9 @@ impl Handle for numpack_nn_optimizer {
 ///
 /// # Safety
 /// `optimizer` is NULL or a handle that is not freed during `'a`.
-unsafe fn kind<'a>(optimizer: *const numpack_nn_optimizer) -> Result<MutexGuard<'a, Kind>, Error> {
+pub(crate) unsafe fn kind<'a>(
+    optimizer: *const numpack_nn_optimizer,
+) -> Result<MutexGuard<'a, Kind>, Error> {
     // SAFETY: the caller's promise.
     let optimizer = unsafe { handle::borrow(optimizer) }?;
     Ok(optimizer.kind.lock().unwrap_or_else(PoisonError::into_inner))
@@ -135,7 +137,7 @@ unsafe fn owned(
     Ok(unsafe { borrow_all(params, count, "params") }?.into_iter().cloned().collect())
 }
 
-fn rate(lr: f64) -> Result<f64, Error> {
+pub(crate) fn rate(lr: f64) -> Result<f64, Error> {
     match lr >= 0.0 {
         true => Ok(lr),
         false => Err(parameter(format!("learning rate {lr}; give 0 or more"))),

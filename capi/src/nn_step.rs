@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use numpack_interop::Error;
 use numpack_nn::optim::{GroupSettings, Optimizer, OptimizerState};
 use numpack_nn::{Objective, Reduction, Result, Tensor, TrainStep};
 
@@ -81,15 +82,6 @@ pub unsafe extern "C" fn numpack_nn_step_create(
     step: *mut *mut numpack_nn_step,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the caller's promise.
-        let module = unsafe { handle::borrow(module) }?.module.clone();
-        // SAFETY: the caller's promise.
-        let optimizer = Shared(unsafe { handle::share(optimizer.cast_const()) }?);
-        // SAFETY: the caller's promise.
-        let x = unsafe { borrow(x) }?;
-        // SAFETY: the caller's promise.
-        let y = unsafe { borrow(y) }?;
-        handle::wanted(step)?;
         type Loss = fn(&Tensor, &Tensor) -> Result<Objective>;
         let objective: Loss = match loss {
             NUMPACK_NN_CROSS_ENTROPY => |x, y| Ok(Objective::cross_entropy(x.clone(), y)),
@@ -103,12 +95,37 @@ pub unsafe extern "C" fn numpack_nn_step_create(
                 return Err(parameter(problem));
             }
         };
-        let of = move |inputs: &[Tensor]| objective(&module.forward(&inputs[0])?, &inputs[1]);
-        let new = of_nn(TrainStep::new(optimizer, &[x, y], of))?;
-        // SAFETY: not NULL; the caller vouches for the memory.
-        unsafe { handle::give(step, numpack_nn_step { step: Mutex::new(new) }) };
-        Ok(())
+        // SAFETY: the caller's promise.
+        unsafe { create(module, optimizer, x, y, step, objective) }
     })
+}
+
+/// Makes a step whose loss this function gives of what the module gives and `y`.
+///
+/// # Safety
+/// As for [`numpack_nn_step_create`].
+pub(crate) unsafe fn create(
+    module: *const numpack_nn_module,
+    optimizer: *mut numpack_nn_optimizer,
+    x: *const numpack_nn_tensor,
+    y: *const numpack_nn_tensor,
+    step: *mut *mut numpack_nn_step,
+    objective: impl Fn(&Tensor, &Tensor) -> Result<Objective> + Send + Sync + 'static,
+) -> std::result::Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let module = unsafe { handle::borrow(module) }?.module.clone();
+    // SAFETY: the caller's promise.
+    let optimizer = Shared(unsafe { handle::share(optimizer.cast_const()) }?);
+    // SAFETY: the caller's promise.
+    let x = unsafe { borrow(x) }?;
+    // SAFETY: the caller's promise.
+    let y = unsafe { borrow(y) }?;
+    handle::wanted(step)?;
+    let of = move |inputs: &[Tensor]| objective(&module.forward(&inputs[0])?, &inputs[1]);
+    let new = of_nn(TrainStep::new(optimizer, &[x, y], of))?;
+    // SAFETY: not NULL; the caller vouches for the memory.
+    unsafe { handle::give(step, numpack_nn_step { step: Mutex::new(new) }) };
+    Ok(())
 }
 
 /// Does the step once more, with these inputs, of any device, which become of the types that it was made

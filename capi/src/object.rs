@@ -126,8 +126,12 @@ pub unsafe extern "C" fn numpack_object_add(
     value: *const numpack_node,
     number: *mut u32,
 ) -> i32 {
+    let work = |o: &mut Object| {
+        // SAFETY: the caller's promise.
+        o.add(unsafe { plain(value) }?)
+    };
     // SAFETY: the caller's promise.
-    unsafe { add(object, number, |o| o.add(plain(value)?)) }
+    unsafe { add(object, number, work) }
 }
 
 /// Adds a container of `count` parts that were added before: `kind` is `NUMPACK_NODE_TUPLE`,

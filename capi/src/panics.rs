@@ -72,6 +72,7 @@ functions_of! {
     A B C D E;
     A B C D E F;
     A B C D E F G;
+    A B C D E F G H;
 }
 
 /// The functions of each module, with as many `_` as they have parameters.
@@ -373,6 +374,18 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_nn_step_create(_, _, _, _, _, _);
             numpack_nn_step_run(_, _, _);
             numpack_nn_step_loss(_, _);
+        }
+        nn_custom {
+            numpack_nn_module_custom(_, _, _, _, _, _, _);
+            numpack_nn_step_create_custom(_, _, _, _, _, _, _, _);
+        }
+        nn_settings {
+            numpack_nn_optimizer_state(_, _);
+            numpack_nn_optimizer_load_state(_, _, _, _);
+            numpack_nn_optimizer_get_setting(_, _, _, _);
+            numpack_nn_optimizer_set_setting(_, _, _, _);
+            numpack_nn_save_training(_, _, _, _);
+            numpack_nn_optimizer_load(_, _, _);
         }
     }
 }

@@ -97,8 +97,8 @@ unsafe impl Versioned for numpack_tensor_layout {
     };
 }
 
-/// Called once with the caller's pointer when memory that it lent is no longer needed, on the thread
-/// that frees the last tensor of it. It must not call back into this library for that memory.
+/// Called once with the caller's pointer when what it lent is no longer needed, on the thread that frees
+/// the last that uses it, such as a tensor of memory. It must not call back into this library for that.
 #[allow(non_camel_case_types, reason = "the name C programs type")]
 pub type numpack_release_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 

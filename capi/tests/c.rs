@@ -84,9 +84,18 @@ fn the_example_trains() {
 }
 
 /// Programs that check every rule a C program can see, each for its part of the header.
-const PROGRAMS: [&str; 10] = [
-    "rules", "store", "writer", "reading", "sharing", "checkpoint", "tensor", "object", "nn",
+const PROGRAMS: [&str; 11] = [
+    "rules",
+    "store",
+    "writer",
+    "reading",
+    "sharing",
+    "checkpoint",
+    "tensor",
+    "object",
+    "nn",
     "nn_memory",
+    "training",
 ];
 
 /// Compiles one of them in a folder.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The headings of the header, each with the line before whose comment it stands.
-const SECTIONS: [(&str, &str); 45] = [
+const SECTIONS: [(&str, &str); 47] = [
     ("#define NUMPACK_ABI_VERSION", "The version"),
     ("#define NUMPACK_OK", "Status codes"),
     ("#define NUMPACK_EXISTING_DEFAULT", "Conversions: constants"),
@@ -48,6 +48,8 @@ const SECTIONS: [(&str, &str); 45] = [
     ("size_t numpack_nn_state_count(", "Tensors by name"),
     ("int32_t numpack_nn_optimizer_sgd(", "Optimisers"),
     ("int32_t numpack_nn_step_create(", "Training steps, recorded once"),
+    ("int32_t numpack_nn_module_custom(", "Modules and losses of one's own"),
+    ("int32_t numpack_nn_optimizer_state(", "What optimisers keep, and their settings"),
     ("static inline numpack_rows numpack_rows_all(", "Structs at hand"),
 ];
 

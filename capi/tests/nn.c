@@ -1,12 +1,6 @@
 /* Tensors that compute, gradients, modules and optimisers, on the host. */
 #include "nn.h"
 
-static numpack_nn_tensor *unary(const numpack_nn_tensor *tensor, int32_t op) {
-    numpack_nn_tensor *out = NULL;
-    CHECK(numpack_nn_tensor_unary(tensor, op, &out) == NUMPACK_OK);
-    return out;
-}
-
 static numpack_nn_tensor *sum(const numpack_nn_tensor *tensor) {
     numpack_nn_tensor *out = NULL;
     CHECK(numpack_nn_tensor_reduce(tensor, NUMPACK_NN_SUM, 0, NULL, 0, &out) == NUMPACK_OK);

@@ -66,3 +66,9 @@ static inline numpack_nn_tensor_info info_of(const numpack_nn_tensor *tensor) {
     CHECK(numpack_nn_tensor_get_info(tensor, &info) == NUMPACK_OK);
     return info;
 }
+
+static inline numpack_nn_tensor *unary(const numpack_nn_tensor *tensor, int32_t op) {
+    numpack_nn_tensor *out = NULL;
+    CHECK(numpack_nn_tensor_unary(tensor, op, &out) == NUMPACK_OK);
+    return out;
+}

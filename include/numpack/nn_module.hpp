@@ -328,6 +328,36 @@ class optimizer
     result<void> try_set_lr(std::size_t group, double lr) {
         return numpack::detail::call(numpack_nn_optimizer_set_lr, c(), group, lr);
     }
+    std::size_t group_count() const noexcept { return numpack_nn_optimizer_group_count(c()); }
+    /* By PyTorch's names, with `beta1`, `beta2` and `decoupled`; yes is 1. */
+    result<double> try_setting(std::size_t group, std::string_view name) const {
+        return numpack::detail::ask<double>(numpack_nn_optimizer_get_setting, c(), group, name);
+    }
+    result<void> try_set_setting(std::size_t group, std::string_view name, double value) {
+        return numpack::detail::call(numpack_nn_optimizer_set_setting, c(), group, name, value);
+    }
+    /* What it keeps, copied, by names such as `0.exp_avg`. */
+    result<nn::state> try_state() const {
+        return numpack::detail::make<nn::state>(numpack_nn_optimizer_state, c());
+    }
+    result<void> try_load_state(const nn::state &from) {
+        std::vector<const char *> names;
+        std::vector<const numpack_nn_tensor *> tensors;
+        for (const named_tensor &one : from) {
+            names.push_back(one.name.data());
+            tensors.push_back(one.tensor.c());
+        }
+        return numpack::detail::call(numpack_nn_optimizer_load_state, c(), names.data(),
+                                     tensors.data(), names.size());
+    }
+    /* Of a file, from below a key, or the whole one for an empty key. */
+    result<void> try_load(std::string_view path, std::string_view key = {}) {
+        if (key.empty()) {
+            const char *all = nullptr;
+            return numpack::detail::call(numpack_nn_optimizer_load, c(), path, all);
+        }
+        return numpack::detail::call(numpack_nn_optimizer_load, c(), path, key);
+    }
     result<void> try_step() { return numpack::detail::call(numpack_nn_optimizer_step, c()); }
     result<void> try_zero_grad() {
         return numpack::detail::call(numpack_nn_optimizer_zero_grad, c());
@@ -346,10 +376,32 @@ class optimizer
         try_add_group(params, lr).value();
     }
     void set_lr(std::size_t group, double lr) { try_set_lr(group, lr).value(); }
+    double setting(std::size_t group, std::string_view name) const {
+        return try_setting(group, name).value();
+    }
+    void set_setting(std::size_t group, std::string_view name, double value) {
+        try_set_setting(group, name, value).value();
+    }
+    nn::state state() const { return try_state().value(); }
+    void load_state(const nn::state &from) { try_load_state(from).value(); }
+    void load(std::string_view path, std::string_view key = {}) { try_load(path, key).value(); }
     void step() { try_step().value(); }
     void zero_grad() { try_zero_grad().value(); }
 #endif
 };
+
+/* Both states as `{"model": …, "optimizer": …}`, a .pt file. `status::exists`. */
+inline result<void> try_save_training(std::string_view path, const module &model,
+                                      const optimizer &update, bool overwrite = false) {
+    return numpack::detail::call(numpack_nn_save_training, path, model.c(), update.c(),
+                                 std::int32_t(overwrite));
+}
+#if NUMPACK_EXCEPTIONS
+inline void save_training(std::string_view path, const module &model, const optimizer &update,
+                          bool overwrite = false) {
+    try_save_training(path, model, update, overwrite).value();
+}
+#endif
 
 /* A training step of a module for inputs like `x` and `y`, recorded once on a device. It keeps both. */
 class train_step : public numpack::detail::unique_handle<numpack_nn_step, numpack_nn_step_free> {

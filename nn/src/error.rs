@@ -52,6 +52,9 @@ pub enum Error {
         /// What to do instead.
         advice: &'static str,
     },
+    /// A function of the caller's, of which a module or loss consists, asked to stop.
+    #[error("cancelled by a function that computes a module or loss; nothing was changed")]
+    Cancelled,
     /// A state that is not that of the module or optimiser it is loaded into.
     #[error("load_state_dict: {problem}; {advice}")]
     StateDict {

@@ -8,6 +8,7 @@ mod drivers;
 mod environment;
 mod install;
 mod install_tests;
+mod julia;
 mod python;
 mod steps;
 mod vulkan;
@@ -20,9 +21,10 @@ usage: cargo xtask COMMAND
 
 commands:
   setup [--dry-run]   fetch what the tests need into the cache; --dry-run lists it
-  test                run every test that needs no other library: Rust, C, Python
+  test                run every test that needs no other library: Rust, C, Python, Julia
   test install        only that the C library works where it was installed
   test python         only the Python package: its types, and its tests with numpy alone
+  test julia          only the Julia package
   peers [ARG…]        check against the real torch, numpy, safetensors, the public numpack and
                       scanners, fetching them first; arguments go to xtask/peers/peers.py,
                       and leave out tensors in memory and the files in every container
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ("test", []) => steps::test(),
         ("test", [only]) if only == "install" => install_tests::install_tests(),
         ("test", [only]) if only == "python" => python::test(),
+        ("test", [only]) if only == "julia" => julia::test(),
         ("peers", rest) => steps::peers(rest),
         ("bench", rest) => steps::bench(rest),
         ("header", []) => steps::header(),

@@ -1,6 +1,5 @@
 //! The Python package: installed from this clone, checked, and its tests.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,18 +19,16 @@ pub(crate) fn test() -> Result<()> {
     types(&python)?;
     let site = install(&library()?)?;
     let driver = driver()?;
-    let mut pytest = tests(&python, &[&site])?;
     if let Some(driver) = &driver {
         println!("xtask: the Python package, with {}", driver.name);
-        driver.set(&mut pytest);
-        run(&mut pytest)?;
+        tests(&python, &[&site], |pytest| driver.set(pytest))?;
     }
     println!("xtask: the Python package, without a device");
-    let mut pytest = tests(&python, &[&site])?;
     // Not the drivers of this machine either.
     let nowhere = site.with_file_name("no-driver.json");
-    pytest.env("VK_DRIVER_FILES", &nowhere).env("VK_ICD_FILENAMES", &nowhere);
-    run(&mut pytest)
+    tests(&python, &[&site], |pytest| {
+        pytest.env("VK_DRIVER_FILES", &nowhere).env("VK_ICD_FILENAMES", &nowhere);
+    })
 }
 
 /// The same tests, and those that need torch and `ml_dtypes`.
@@ -46,12 +43,13 @@ pub(crate) fn peers() -> Result<()> {
     let torch = PathBuf::from(String::from_utf8(said.stdout)?);
     let site = install(&library()?)?;
     println!("xtask: the Python package, beside torch");
-    let mut pytest = tests(&python, &[&site, &torch])?;
-    pytest.env("NUMPACK_TEST_MODULES", "torch ml_dtypes safetensors");
-    if let Some(driver) = driver()? {
-        driver.set(&mut pytest);
-    }
-    run(&mut pytest)
+    let driver = driver()?;
+    tests(&python, &[&site, &torch], |pytest| {
+        pytest.env("NUMPACK_TEST_MODULES", "torch ml_dtypes safetensors");
+        if let Some(driver) = &driver {
+            driver.set(pytest);
+        }
+    })
 }
 
 /// Writes the table of the C interface from the header.
@@ -93,20 +91,28 @@ fn types(python: &Path) -> Result<()> {
         .current_dir(repository().join(FOLDER)))
 }
 
-/// All tests, with these folders to import from before all else.
-fn tests(python: &Path, folders: &[&Path]) -> Result<Command> {
+/// Runs all tests, with these folders to import from before all else, and what more is set.
+fn tests(python: &Path, folders: &[&Path], set: impl FnOnce(&mut Command)) -> Result<()> {
+    let path = std::env::join_paths(folders)
+        .context("a folder with a colon in its name cannot be imported from")?;
+    // In memory, where there is such a place: what a sync keeps is tested in Rust, and hundreds of them
+    // take a busy disk minutes.
+    let memory = Path::new("/dev/shm");
+    let temporary = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let temporary = temporary.join(format!("numpack-python-{}", std::process::id()));
+    fs::create_dir_all(&temporary)?;
     let mut pytest = Command::new(python);
     pytest
         .args(["-B", "-m", "pytest", "--quiet", "tests"])
         .current_dir(repository().join(FOLDER))
-        .env("PYTHONPATH", python_path(folders)?)
+        .env("PYTHONPATH", path)
+        .env("TMPDIR", &temporary)
         // The package's own.
         .env_remove("LIBNUMPACK");
-    Ok(pytest)
-}
-
-pub(crate) fn python_path(folders: &[&Path]) -> Result<OsString> {
-    std::env::join_paths(folders).context("a folder with a colon cannot be imported from")
+    set(&mut pytest);
+    let result = run(&mut pytest);
+    fs::remove_dir_all(&temporary)?;
+    result
 }
 
 /// A software device, where there is one.

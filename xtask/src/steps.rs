@@ -9,7 +9,7 @@ use crate::environment::{
     self, DIST, ENCODER, NUMPACK, OLD_TORCH, PYTHON, PYTHON_TORCH, SCANNERS, TEST, TORCH,
     VULKAN_PEERS, repository, run, target_folder,
 };
-use crate::{drivers, install_tests, python, vulkan};
+use crate::{drivers, install_tests, julia, python, vulkan};
 
 /// Whether a missing thing is an error instead of a skip.
 pub(crate) fn is_ci() -> bool {
@@ -57,7 +57,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
     if !dry_run {
         drivers::drivers()?;
     }
-    Ok(())
+    julia::setup(dry_run)
 }
 
 /// Every test that needs no peer.
@@ -90,6 +90,7 @@ pub(crate) fn test() -> Result<()> {
     }
     vulkan::test()?;
     python_tests()?;
+    julia::test()?;
     install_tests::install_tests()
 }
 

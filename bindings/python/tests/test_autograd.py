@@ -89,8 +89,10 @@ def test_detach_and_data_share():
     assert not flat.requires_grad and x.tolist() == [5, 2]
     x.data.mul_(2)
     assert x.tolist() == [10, 4]
-    x.data = ln.tensor([1.0, 1.0, 1.0])
-    assert x.shape == (3,) and x.requires_grad
+    x.data = ln.tensor([1.0, 1.5], dtype="float64")
+    assert x.dtype is ln.float64 and x.tolist() == [1, 1.5] and x.requires_grad
+    with pytest.raises(ValueError, match="shape"):
+        x.data = ln.ones(3)
 
 
 def test_rules():

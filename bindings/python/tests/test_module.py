@@ -206,7 +206,8 @@ def test_a_linear_layer_and_what_is_behind_it_in_one_give_the_same():
             x.grad = None
             out = compute(x)
             out.square().sum().backward()
-            results.append([out.detach().numpy(), x.grad.numpy(), linear.weight.grad.numpy(), linear.bias.grad.numpy()])
+            grads = [t.grad.numpy() for t in (x, linear.weight, linear.bias)]
+            results.append([out.detach().numpy(), *grads])
         for a, b in zip(*results):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
@@ -232,7 +233,8 @@ def test_a_state_is_as_torch_s():
     state = net.state_dict()
     assert type(state) is OrderedDict
     assert list(state) == [
-        "scale", "shift", "body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias", "twin.weight", "twin.bias"
+        "scale", "shift", "body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias", "twin.weight",
+        "twin.bias",
     ]
     assert list(state._metadata) == ["", "body", "body.0", "body.1", "body.2", "twin"]
     assert state._metadata["body.0"] == {"version": 1}
@@ -264,7 +266,8 @@ def test_errors_of_states_are_torch_s_and_change_nothing():
     net = nn.Sequential(nn.Linear(3, 2))
     before = net[0].bias.tolist()
     state = net.state_dict()
-    wrong = {"0.bias": libnumpack.full((2,), 9.0), "0.weight": libnumpack.zeros(2, 4), "extra": libnumpack.zeros(1)}
+    bias = libnumpack.full((2,), 9.0)
+    wrong = {"0.bias": bias, "0.weight": libnumpack.zeros(2, 4), "extra": libnumpack.zeros(1)}
     with pytest.raises(RuntimeError) as error:
         net.load_state_dict(wrong)
     assert str(error.value).splitlines() == [
@@ -384,11 +387,12 @@ TransformerEncoder(
   )
 )"""
     for module, text in [
-        (nn.Module(), "Module()"), (nn.ReLU(inplace=True), "ReLU(inplace=True)"), (nn.GELU(), "GELU(approximate='none')"),
+        (nn.Module(), "Module()"), (nn.ReLU(inplace=True), "ReLU(inplace=True)"),
+        (nn.GELU(), "GELU(approximate='none')"),
         (nn.Embedding(5, 3, 0), "Embedding(5, 3, padding_idx=0)"), (nn.Softmax(1), "Softmax(dim=1)"),
         (nn.RMSNorm(4), "RMSNorm((4,), eps=None, elementwise_affine=True)"),
-        (nn.Flatten(), "Flatten(start_dim=1, end_dim=-1)"), (nn.MSELoss(), "MSELoss()"), (nn.Tanh(), "Tanh()"),
-        (nn.Sequential(), "Sequential()"),
+        (nn.Flatten(), "Flatten(start_dim=1, end_dim=-1)"), (nn.MSELoss(), "MSELoss()"),
+        (nn.Tanh(), "Tanh()"), (nn.Sequential(), "Sequential()"),
     ]:
         assert repr(module) == text
 

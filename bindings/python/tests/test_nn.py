@@ -1,4 +1,5 @@
-"""Layers and losses against formulas in NumPy, in doubles, and against values from PyTorch's documentation."""
+"""Layers and losses against formulas in NumPy, in doubles, and against values from PyTorch's
+documentation."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def test_functions_of_elements_and_lines(layer, function, rng):
 def test_a_function_of_both_names(rng):
     x = doubles(rng.standard_normal(9))
     for layer, function in [
-        (nn.ReLU(), F.relu), (nn.GELU(), F.gelu), (nn.SiLU(), F.silu), (nn.Tanh(), F.tanh), (nn.Sigmoid(), F.sigmoid),
+        (nn.ReLU(), F.relu), (nn.GELU(), F.gelu), (nn.SiLU(), F.silu), (nn.Tanh(), F.tanh),
+        (nn.Sigmoid(), F.sigmoid),
     ]:
         np.testing.assert_array_equal(layer(x).numpy(), function(x).numpy())
 
@@ -226,7 +228,8 @@ def test_attention_of_a_sequence_to_itself_is_one_product(rng):
     x = rng.standard_normal((2, 5, 8))
     same = doubles(x)
     found, _ = layer(same, same, same)
-    np.testing.assert_allclose(found.detach().numpy(), attention_of(layer, x, x, x)[0], rtol=1e-10, atol=1e-12)
+    expected, _ = attention_of(layer, x, x, x)
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_masks_of_attention(rng):
@@ -363,13 +366,15 @@ def test_weights_of_binary_losses(reduction, rng):
         ({"weight": weight, "pos_weight": pos_weight}, weight * bce(x, p, pos_weight)),
     ]:
         loss = nn.BCEWithLogitsLoss(reduction=reduction, **{k: doubles(v) for k, v in named.items()})
-        np.testing.assert_allclose(loss(doubles(x), doubles(p)).numpy(), reduced(expected, reduction), rtol=1e-12)
+        found = loss(doubles(x), doubles(p)).numpy()
+        np.testing.assert_allclose(found, reduced(expected, reduction), rtol=1e-12)
 
 
 def test_the_gradient_with_a_weight_of_what_is_one(rng):
     x, p, pos_weight = rng.standard_normal(6), rng.random(6), rng.random(6) * 3
     given = libnumpack.tensor(x, requires_grad=True)
-    F.binary_cross_entropy_with_logits(given, doubles(p), pos_weight=doubles(pos_weight), reduction="sum").backward()
+    loss = nn.BCEWithLogitsLoss(pos_weight=doubles(pos_weight), reduction="sum")
+    loss(given, doubles(p)).backward()
     s = 1 / (1 + np.exp(-x))
     np.testing.assert_allclose(given.grad.numpy(), (1 - p) * s - pos_weight * p * (1 - s), rtol=1e-12)
 

@@ -36,8 +36,12 @@ def compare(ours, theirs, *arrays, **named):
     """Results and all gradients of floats."""
     mine = [libnumpack.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     other = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    found = ours(*mine, **{k: libnumpack.tensor(v) if isinstance(v, np.ndarray) else v for k, v in named.items()})
-    wanted = theirs(*other, **{k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in named.items()})
+
+    def given(tensor):
+        return {k: tensor(v) if isinstance(v, np.ndarray) else v for k, v in named.items()}
+
+    found = ours(*mine, **given(libnumpack.tensor))
+    wanted = theirs(*other, **given(torch.tensor))
     found, wanted = (x if isinstance(x, tuple) else (x,) for x in (found, wanted))
     for a, b in zip(found, wanted):
         assert (a is None) == (b is None)
@@ -58,13 +62,16 @@ def compare(ours, theirs, *arrays, **named):
 MODULES = [
     lambda m: m.Linear(6, 3), lambda m: m.Linear(6, 3, bias=False), lambda m: m.ReLU(), lambda m: m.GELU(),
     lambda m: m.GELU(approximate="tanh"), lambda m: m.SiLU(), lambda m: m.Tanh(), lambda m: m.Sigmoid(),
-    lambda m: m.Softmax(dim=1), lambda m: m.LogSoftmax(dim=0), lambda m: m.LayerNorm(6), lambda m: m.LayerNorm((4, 6)),
-    lambda m: m.RMSNorm(6), lambda m: m.RMSNorm(6, eps=0.1), lambda m: m.Flatten(), lambda m: m.Identity(),
+    lambda m: m.Softmax(dim=1), lambda m: m.LogSoftmax(dim=0), lambda m: m.LayerNorm(6),
+    lambda m: m.LayerNorm((4, 6)), lambda m: m.RMSNorm(6),
+    lambda m: m.RMSNorm(6, eps=0.1), lambda m: m.Flatten(), lambda m: m.Identity(),
     lambda m: m.Sequential(m.Linear(6, 5), m.GELU(), m.Linear(5, 4), m.ReLU(), m.Linear(4, 2), m.Tanh()),
     lambda m: m.TransformerEncoderLayer(6, 2, 16, dropout=0.0, batch_first=True),
     lambda m: m.TransformerEncoderLayer(6, 3, 16, dropout=0.0, activation="gelu", norm_first=True),
     lambda m: m.TransformerEncoderLayer(6, 1, 16, dropout=0.0, bias=False),
-    lambda m: m.TransformerEncoder(m.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True), 2, m.LayerNorm(6)),
+    lambda m: m.TransformerEncoder(
+        m.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True), 2, m.LayerNorm(6)
+    ),
 ]
 
 
@@ -114,7 +121,8 @@ LOSSES = [
     ("CrossEntropyLoss", {}, "classes"), ("CrossEntropyLoss", {"weight": [1.0, 2.0, 0.5]}, "classes"),
     ("CrossEntropyLoss", {"ignore_index": 1, "label_smoothing": 0.2}, "classes"),
     ("CrossEntropyLoss", {"weight": [1.0, 2.0, 0.5], "label_smoothing": 0.2}, "classes"),
-    ("CrossEntropyLoss", {"label_smoothing": 0.1}, "shares"), ("NLLLoss", {"weight": [1.0, 2.0, 0.5]}, "classes"),
+    ("CrossEntropyLoss", {"label_smoothing": 0.1}, "shares"),
+    ("NLLLoss", {"weight": [1.0, 2.0, 0.5]}, "classes"),
     ("NLLLoss", {"ignore_index": 0}, "classes"),
 ]
 
@@ -123,9 +131,9 @@ LOSSES = [
 @pytest.mark.parametrize(("name", "options", "kind"), LOSSES)
 def test_losses(name, options, kind, reduction, rng):
     x = rng.standard_normal((5, 3))
-    y = {"floats": rng.standard_normal((5, 3)), "shares": rng.random((5, 3)), "classes": rng.integers(0, 3, 5)}[kind]
-    if kind == "shares":
-        y /= y.sum(1, keepdims=True)
+    shares = rng.random((5, 3))
+    shares /= shares.sum(1, keepdims=True)
+    y = {"floats": rng.standard_normal((5, 3)), "shares": shares, "classes": rng.integers(0, 3, 5)}[kind]
 
     def made(library, tensor):
         given = {k: tensor(np.array(v)) if isinstance(v, list) else v for k, v in options.items()}
@@ -139,7 +147,8 @@ def test_losses(name, options, kind, reduction, rng):
 OPTIMISERS = [
     ("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}), ("SGD", {"lr": 0.1, "maximize": True}),
-    ("Adam", {}), ("Adam", {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-4, "weight_decay": 0.2, "amsgrad": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.7, 0.9), "eps": 1e-4, "weight_decay": 0.2, "amsgrad": True}),
     ("AdamW", {}), ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True, "maximize": True}),
 ]
 
@@ -147,7 +156,8 @@ OPTIMISERS = [
 def optimisers(name, options, start):
     mine = libnumpack.tensor(start, requires_grad=True)
     other = torch.tensor(start, requires_grad=True)
-    return mine, getattr(optim, name)([mine], **options), other, getattr(torch.optim, name)([other], **options)
+    ours, theirs = getattr(optim, name), getattr(torch.optim, name)
+    return mine, ours([mine], **options), other, theirs([other], **options)
 
 
 def run(mine, ours, other, theirs, grads):
@@ -185,7 +195,10 @@ def test_optimisers_and_their_states(name, options, rng):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("StepLR", {"step_size": 3}), ("ExponentialLR", {"gamma": 0.9}), ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.1})],
+    [
+        ("StepLR", {"step_size": 3}), ("ExponentialLR", {"gamma": 0.9}),
+        ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.1}),
+    ],
 )
 def test_learning_rates(name, options):
     _, ours, _, theirs = optimisers("SGD", {"lr": 0.7}, np.zeros(1))
@@ -259,7 +272,9 @@ def test_states_of_torch_are_loaded_and_ours_by_torch(rng):
     x = rng.standard_normal((2, 4)).astype(np.float32)
     np.testing.assert_allclose(ours(x), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
     given = {name: torch.from_dlpack(t) for name, t in ours.state_dict().items()}
-    assert str(tnn.Sequential(tnn.Linear(4, 3), tnn.LayerNorm(3)).load_state_dict(given)) == "<All keys matched successfully>"
+    again = tnn.Sequential(tnn.Linear(4, 3), tnn.LayerNorm(3))
+    assert str(again.load_state_dict(given)) == "<All keys matched successfully>"
+    np.testing.assert_allclose(ours(x), again(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_tensors_of_torch_become_arrays():

@@ -23,7 +23,8 @@ def sgd(p, grads, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nester
 
 
 def adam(
-    p, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False, decoupled=False,
+    p, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
+    decoupled=False,
 ):
     mean, squares, largest = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
     for t, g in enumerate(grads, 1):
@@ -254,7 +255,8 @@ def test_states_that_do_not_fit_change_nothing(rng):
     two = optim.Adam([libnumpack.zeros(1, requires_grad=True), libnumpack.zeros(1, requires_grad=True)])
     with pytest.raises(ValueError, match=r"\[2\].*\[1\]"):
         optimizer.load_state_dict(two.state_dict())
-    short = {"state": {0: {**good["state"][0], "exp_avg": libnumpack.zeros(2)}}, "param_groups": good["param_groups"]}
+    cut = {**good["state"][0], "exp_avg": libnumpack.zeros(2)}
+    short = {"state": {0: cut}, "param_groups": good["param_groups"]}
     with pytest.raises(ValueError, match="exp_avg"):
         optimizer.load_state_dict(short)
     unknown = {"state": {0: {"speed": libnumpack.zeros(3)}}, "param_groups": good["param_groups"]}
@@ -301,7 +303,9 @@ def test_learning_rates_that_change():
         rates(lambda o: schedulers.CosineAnnealingLR(o, 4, eta_min=0.2), 9),
         [0.2 + 0.6 * (1 + math.cos(math.pi * t / 4)) / 2 for t in range(9)],
     )
-    np.testing.assert_allclose(rates(lambda o: schedulers.LambdaLR(o, lambda t: 1 / (1 + t)), 3), [0.8, 0.4, 0.8 / 3])
+    np.testing.assert_allclose(
+        rates(lambda o: schedulers.LambdaLR(o, lambda t: 1 / (1 + t)), 3), [0.8, 0.4, 0.8 / 3]
+    )
 
 
 def test_learning_rates_of_groups_and_their_states():

@@ -8,10 +8,8 @@ import pytest
 import libnumpack
 from libnumpack import nn, optim, vulkan
 
-PLACES = [
-    "cpu",
-    pytest.param("vulkan", marks=pytest.mark.skipif(not vulkan.is_available(), reason="there is no Vulkan device")),
-]
+on_device = pytest.mark.skipif(not vulkan.is_available(), reason="there is no Vulkan device")
+PLACES = ["cpu", pytest.param("vulkan", marks=on_device)]
 pytestmark = pytest.mark.filterwarnings("ignore:.*not a GPU.*:RuntimeWarning")
 
 
@@ -190,7 +188,7 @@ def test_a_recorded_step_heeds_what_is_changed(place, data):
     def train(recorded):
         model = classifier().to(place)
         model.load_state_dict(start)
-        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+        optimizer = optim.Adam(model.parameters(), lr=0.1, betas=(0.5, 0.9))
         step = optim.TrainStep(model, optimizer, nn.CrossEntropyLoss())
 
         def run():
@@ -205,13 +203,22 @@ def test_a_recorded_step_heeds_what_is_changed(place, data):
         losses = [run(), run()]
         optimizer.param_groups[0]["lr"] = 0.3
         losses += [run(), run()]
-        optimizer.param_groups[0].update(momentum=0.9, weight_decay=0.1)
+        optimizer.param_groups[0].update(betas=(0.6, 0.9), weight_decay=0.1)
         losses += [run(), run()]
         optimizer.load_state_dict(optimizer.state_dict())
         losses += [run(), run()]
         model.load_state_dict({name: t * 0.5 for name, t in model.state_dict().items()})
         losses += [run(), run()]
         model.to("cpu").to(place)
+        losses += [run(), run()]
+        # A step that is written out in between, and another one that is recorded.
+        recorded, before = False, recorded
+        losses += [run()]
+        recorded, first = before, step
+        losses += [run()]
+        step = optim.TrainStep(model, optimizer, nn.CrossEntropyLoss())
+        losses += [run(), run()]
+        step = first
         losses += [run(), run()]
         return losses
 

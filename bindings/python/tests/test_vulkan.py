@@ -102,7 +102,9 @@ def test_batches_keep_their_form(rng):
 
 def test_arguments_are_converted():
     given = np.ones(2)
-    args, kwargs = vulkan.convert_module_inputs(libnumpack.ones(2), given, 3, mask=libnumpack.tensor([1]), name="x")
+    args, kwargs = vulkan.convert_module_inputs(
+        libnumpack.ones(2), given, 3, mask=libnumpack.tensor([1]), name="x"
+    )
     assert type(args) is tuple and type(args[0]) is np.ndarray
     assert args[1] is given and args[2] == 3
     assert kwargs["mask"].dtype == np.int64 and kwargs["name"] == "x"
@@ -170,7 +172,8 @@ def test_devices_are_listed_or_it_is_said_what_to_install():
 @on_device
 def test_a_tensor_that_stays_on_the_device(rng):
     given = rng.standard_normal((10, 16))
-    for made in (vulkan.to_vulkan_gpu(given), vulkan.to_vulkan(given, keep_on_gpu=True), VulkanTensor(given.tolist())):
+    kept = vulkan.to_vulkan(given, keep_on_gpu=True)
+    for made in (vulkan.to_vulkan_gpu(given), kept, VulkanTensor(given.tolist())):
         assert type(made) is VulkanTensor
         assert made.device.type == "vulkan" and made.shape == (10, 16) and made.dtype == libnumpack.float32
         found = made.numpy()
@@ -249,6 +252,16 @@ def test_modules_give_what_they_are_given(rng):
 
 
 @on_device
+def test_gradients_come_back_to_an_input():
+    model = model_of(3, 2)
+    x = VulkanTensor([[1.0, 2.0, 3.0]]).requires_grad_()
+    model(x).sum().backward()
+    expected = model[0].weight.detach().cpu().numpy().sum(0, keepdims=True)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), expected, rtol=1e-5)
+    assert model[0].bias.grad.is_vulkan
+
+
+@on_device
 def test_moving_keeps_parameters_and_gradients():
     model = model_of(4, 3)
     params = list(model.parameters())
@@ -290,7 +303,8 @@ def test_a_module_does_not_move_where_another_input_is_elsewhere():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: nn.Linear(8, 8), lambda: nn.Sequential(nn.Linear(8, 8), nn.GELU()), nn.Tanh, nn.Sigmoid, nn.SiLU,
+        lambda: nn.Linear(8, 8), lambda: nn.Sequential(nn.Linear(8, 8), nn.GELU()), nn.Tanh, nn.Sigmoid,
+        nn.SiLU, lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)),
         lambda: nn.Softmax(-1), lambda: nn.LogSoftmax(1), lambda: nn.LayerNorm(8), lambda: nn.RMSNorm(8),
         lambda: nn.Flatten(0, 1), lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True),
     ],
@@ -305,7 +319,8 @@ def test_layers_compute_what_the_host_does(make, rng):
         given = libnumpack.tensor(x).to(place).requires_grad_()
         found = layer(given)
         (found * found).sum().backward()
-        return [found.detach().cpu().numpy(), given.grad.cpu().numpy(), *(p.grad.cpu().numpy() for p in layer.parameters())]
+        grads = [t.grad.cpu().numpy() for t in (given, *layer.parameters())]
+        return [found.detach().cpu().numpy(), *grads]
 
     for there, here in zip(outcome("vulkan"), outcome("cpu")):
         np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-4)

@@ -4,6 +4,7 @@
 #include "check.hpp"
 
 #include <cmath>
+#include <memory>
 
 namespace nn = numpack::nn;
 using numpack::dtype;
@@ -150,6 +151,50 @@ static void trained(const std::string &folder) {
     CHECK(nn::module::embedding(3, 4)(y).shape()[1] == 4);
 }
 
+/* The same training by a function and by the layer that it stands for. */
+static void trained_by_functions(const std::string &folder) {
+    const auto shared = std::make_shared<int>(0);
+    const nn::tensor x = nn::tensor::rand({8, 3}), y = nn::tensor::rand({8, 2});
+    const nn::module native = nn::module::linear(3, 2);
+    const nn::tensor w = native.parameters()[0].detach().clone();
+    const nn::tensor b = native.parameters()[1].detach().clone();
+    CHECK(w.try_require_grad() && b.try_require_grad());
+    {
+        const nn::module own = nn::custom_module(
+            {{"weight", w}, {"bias", b}},
+            [shared, w, b](const nn::tensor &given) { return given.linear(w, b); });
+        CHECK(own.named_parameters()[1].name == "bias" && shared.use_count() == 2);
+        auto one = nn::optimizer::adam(native.parameters(), 0.1);
+        auto other = nn::optimizer::adam(own.parameters(), 0.1);
+        nn::train_step step(native, one, NUMPACK_NN_MSE, x, y);
+        auto same = nn::custom_step(
+            own, other,
+            [shared](const nn::tensor &output, const nn::tensor &target) {
+                return (output - target).square().mean();
+            },
+            x, y);
+        for (int i = 0; i < 5; i++) {
+            step.run(x, y);
+            same.run(x, y);
+            CHECK(std::fabs(step.loss().item() - same.loss().item()) < 1e-6);
+        }
+        CHECK(other.state().size() == 6 && (*other.state().begin()).name == "0.step");
+        const std::string path = join(folder, "training.pt");
+        nn::save_training(path, own, other);
+        auto third = nn::optimizer::adam(own.parameters(), 0.5);
+        third.load(path, "optimizer");
+        CHECK(third.state().size() == 6 && third.group_count() == 1);
+        third.load_state(other.state());
+        third.set_setting(0, "beta1", 0.5);
+        CHECK(third.setting(0, "beta1") == 0.5 && third.setting(0, "lr") == 0.5);
+        CHECK(thrown_by([&] { third.setting(0, "momentum"); }) == status::parameter);
+        const nn::module fails = nn::custom_module(
+            {}, [](const nn::tensor &) -> nn::tensor { throw std::runtime_error("no"); });
+        CHECK(thrown_by([&] { fails(x); }) == status::cancelled);
+    }
+    CHECK(shared.use_count() == 1);
+}
+
 /* Without a driver the reason is said. */
 static void devices() {
     const auto found = numpack::device_list::try_find();
@@ -179,5 +224,6 @@ static void devices() {
 void computing(const std::string &folder) {
     computed();
     trained(folder);
+    trained_by_functions(folder);
     devices();
 }

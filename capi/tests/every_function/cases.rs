@@ -43,6 +43,8 @@ pub(crate) fn argument(function: &Function, i: usize, structs: &Structs) -> Opti
         }
         ("numpack_warning_fn", 0) => Some(optional(of, name, "on_warning", true)),
         ("numpack_release_fn", 0) => Some(optional(of, name, "on_release", true)),
+        ("numpack_nn_forward_fn", 0) => Some(required(of, name, "on_forward", true)),
+        ("numpack_nn_loss_fn", 0) => Some(required(of, name, "on_loss", true)),
         ("numpack_fault_fn", 0) => Some(optional(of, name, "on_fault", true)),
         ("numpack_file_fault_fn", 0) => Some(optional(of, name, "on_file_fault", true)),
         ("numpack_scan_fn", 0) => Some(optional(of, name, "on_scan", true)),
@@ -243,6 +245,12 @@ fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
         ("numpack_nn_module_save", "path") => {
             return Some(required("const char *", name, &format!("new_state_path({i})"), true));
         }
+        ("numpack_nn_save_training", "path") => {
+            return Some(required("const char *", name, &format!("new_state_path({i})"), true));
+        }
+        ("numpack_nn_optimizer_load", "path") => "\"training.pt\"",
+        ("numpack_nn_optimizer_load", "key") => "\"optimizer\"",
+        (_, "name") if f.ends_with("_setting") => "\"lr\"",
         ("numpack_nn_module_load", "path") => "\"state.pt\"",
         ("numpack_nn_module_load", "key") => "\"model\"",
         ("numpack_from_torch_file" | "numpack_export_file", "input")
@@ -293,7 +301,12 @@ fn text(f: &str, i: usize, name: &str) -> Option<Argument> {
     let missing = format!("{name} = text({i}, \"no/such/thing\");");
     cases.push(case(format!("{name} is not there"), missing, if is_new { "ANY" } else { FAILS }));
     let base = if f.ends_with("_compact") || name == "key" { optional } else { required };
-    Some(Argument { cases, ..base("const char *", name, &valid, true) })
+    let mut argument = base("const char *", name, &valid, true);
+    if f == "numpack_nn_optimizer_load" && name == "key" {
+        // Then it is to be the whole file.
+        argument.zero_expected = FAILS;
+    }
+    Some(Argument { cases, ..argument })
 }
 
 fn texts(f: &str, i: usize, name: &str) -> Argument {
@@ -309,7 +322,11 @@ fn texts(f: &str, i: usize, name: &str) -> Argument {
             if makes_names(f) { "ANY" } else { FAILS },
         ),
     ];
-    Argument { cases, ..required("const char *const *", name, &one("\"a\""), true) }
+    let valid = match f {
+        "numpack_nn_optimizer_load_state" => "\"0.momentum_buffer\"",
+        _ => "\"a\"",
+    };
+    Argument { cases, ..required("const char *const *", name, &one(valid), true) }
 }
 
 /// Whether new names are fine.
@@ -318,6 +335,7 @@ fn makes_names(f: &str) -> bool {
         || f.contains("_save_")
         || f == "numpack_from_torch"
         || f == "numpack_nn_module_load_state"
+        || f == "numpack_nn_module_custom"
 }
 
 /// An array of numbers.

@@ -252,6 +252,18 @@ static void on_release(void *user) {
     (void)user;
 }
 
+static int32_t on_forward(const numpack_nn_tensor *x, numpack_nn_tensor **result, void *user) {
+    (void)user;
+    *result = numpack_nn_tensor_retain(x);
+    return 0;
+}
+
+static int32_t on_loss(const numpack_nn_tensor *output, const numpack_nn_tensor *target,
+                       numpack_nn_tensor **loss, void *user) {
+    (void)user;
+    return numpack_nn_tensor_loss(output, NUMPACK_NN_MSE, target, NUMPACK_NN_REDUCTION_MEAN, loss);
+}
+
 static int32_t on_progress(uint64_t done, uint64_t total, void *user) {
     (void)done, (void)total, (void)user;
     return 0;
@@ -527,6 +539,11 @@ static void start(int argc, char **argv) {
     need(numpack_pack(store_path(), "good.npkg", NULL, NULL, NULL, NULL));
     const char *weight = "model.weight";
     need(numpack_save_torch("state.pt", &weight, &tensor, 1, NULL));
+    numpack_nn_module *module = make_nn_module();
+    numpack_nn_optimizer *optimizer = make_nn_optimizer();
+    need(numpack_nn_save_training("training.pt", module, optimizer, 0));
+    numpack_nn_optimizer_free(optimizer);
+    numpack_nn_module_free(module);
     (void)numpack_device_open(NULL, &the_device);
 }
 

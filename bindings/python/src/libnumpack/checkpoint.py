@@ -110,7 +110,7 @@ class _Reader:
             count = lib.checkpoint_count(self.checkpoint)
             found = (ctypes.c_void_p * max(count, 1))()
             lib.checkpoint_load_all(self.checkpoint, found, count)
-            self.all = [Handle(pointer, "tensor") for pointer in found[:count]]
+            self.all = [Handle.of(pointer, "tensor") for pointer in found[:count]]
         root = ctypes.c_uint32()
         lib.checkpoint_get_root(self.checkpoint, ctypes.byref(root))
         todo = [(root.value, False)]
@@ -205,7 +205,8 @@ class _Reader:
         made = Tensor._of_memory(make("tensor", "tensor_detach", memory))
         place = self.map_location
         if callable(place) and not isinstance(place, devices.device):
-            made = place(made, "cpu") or made
+            chosen = place(made, "cpu")
+            made = made if chosen is None else chosen
         else:
             if isinstance(place, Mapping):
                 place = place.get("cpu")

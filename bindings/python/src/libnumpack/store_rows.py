@@ -131,7 +131,6 @@ class Rows:
         except ValueError:  # dropped rows, segments, or rows that are just being replaced
             return None
         assert data.value is not None and size.value == self.info.nbytes
-        self.array.outlive_exit()
         return lent(data.value, self.shape, self.dtype, self.array, True)
 
     def read(self) -> np.ndarray:

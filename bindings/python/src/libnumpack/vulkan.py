@@ -30,7 +30,8 @@ class VulkanDevice:
     """Its place in the list, by which ``device("vulkan", index)`` names it: GPUs first, software last."""
     name: str
     kind: str
-    """``"discrete"``, ``"integrated"``, ``"virtual"``, ``"other"``, or ``"software"`` for a program on the host."""
+    """``"discrete"``, ``"integrated"``, ``"virtual"``, ``"other"``, or ``"software"`` for a program on the
+    host."""
     vendor: str
     uuid: str
     """By which it is known from start to start."""
@@ -70,12 +71,12 @@ def is_available() -> bool:
 
 
 class VulkanTensor(Tensor):
-    """A tensor on a Vulkan device whose elements come back when NumPy asks for them: `to_vulkan_gpu` makes one, and
-    modules give one when they are given one.
+    """A tensor on a Vulkan device whose elements come back when NumPy asks for them: `to_vulkan_gpu` makes
+    one, and modules give one when they are given one.
 
-    What is computed of it is one too, with gradients, and stays on the device. ``data``: an array, a tensor of ours or
-    torch's, or nested lists; floats become float32, and a tensor of ours on a device keeps its memory. Raises
-    `libnumpack.errors.DeviceError` where there is no such device.
+    What is computed of it is one too, with gradients, and stays on the device. ``data``: an array, a tensor
+    of ours or torch's, or nested lists; floats become float32, and a tensor of ours on a device keeps its
+    memory. Raises `libnumpack.errors.DeviceError` where there is no such device.
     """
 
     def __init__(self, data: Any, device: DeviceLike = "vulkan") -> None:
@@ -85,11 +86,13 @@ class VulkanTensor(Tensor):
         self._describe()
 
     def numpy(self) -> Array:
-        """The elements as an array of its own: a copy, which waits for the device. bfloat16 comes as float32."""
+        """The elements as an array of its own: a copy, which waits for the device. bfloat16 comes as
+        float32."""
         return self._values()
 
     def cpu(self) -> Tensor:
-        """A tensor on the host with the same elements: a copy, which waits for the device. Gradients come back."""
+        """A tensor on the host with the same elements: a copy, which waits for the device. Gradients come
+        back."""
         return super().cpu()
 
 
@@ -112,15 +115,16 @@ def _is_torch(value: Any) -> bool:
 
 def _is_tensor(value: Any) -> bool:
     """Whether it is a tensor of ours, torch's, TensorFlow's, or the like."""
-    return isinstance(value, Tensor) or (callable(getattr(value, "numpy", None)) and not isinstance(value, np.ndarray))
+    return isinstance(value, Tensor) or callable(getattr(value, "numpy", None))
 
 
 def ensure_vulkan_compatible(data: Any) -> Array:
-    """An array in C order: floats of every kind as float32, whole numbers and truth values of the type that they have.
+    """An array in C order: floats of every kind as float32, whole numbers and truth values of the type that
+    they have.
 
-    ``data``: an array, a tensor of ours, torch's or TensorFlow's on whatever device, without its gradient, or nested
-    lists. An array or tensor on the host that is like that already is not copied. Raises `TypeError` for complex
-    numbers and what is no number.
+    ``data``: an array, a tensor of ours, torch's or TensorFlow's on whatever device, without its gradient, or
+    nested lists. An array or tensor on the host that is like that already is not copied. Raises `TypeError`
+    for complex numbers and what is no number.
 
     >>> import numpy as np
     >>> from libnumpack.vulkan import ensure_vulkan_compatible
@@ -140,7 +144,7 @@ def ensure_vulkan_compatible(data: Any) -> Array:
         return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     known = dtypes.of_numpy(array.dtype)
     if known is None or not known.is_floating_point:
-        raise TypeError(f"Vulkan computes with floats and whole numbers, not with {array.dtype}; convert it first")
+        raise TypeError(f"Vulkan computes with floats and whole numbers, not {array.dtype}; convert it first")
     return array.astype(np.float32, order="C", copy=False)
 
 
@@ -189,16 +193,16 @@ def to_vulkan_batch(tensors: Any) -> Any:
 def from_vulkan(array: Any, device: Any = "cuda") -> Any:
     """A tensor of torch, on one of torch's devices, of an array or a tensor of ours, without its gradient.
 
-    On the host it shares the memory, if that can be written. Where there is no CUDA for ``device="cuda"``, it is on the
-    host, with a warning. Raises `libnumpack.errors.DependencyError` where torch is not installed.
+    On the host it shares the memory, if that can be written. Where there is no CUDA for ``device="cuda"``, it
+    is on the host, with a warning. Raises `libnumpack.errors.DependencyError` where torch is not installed.
     """
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError as e:
-        raise DependencyError("from_vulkan gives tensors of torch; install it, such as by pip install torch") from e
+        raise DependencyError("from_vulkan gives tensors of torch; install it: pip install torch") from e
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
-        warnings.warn("torch has no CUDA here, so that the tensor is on the host; give device='cpu'", stacklevel=2)
+        warnings.warn("torch has no CUDA here: the tensor is on the host; give device='cpu'", stacklevel=2)
         where = torch.device("cpu")
     if isinstance(array, Tensor):
         return torch.from_dlpack(array.detach().cpu()).to(where)
@@ -220,8 +224,11 @@ def convert_module_inputs(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], d
     >>> type(x).__name__, n, named
     ('ndarray', 3, {'mask': None})
     """
-    converted = [to_vulkan(value) if _is_tensor(value) else value for value in args]
-    return tuple(converted), {name: to_vulkan(value) if _is_tensor(value) else value for name, value in kwargs.items()}
+
+    def convert(value: Any) -> Any:
+        return to_vulkan(value) if _is_tensor(value) else value
+
+    return tuple(map(convert, args)), {name: convert(value) for name, value in kwargs.items()}
 
 
 def auto_convert_to_vulkan(function: F) -> F:

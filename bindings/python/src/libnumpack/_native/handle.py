@@ -4,50 +4,63 @@ from __future__ import annotations
 
 import ctypes
 import os
-import weakref
+import sys
 from typing import Any
 
 from .library import lib
+
+_process = object()
+"""Another one in each process: handles that a forked child has of its parent do not have the child's."""
+
+
+def _forked() -> None:
+    global _process
+    _process = object()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Handle:
     """One handle, given to calls as it is."""
 
-    __slots__ = ("_as_parameter_", "_finalizer", "__weakref__")
+    # Freed by ``__del__``: a finaliser of weakref's would cost more than most calls do.
+    __slots__ = ("_as_parameter_", "_free", "_owner", "__weakref__")
 
-    def __init__(self, pointer: int, kind: str) -> None:
-        self._as_parameter_ = ctypes.c_void_p(pointer)
-        self._finalizer = weakref.finalize(self, _free, kind, pointer, os.getpid())
+    def __init__(self, pointer: ctypes.c_void_p, kind: str) -> None:
+        self._as_parameter_ = pointer
+        self._free = getattr(lib, kind + "_free")
+        self._owner = _process
+
+    @classmethod
+    def of(cls, pointer: int, kind: str) -> Handle:
+        """Of an address that a call gave or put into an array."""
+        return cls(ctypes.c_void_p(pointer), kind)
 
     def free(self) -> None:
         """Gives it back now. Nothing may be called with it any more."""
-        self._finalizer()
-        self._as_parameter_ = ctypes.c_void_p(None)
+        self.__del__()
+        self._as_parameter_ = ctypes.c_void_p()
 
     def hand_over(self) -> ctypes.c_void_p:
         """The pointer, for a call that ends what is behind it, whatever comes of the call."""
-        self._finalizer.detach()
-        pointer, self._as_parameter_ = self._as_parameter_, ctypes.c_void_p(None)
+        pointer, self._as_parameter_ = self._as_parameter_, ctypes.c_void_p()
         return pointer
-
-    def outlive_exit(self) -> None:
-        """Leaves it to the system when the interpreter ends: other threads may still use memory that it lends."""
-        self._finalizer.atexit = False
 
     @property
     def is_freed(self) -> bool:
-        return not self._finalizer.alive
+        return not self._as_parameter_
 
-
-def _free(kind: str, pointer: int, owner: int) -> None:
-    # In a forked child the memory is a copy, but a device is not: it stays the parent's.
-    if owner == os.getpid():
-        getattr(lib, f"{kind}_free")(pointer)
+    def __del__(self, is_finalizing: Any = sys.is_finalizing) -> None:
+        pointer = self._as_parameter_
+        # In a forked child the memory is a copy, but a device is not: it stays the parent's. When the interpreter
+        # ends, threads may still use memory that was lent, and the system takes all back.
+        if pointer and not is_finalizing() and self._owner is _process:
+            self._free(pointer)
 
 
 def make(kind: str, function: str, *arguments: Any) -> Handle:
     """Calls ``function``, whose last parameter is where a new handle of this kind goes."""
     out = ctypes.c_void_p()
     getattr(lib, function)(*arguments, ctypes.byref(out))
-    assert out.value is not None
-    return Handle(out.value, kind)
+    return Handle(out, kind)

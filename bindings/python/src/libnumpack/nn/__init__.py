@@ -1,5 +1,5 @@
-"""Neural networks: layers, losses, and modules that are made of them. Names, arguments and first values are those of
-``torch.nn``.
+"""Neural networks: layers, losses, and modules that are made of them. Names, arguments and first values are
+those of ``torch.nn``.
 
 | module | holds |
 |---|---|
@@ -24,8 +24,8 @@ from . import functional, init, utils
 from .attention import MultiheadAttention, TransformerEncoder, TransformerEncoderLayer
 from .containers import ModuleDict, ModuleList, Sequential
 from .layers import (
-    GELU, Dropout, Embedding, Flatten, Identity, LayerNorm, Linear, LogSoftmax, ReLU, RMSNorm, Sigmoid, SiLU, Softmax,
-    Tanh,
+    GELU, Dropout, Embedding, Flatten, Identity, LayerNorm, Linear, LogSoftmax, ReLU, RMSNorm, Sigmoid, SiLU,
+    Softmax, Tanh,
 )
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module
@@ -33,7 +33,7 @@ from .parameter import Parameter
 
 __all__ = [
     "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "GELU", "Identity", "L1Loss",
-    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
-    "NLLLoss", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Tanh",
-    "TransformerEncoder", "TransformerEncoderLayer", "functional", "init", "utils",
+    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList",
+    "MultiheadAttention", "NLLLoss", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "Tanh", "TransformerEncoder", "TransformerEncoderLayer", "functional", "init", "utils",
 ]

@@ -1,4 +1,5 @@
-"""What modules take and give: tensors, NumPy's arrays and torch's tensors at the outermost call, tensors within."""
+"""What modules take and give: tensors, NumPy's arrays and torch's tensors at the outermost call, tensors
+within."""
 
 from __future__ import annotations
 
@@ -111,7 +112,8 @@ def call(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
 
 
 def of_array(array: Any, floating: dtypes.dtype, place: devices.device) -> Tensor:
-    """A tensor of an array or torch's tensor: floats as ``floating``, whole numbers and truth values as they are."""
+    """A tensor of an array or torch's tensor: floats as ``floating``, whole numbers and truth values as they
+    are."""
     made = as_tensor(array)
     if made.dtype.is_floating_point:
         made = made.to(floating)

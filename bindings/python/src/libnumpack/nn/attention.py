@@ -18,11 +18,12 @@ from .module import Module
 
 
 class MultiheadAttention(Module):
-    """softmax(q kᵀ / √(columns of a head)) v, of linear functions of query, key and value (Vaswani and others, 2017).
+    """softmax(q kᵀ / √(columns of a head)) v, of linear functions of query, key and value (Vaswani and
+    others, 2017).
 
     ``embed_dim`` columns are shared by ``num_heads`` heads. Inputs are of shape (length, batch, columns), or
-    (batch, length, columns) with ``batch_first``, or (length, columns) without a batch. Keys and values may have other
-    numbers of columns, ``kdim`` and ``vdim``.
+    (batch, length, columns) with ``batch_first``, or (length, columns) without a batch. Keys and values may
+    have other numbers of columns, ``kdim`` and ``vdim``.
 
     >>> import numpy as np
     >>> from libnumpack import nn
@@ -34,9 +35,9 @@ class MultiheadAttention(Module):
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, kdim: int | None = None,
-        vdim: int | None = None, batch_first: bool = False, device: DeviceLike | None = None,
-        dtype: DTypeLike | None = None,
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *,
+        kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
+        device: DeviceLike | None = None, dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0 or embed_dim % num_heads:
@@ -52,7 +53,8 @@ class MultiheadAttention(Module):
         self.vdim = embed_dim if vdim is None else vdim
         columns = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
         together = self.kdim == self.vdim == embed_dim
-        self.register_parameter("in_proj_weight", new((3 * embed_dim, embed_dim), device, dtype) if together else None)
+        all_ = new((3 * embed_dim, embed_dim), device, dtype) if together else None
+        self.register_parameter("in_proj_weight", all_)
         for name, width in columns.items():
             weight = None if together else new((embed_dim, width), device, dtype)
             self.register_parameter(f"{name}_proj_weight", weight)
@@ -74,21 +76,21 @@ class MultiheadAttention(Module):
         need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """What the queries find, and how much each attends to each key, or None unless ``need_weights``: of shape
-        (batch, queries, keys), the mean over the heads, or (batch, heads, queries, keys) unless
+        """What the queries find, and how much each attends to each key, or None unless ``need_weights``: of
+        shape (batch, queries, keys), the mean over the heads, or (batch, heads, queries, keys) unless
         ``average_attn_weights``.
 
-        Masks are true where a key is not attended to, or numbers that are added to the scores: ``key_padding_mask`` is
-        (batch, keys), ``attn_mask`` (queries, keys) or (batch · heads, queries, keys). With ``is_causal``, and no
-        ``attn_mask``, a query sees no key behind its own place.
+        Masks are true where a key is not attended to, or numbers that are added to the scores:
+        ``key_padding_mask`` is (batch, keys), ``attn_mask`` (queries, keys) or (batch · heads, queries,
+        keys). With ``is_causal``, and no ``attn_mask``, a query sees no key behind its own place.
         """
         for name, given, columns in (
             ("query", query, self.embed_dim), ("key", key, self.kdim), ("value", value, self.vdim),
         ):
             if given.ndim not in (2, 3) or given.ndim != query.ndim or given.shape[-1] != columns:
                 raise ValueError(
-                    f"the {name} is of shape {given.shape}; give (length, batch, {columns}), with batch_first "
-                    f"(batch, length, {columns}), or (length, {columns}) without a batch, as for the query"
+                    f"the {name} is of shape {given.shape}; give (length, batch, {columns}), or with "
+                    f"batch_first (batch, length, {columns}), or (length, {columns}), as for the query"
                 )
         unbatched = query.ndim == 2
         lengths_first = not self.batch_first and not unbatched
@@ -139,17 +141,18 @@ _OPS: dict[Any, int] = {F.relu: c.NN_RELU, F.gelu: c.NN_GELU}
 
 
 class TransformerEncoderLayer(Module):
-    """Attention of a sequence to itself, two linear layers, and a sum and norm behind each, or the norm before each
-    with ``norm_first``.
+    """Attention of a sequence to itself, two linear layers, and a sum and norm behind each, or the norm
+    before each with ``norm_first``.
 
-    ``activation``: ``"relu"``, ``"gelu"``, or a function of tensors. Inputs are of shape (length, batch, d_model), or
-    (batch, length, d_model) with ``batch_first``.
+    ``activation``: ``"relu"``, ``"gelu"``, or a function of tensors. Inputs are of shape (length, batch,
+    d_model), or (batch, length, d_model) with ``batch_first``.
     """
 
     def __init__(
         self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
-        norm_first: bool = False, bias: bool = True, device: DeviceLike | None = None, dtype: DTypeLike | None = None,
+        activation: str | Callable[[Tensor], Tensor] = "relu", layer_norm_eps: float = 1e-5,
+        batch_first: bool = False, norm_first: bool = False, bias: bool = True,
+        device: DeviceLike | None = None, dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__()
         if isinstance(activation, str) and activation not in _ACTIVATIONS:
@@ -194,8 +197,8 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerEncoder(Module):
-    """``num_layers`` copies of a layer, one after another, and ``norm`` behind them, if that is given. All begin with
-    the values that the given layer has."""
+    """``num_layers`` copies of a layer, one after another, and ``norm`` behind them, if that is given. All
+    begin with the values that the given layer has."""
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()

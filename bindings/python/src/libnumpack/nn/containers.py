@@ -65,8 +65,8 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """One module after another, given as arguments or as an `OrderedDict` by name. A `Linear` and the activation
-    behind it are computed in one, where a device does that.
+    """One module after another, given as arguments or as an `OrderedDict` by name. A `Linear` and the
+    activation behind it are computed in one, where a device does that.
 
     >>> from libnumpack import nn
     >>> model = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 2))
@@ -148,7 +148,10 @@ class ModuleList(_Numbered):
         found = []
         for text, same in groupby(super()._shown_parts(), key=lambda part: part[1]):
             names = [name for name, _ in same]
-            found.append((names[0], text) if len(names) == 1 else (f"{names[0]}-{names[-1]}", f"{len(names)} x {text}"))
+            if len(names) > 1:
+                found.append((f"{names[0]}-{names[-1]}", f"{len(names)} x {text}"))
+            else:
+                found.append((names[0], text))
         return found
 
 

@@ -1,7 +1,8 @@
 """What layers compute, as functions of tensors: ``torch.nn.functional``.
 
-All take `Tensor`, on one device, and give new ones, with gradients. Errors are those of the library: `ValueError` for
-shapes and numbers that cannot be, `TypeError` for types, `libnumpack.errors.SharingError` for tensors on two devices.
+All take `Tensor`, on one device, and give new ones, with gradients. Errors are those of the library:
+`ValueError` for shapes and numbers that cannot be, `TypeError` for types, `libnumpack.errors.SharingError`
+for tensors on two devices.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ _REDUCTIONS = {"mean": c.NN_REDUCTION_MEAN, "sum": c.NN_REDUCTION_SUM, "none": c
 
 
 def _computed(function: str, tensor: Tensor, *arguments: Any) -> Tensor:
-    """What the library computes of a tensor and others, given as they are. The result is of the tensor's class."""
+    """What the library computes of a tensor and others, given as they are. The result is of the tensor's
+    class."""
     # Whatever has a shape must be a tensor.
     handles = [_handle(value) if hasattr(value, "shape") else value for value in (tensor, *arguments)]
-    return type(tensor)._of_compute(make("nn_tensor", function, *handles))  # type: ignore[no-any-return]
+    return type(tensor)._of_compute(make("nn_tensor", function, *handles))
 
 
 def _handle(value: Any) -> Any:
@@ -31,7 +33,8 @@ def _handle(value: Any) -> Any:
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Each element, or 0 if that is more. With ``inplace`` it is a new tensor all the same, here and below."""
+    """Each element, or 0 if that is more. With ``inplace`` it is a new tensor all the same, here and
+    below."""
     return _computed("nn_tensor_unary", input, c.NN_RELU)
 
 
@@ -96,7 +99,8 @@ def layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / √(variance + eps) over the last dimensions, which have this shape, times weight, plus bias."""
+    """(x - mean) / √(variance + eps) over the last dimensions, which have this shape, times weight, plus
+    bias."""
     shape = sizes(normalized_shape)
     return _computed("nn_tensor_layer_norm", input, len(shape), shape, weight, bias, eps)
 
@@ -104,19 +108,19 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None,
 ) -> Tensor:
-    """x / √(mean of squares + eps) over the last dimensions, which have this shape, times weight. ``eps`` is that of
-    the type, if it is None."""
+    """x / √(mean of squares + eps) over the last dimensions, which have this shape, times weight. ``eps`` is
+    that of the type, if it is None."""
     shape = sizes(normalized_shape)
     given = None if eps is None else ctypes.c_double(eps)
     return _computed("nn_tensor_rms_norm", input, len(shape), shape, weight, given)
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """The rows of ``weight``, (rows, columns), that ``input``, of whole numbers, names: (input…, columns). The row
-    ``padding_idx``, which may be counted from the end, has no gradient."""
+    """The rows of ``weight``, (rows, columns), that ``input``, of whole numbers, names: (input…, columns).
+    The row ``padding_idx``, which may be counted from the end, has no gradient."""
     matrix, index = _handle(weight), _handle(input)
     row = -1 if padding_idx is None else row_of(padding_idx, weight.shape[0])
-    return type(input)._of_compute(  # type: ignore[no-any-return]
+    return type(input)._of_compute(
         make("nn_tensor", "nn_tensor_embedding", matrix, index, row)
     )
 
@@ -134,14 +138,15 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(q kᵀ · scale) v: of (…, queries, columns), (…, keys, columns) and (…, keys, width).
 
-    ``attn_mask``, broadcast to (…, queries, keys), is true where a key is attended to, or is added to the scores. With
-    ``is_causal`` a query sees no key behind its own place. ``scale`` is 1 / √columns by default.
+    ``attn_mask``, broadcast to (…, queries, keys), is true where a key is attended to, or is added to the
+    scores. With ``is_causal`` a query sees no key behind its own place. ``scale`` is 1 / √columns by default.
     """
     if is_causal:
         if attn_mask is not None:
             raise ValueError("there is a mask and is_causal; give one of them")
         attn_mask = ~causal_mask(query.shape[-2], key.shape[-2], query)
-    scores: Tensor = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-1, -2)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores: Tensor = (query * scale) @ key.transpose(-1, -2)
     if attn_mask is not None:
         scores = hidden(scores, ~attn_mask if attn_mask.dtype.name == "bool" else attn_mask)
     found: Tensor = dropout(softmax(scores, -1), dropout_p) @ value
@@ -202,9 +207,9 @@ def cross_entropy(
     """The cross entropy between the probabilities that softmax makes of ``input``, of shape (classes),
     (batch, classes) or (batch, classes, …), and ``target``.
 
-    ``target``: class indices of that shape without classes, or probabilities of the same shape. ``weight``: one for
-    each class. ``ignore_index``: a target that counts for nothing. ``label_smoothing``: what part of a target is spread
-    over all classes.
+    ``target``: class indices of that shape without classes, or probabilities of the same shape. ``weight``:
+    one for each class. ``ignore_index``: a target that counts for nothing. ``label_smoothing``: what part of
+    a target is spread over all classes.
 
     >>> import libnumpack
     >>> from libnumpack.nn import functional as F
@@ -218,7 +223,8 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean",
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
+    reduction: str = "mean",
 ) -> Tensor:
     """The same as `cross_entropy` behind `log_softmax`, of class indices."""
     return _class_loss("nn_tensor_nll_loss", input, target, weight, ignore_index, reduction, 0.0)

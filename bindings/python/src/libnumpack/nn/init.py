@@ -1,5 +1,5 @@
-"""First values of parameters: ``torch.nn.init``. Each function writes into the tensor that it is given, and gives it
-back. Random numbers follow `libnumpack.manual_seed`.
+"""First values of parameters: ``torch.nn.init``. Each function writes into the tensor that it is given, and
+gives it back. Random numbers follow `libnumpack.manual_seed`.
 
 >>> import libnumpack
 >>> from libnumpack import nn
@@ -18,8 +18,8 @@ from .parameter import write
 T = TypeVar("T", bound=Tensor)
 
 _GAINS = {
-    "linear": 1.0, "sigmoid": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2),
-    "selu": 0.75,
+    "linear": 1.0, "sigmoid": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "tanh": 5 / 3,
+    "relu": math.sqrt(2), "selu": 0.75,
 }
 
 
@@ -29,14 +29,15 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else param
         return math.sqrt(2 / (1 + slope * slope))
     if nonlinearity not in _GAINS:
-        raise ValueError(f"no gain of {nonlinearity!r} is known; give one of {', '.join(_GAINS)} or leaky_relu")
+        known = ", ".join(_GAINS)
+        raise ValueError(f"no gain of {nonlinearity!r} is known; give one of {known} or leaky_relu")
     return _GAINS[nonlinearity]
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """Of how many elements each is computed, and of how many it is part."""
     if tensor.ndim < 2:
-        raise ValueError(f"a tensor of shape {tensor.shape} has no inputs and outputs; give 2 dimensions or more")
+        raise ValueError(f"a shape {tensor.shape} has no inputs and outputs; give 2 dimensions or more")
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -94,7 +95,8 @@ def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
 def kaiming_uniform_(
     tensor: T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu",
 ) -> T:
-    """Uniform numbers within gain · √(3 / inputs) (He and others, 2015); ``a`` is the slope of ``leaky_relu``."""
+    """Uniform numbers within gain · √(3 / inputs) (He and others, 2015); ``a`` is the slope of
+    ``leaky_relu``."""
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / max(1, _fan(tensor, mode)))
     return uniform_(tensor, -bound, bound)
 

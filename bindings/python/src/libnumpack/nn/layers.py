@@ -20,7 +20,8 @@ Shape = Union[int, Sequence[int]]
 
 
 def new(shape: Sequence[int], device: DeviceLike | None, dtype: DTypeLike | None) -> Parameter:
-    """A parameter of this shape, in float32 on the host by default, for which first values are still to be drawn."""
+    """A parameter of this shape, in float32 on the host by default, for which first values are still to be
+    drawn."""
     floats = dtypes.float32 if dtype is None else dtypes.as_dtype(dtype)
     return own(empty(*shape, dtype=floats, device=device))
 
@@ -38,8 +39,8 @@ class Identity(Module):
 class Linear(Module):
     """``x weightᵀ + bias``: of shape (…, in_features) to (…, out_features).
 
-    ``weight``, (out_features, in_features), and ``bias``, (out_features), or None, begin with uniform numbers within
-    1 / √in_features, in float32 on the host unless ``dtype`` and ``device`` say otherwise.
+    ``weight``, (out_features, in_features), and ``bias``, (out_features), or None, begin with uniform numbers
+    within 1 / √in_features, in float32 on the host unless ``dtype`` and ``device`` say otherwise.
 
     >>> import numpy as np
     >>> from libnumpack import nn
@@ -69,13 +70,16 @@ class Linear(Module):
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
 
 
 class Embedding(Module):
-    """Rows of ``weight``, (num_embeddings, embedding_dim), by their numbers: of shape (…) to (…, embedding_dim).
+    """Rows of ``weight``, (num_embeddings, embedding_dim), by their numbers: of shape (…) to (…,
+    embedding_dim).
 
-    It takes whole numbers, and begins with normal ones. The row ``padding_idx`` begins with zeros and gets no gradient.
+    It takes whole numbers, and begins with normal ones. The row ``padding_idx`` begins with zeros and gets no
+    gradient.
 
     >>> import numpy as np
     >>> from libnumpack import nn
@@ -104,7 +108,9 @@ class Embedding(Module):
             write(self.weight, values)
 
     @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
+    def from_pretrained(
+        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None,
+    ) -> Embedding:
         """One with these rows, which are not trained if ``freeze``."""
         if embeddings.ndim != 2:
             raise ValueError(f"embeddings are of shape {embeddings.shape}; give (rows, columns)")
@@ -122,9 +128,9 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """(x - mean) / √(variance + eps) over the last dimensions, which have the shape ``normalized_shape``, times
-    ``weight``, which begins with ones, plus ``bias``, which begins with zeros; without both if ``elementwise_affine``
-    is false."""
+    """(x - mean) / √(variance + eps) over the last dimensions, which have the shape ``normalized_shape``,
+    times ``weight``, which begins with ones, plus ``bias``, which begins with zeros; without both if
+    ``elementwise_affine`` is false."""
 
     def __init__(
         self, normalized_shape: Shape, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True,
@@ -218,8 +224,8 @@ class Flatten(Module):
 
 
 class Activation(Module):
-    """A function of each element, which a `Sequential` computes in one with a `Linear` before it. ``inplace`` changes
-    nothing but how it is shown: the input stays as it is."""
+    """A function of each element, which a `Sequential` computes in one with a `Linear` before it. ``inplace``
+    changes nothing but how it is shown: the input stays as it is."""
 
     op: int
 

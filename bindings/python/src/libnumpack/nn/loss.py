@@ -1,4 +1,5 @@
-"""Losses as modules. ``reduction`` is ``"mean"`` or ``"sum"`` of the losses of all elements, or ``"none"``."""
+"""Losses as modules. ``reduction`` is ``"mean"`` or ``"sum"`` of the losses of all elements, or
+``"none"``."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ class L1Loss(_Loss):
 
 
 class CrossEntropyLoss(_Loss):
-    """The cross entropy between the probabilities that softmax makes of the input, of shape (batch, classes, …), and
-    class indices (batch, …) or probabilities (batch, classes, …): `functional.cross_entropy`.
+    """The cross entropy between the probabilities that softmax makes of the input, of shape (batch, classes,
+    …), and class indices (batch, …) or probabilities (batch, classes, …): `functional.cross_entropy`.
 
     >>> import numpy as np
     >>> from libnumpack import nn
@@ -67,13 +68,17 @@ class NLLLoss(_Loss):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean",
+    ) -> None:
         super().__init__(reduction)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+        return F.nll_loss(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        )
 
 
 class BCEWithLogitsLoss(_Loss):

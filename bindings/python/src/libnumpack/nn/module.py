@@ -12,23 +12,29 @@ from .parameter import Parameter, at, put
 
 M = TypeVar("M", bound="Module")
 
+_TOO_EARLY = "{} has no parts yet; call super().__init__() before"
+
 
 class Module:
-    """What has parameters and computes with them: the base of all layers, and of yours, as ``torch.nn.Module``.
+    """What has parameters and computes with them: the base of all layers, and of yours, as
+    ``torch.nn.Module``.
 
-    Parameters, buffers and modules that become attributes are part of the module: `parameters`, `state_dict` and
-    `to` find them by their dotted names. A class of yours calls ``super().__init__()`` first, and defines ``forward``.
+    Parameters, buffers and modules that become attributes are part of the module: `parameters`, `state_dict`
+    and `to` find them by their dotted names. A class of yours calls ``super().__init__()`` first, and defines
+    ``forward``.
 
     A call takes tensors, NumPy's arrays, and torch's tensors, also in tuples, lists and dicts:
 
     * of `Tensor`, the result is a `Tensor`, with gradients;
-    * of `libnumpack.vulkan.VulkanTensor`, it is a ``VulkanTensor``, with gradients. A module that is on the host
-      moves to their device first, and stays there;
-    * of arrays and torch's tensors alone, it is an array, without gradients, computed where the parameters are.
+    * of `libnumpack.vulkan.VulkanTensor`, it is a ``VulkanTensor``, with gradients. A module that is on the
+      host moves to their device first, and stays there;
+    * of arrays and torch's tensors alone, it is an array, without gradients, computed where the parameters
+      are.
 
-    Floats become of the type of the parameters; those of a module without any stay what they are, but arrays become
-    float32. Whole numbers and truth values are never converted. A `Tensor` on another device than the parameters is a
-    `libnumpack.errors.SharingError`. All of that is done by the outermost call: within ``forward`` there are tensors.
+    Floats become of the type of the parameters; those of a module without any stay what they are, but arrays
+    become float32. Whole numbers and truth values are never converted. A `Tensor` on another device than the
+    parameters is a `libnumpack.errors.SharingError`. All of that is done by the outermost call: within
+    ``forward`` there are tensors.
 
     >>> import numpy as np
     >>> from libnumpack import nn
@@ -71,7 +77,7 @@ class Module:
         own = self.__dict__
         if "_parameters" not in own:
             if isinstance(value, (Parameter, Module)):
-                raise AttributeError(f"{type(self).__name__} has no parts yet; call super().__init__() before")
+                raise AttributeError(_TOO_EARLY.format(type(self).__name__))
             object.__setattr__(self, name, value)
         elif isinstance(value, Parameter):
             self._forget(name, "_parameters")
@@ -82,13 +88,11 @@ class Module:
         elif name in own["_parameters"] or name in own["_modules"]:
             kind = "parameter" if name in own["_parameters"] else "module"
             if value is not None:
-                raise TypeError(
-                    f"{name!r} is a {kind}, which cannot become a {type(value).__name__}; give another, or None"
-                )
+                raise TypeError(f"{name!r} is a {kind}, not a {type(value).__name__}; give another, or None")
             own[f"_{kind}s"][name] = None
         elif name in own["_buffers"]:
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"{name!r} is a buffer, which cannot become a {type(value).__name__}; give a Tensor")
+                raise TypeError(f"{name!r} is a buffer, not a {type(value).__name__}; give a Tensor")
             own["_buffers"][name] = value
         else:
             object.__setattr__(self, name, value)
@@ -131,7 +135,7 @@ class Module:
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Makes a parameter part of the module; None keeps its place for one that may be set later."""
         if "_parameters" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__} has no parts yet; call super().__init__() before")
+            raise AttributeError(_TOO_EARLY.format(type(self).__name__))
         self._check_name(name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"{name!r} is a {type(param).__name__}, not a Parameter; make one of it")
@@ -140,10 +144,11 @@ class Module:
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Makes a tensor part of the module that is not trained. It is saved if ``persistent``."""
         if "_buffers" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__} has no parts yet; call super().__init__() before")
+            raise AttributeError(_TOO_EARLY.format(type(self).__name__))
         self._check_name(name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"the buffer {name!r} is a {type(tensor).__name__}, not a Tensor; use libnumpack.as_tensor")
+            kind = type(tensor).__name__
+            raise TypeError(f"the buffer {name!r} is a {kind}, not a Tensor; use libnumpack.as_tensor")
         self._buffers[name] = tensor
         (self._not_saved.discard if persistent else self._not_saved.add)(name)
 
@@ -174,7 +179,8 @@ class Module:
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all that are in it, by their dotted names, each once unless ``remove_duplicate`` is false."""
+        """This module and all that are in it, by their dotted names, each once unless ``remove_duplicate`` is
+        false."""
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -190,7 +196,9 @@ class Module:
         for _, module in self.named_modules():
             yield module
 
-    def _named(self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool,
+    ) -> Iterator[tuple[str, Any]]:
         seen = set()
         every = self.named_modules(None, prefix, remove_duplicate) if recurse else iter([(prefix, self)])
         for path, module in every:
@@ -250,8 +258,8 @@ class Module:
     def state_dict(
         self, *, destination: OrderedDict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False,
     ) -> OrderedDict[str, Any]:
-        """Parameters and buffers by their dotted names, without gradients: the same memory. The dict has an attribute
-        ``_metadata``, as torch's has. With ``keep_vars`` they are the parameters themselves.
+        """Parameters and buffers by their dotted names, without gradients: the same memory. The dict has an
+        attribute ``_metadata``, as torch's has. With ``keep_vars`` they are the parameters themselves.
 
         >>> from libnumpack import nn
         >>> list(nn.Linear(3, 2).state_dict())
@@ -260,10 +268,11 @@ class Module:
         return _state.collect(self, destination, prefix, keep_vars)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> _state.Keys:
-        """Copies a state into parameters and buffers: tensors of ours, of torch, or arrays, of any type and device.
+        """Copies a state into parameters and buffers: tensors of ours, of torch, or arrays, of any type and
+        device.
 
-        Gives the names that were missing and those that were not expected. Raises `RuntimeError` that lists both, if
-        ``strict``, and all shapes that differ; nothing is changed then.
+        Gives the names that were missing and those that were not expected. Raises `RuntimeError` that lists
+        both, if ``strict``, and all shapes that differ; nothing is changed then.
 
         >>> from libnumpack import nn
         >>> nn.Linear(3, 2).load_state_dict(nn.Linear(3, 2).state_dict())
@@ -320,12 +329,12 @@ class Module:
     def to(
         self: M, *where: Any, device: devices.DeviceLike | None = None, dtype: dtypes.DTypeLike | None = None,
     ) -> M:
-        """Moves parameters and buffers to a device, and those that are floats to another type of floats, in place:
-        ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, or to where and what a tensor is.
+        """Moves parameters and buffers to a device, and those that are floats to another type of floats, in
+        place: ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, or to where and what a tensor is.
 
-        Parameters stay the same objects, so that an optimiser goes on with them; their gradients follow. Raises
-        `libnumpack.errors.DeviceError` where there is no such device, and `TypeError` for a type that it does not
-        have, such as float64 on Vulkan.
+        Parameters stay the same objects, so that an optimiser goes on with them; their gradients follow.
+        Raises `libnumpack.errors.DeviceError` where there is no such device, and `TypeError` for a type that
+        it does not have, such as float64 on Vulkan.
 
         >>> import libnumpack
         >>> from libnumpack import nn
@@ -342,9 +351,9 @@ class Module:
         there = None if device is None else devices.device(device)
         floats = None if dtype is None else dtypes.as_dtype(dtype)
         if floats is not None and not floats.is_floating_point:
-            raise TypeError(f"parameters are floats, which cannot become {floats}; give a type such as float32")
+            raise TypeError(f"parameters are floats, and cannot become {floats}; give a type such as float32")
 
-        return self._each(lambda tensor: at(tensor, there, floats if tensor.dtype.is_floating_point else None))
+        return self._each(lambda t: at(t, there, floats if t.dtype.is_floating_point else None))
 
     def cpu(self: M) -> M:
         """Moves it to the host."""
@@ -376,7 +385,8 @@ class Module:
     # How it is shown.
 
     def extra_repr(self) -> str:
-        """What is shown of the module between its parentheses, if it has no modules; a class may define it."""
+        """What is shown of the module between its parentheses, if it has no modules; a class may define
+        it."""
         return ""
 
     def _shown_parts(self) -> list[tuple[str, str]]:

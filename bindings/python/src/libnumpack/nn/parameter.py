@@ -25,7 +25,8 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         data = zeros(0) if data is None else data
         if not isinstance(data, Tensor):
-            raise TypeError(f"a parameter is made of a Tensor, not {type(data).__name__}; use libnumpack.as_tensor")
+            kind = type(data).__name__
+            raise TypeError(f"a parameter is made of a Tensor, not {kind}; use libnumpack.as_tensor")
         here = data.device == devices.cpu
         memory = make("tensor", "tensor_detach", data._memory()) if here else None
         self._begin(memory, make("nn_tensor", "nn_tensor_detach", data._compute()), requires_grad)
@@ -96,7 +97,8 @@ def put(tensor: Tensor, moved: Tensor) -> None:
 
 
 def at(tensor: Tensor, place: devices.device | None, dtype: dtypes.dtype | None) -> Tensor:
-    """The tensor on a device, of a type; either may be None. What a device does not have is converted on the host."""
+    """The tensor on a device, of a type; either may be None. What a device does not have is converted on the
+    host."""
     if place == devices.cpu:
         tensor = tensor.to(place)
     if dtype is not None:

@@ -20,11 +20,12 @@ def _with_grad(parameters: Tensors) -> list[Tensor]:
 def clip_grad_norm_(
     parameters: Tensors, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
 ) -> Tensor:
-    """Scales the gradients of these tensors, all on one device, so that their norm, as if they were one vector, is at
-    most ``max_norm``; gives what it was. It is the root of the sum of squares, or with another ``norm_type`` p the p-th
-    root of the sum of p-th powers, or the largest magnitude for ``math.inf``.
+    """Scales the gradients of these tensors, all on one device, so that their norm, as if they were one
+    vector, is at most ``max_norm``; gives what it was. It is the root of the sum of squares, or with another
+    ``norm_type`` p the p-th root of the sum of p-th powers, or the largest magnitude for ``math.inf``.
 
-    Raises `RuntimeError` for a norm that is infinite or NaN, if ``error_if_nonfinite``; no gradient has changed then.
+    Raises `RuntimeError` for a norm that is infinite or NaN, if ``error_if_nonfinite``; no gradient has
+    changed then.
 
     >>> import libnumpack
     >>> from libnumpack import nn
@@ -38,7 +39,8 @@ def clip_grad_norm_(
     found = _with_grad(parameters)
     if norm_type == 2 and not error_if_nonfinite:
         norm = ctypes.c_double()
-        lib.nn_clip_grad_norm(handles([p._compute() for p in found]), len(found), max_norm, ctypes.byref(norm))
+        every = handles([p._compute() for p in found])
+        lib.nn_clip_grad_norm(every, len(found), max_norm, ctypes.byref(norm))
         return tensor(norm.value)
     if not found:
         return tensor(0.0)

@@ -1,4 +1,5 @@
-"""Optimisers: what changes parameters by their gradients. Names, arguments and defaults are those of ``torch.optim``.
+"""Optimisers: what changes parameters by their gradients. Names, arguments and defaults are those of
+``torch.optim``.
 
 | module | holds |
 |---|---|

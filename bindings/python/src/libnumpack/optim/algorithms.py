@@ -10,11 +10,11 @@ from .optimizer import Optimizer, Params, check
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: p - lr · (gradient + weight_decay · p), with ``momentum`` of a direction that is
-    kept from step to step.
+    """Stochastic gradient descent: p - lr · (gradient + weight_decay · p), with ``momentum`` of a direction
+    that is kept from step to step.
 
-    ``dampening``: what the gradient is lessened by before it is added to that. ``nesterov``: looks ahead along it.
-    ``maximize``: makes the loss larger.
+    ``dampening``: what the gradient is lessened by before it is added to that. ``nesterov``: looks ahead
+    along it. ``maximize``: makes the loss larger.
 
     >>> import libnumpack
     >>> from libnumpack import optim
@@ -27,13 +27,14 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, params: Params, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
-        nesterov: bool = False, *, maximize: bool = False,
+        self, params: Params, lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
+        weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
     ) -> None:
         # Those after maximize are what torch wants to find in a state.
         super().__init__(params, {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize, "foreach": None, "differentiable": False, "fused": None,
+            "nesterov": nesterov, "maximize": maximize, "foreach": None, "differentiable": False,
+            "fused": None,
         })
 
     def _made(self, params: Any, count: int, lr: float) -> Handle:
@@ -42,19 +43,20 @@ class SGD(Optimizer):
     def _settings(self, group: Mapping[str, Any]) -> dict[str, float]:
         momentum, dampening = check("momentum", group["momentum"]), float(group["dampening"])
         if group["nesterov"] and (momentum == 0 or dampening != 0):
-            raise ValueError("nesterov goes with momentum, and without dampening; set momentum, and dampening to 0")
+            raise ValueError("nesterov is for momentum without dampening; set momentum, and dampening to 0")
         return {
             "lr": check("lr", group["lr"]), "momentum": momentum, "dampening": dampening,
-            "weight_decay": check("weight_decay", group["weight_decay"]), "nesterov": float(group["nesterov"]),
+            "weight_decay": check("weight_decay", group["weight_decay"]),
+            "nesterov": float(group["nesterov"]),
         }
 
 
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015): steps by a mean of the gradients over the root of a mean of their squares.
 
-    ``betas``: what is kept of both means at each step. ``eps``: added to the root. ``weight_decay``: what of a
-    parameter is added to its gradient. ``amsgrad``: the largest mean of squares so far is used. ``maximize``: makes the
-    loss larger.
+    ``betas``: what is kept of both means at each step. ``eps``: added to the root. ``weight_decay``: what of
+    a parameter is added to its gradient. ``amsgrad``: the largest mean of squares so far is used.
+    ``maximize``: makes the loss larger.
 
     >>> from libnumpack import nn, optim
     >>> optimizer = optim.Adam(nn.Linear(2, 1).parameters(), lr=0.01)
@@ -69,8 +71,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-            "maximize": maximize, "foreach": None, "capturable": False, "differentiable": False, "fused": None,
-            "decoupled_weight_decay": self._decoupled,
+            "maximize": maximize, "foreach": None, "capturable": False, "differentiable": False,
+            "fused": None, "decoupled_weight_decay": self._decoupled,
         })
 
     def _made(self, params: Any, count: int, lr: float) -> Handle:
@@ -87,8 +89,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam, in which ``weight_decay`` takes its part off the parameter, times the learning rate, and leaves the
-    gradient alone (Loshchilov and Hutter, 2019)."""
+    """Adam, in which ``weight_decay`` takes its part off the parameter, times the learning rate, and leaves
+    the gradient alone (Loshchilov and Hutter, 2019)."""
 
     _decoupled = True
 

@@ -21,8 +21,8 @@ from .optimizer import Optimizer
 class LRScheduler:
     """The base of those below. ``step()`` behind the steps of an epoch sets the rates of the next one.
 
-    A group keeps the rate that it began with as ``initial_lr``. To go on after a break, load the optimiser's state and
-    then this one's.
+    A group keeps the rate that it began with as ``initial_lr``. To go on after a break, load the optimiser's
+    state and then this one's.
     """
 
     last_epoch: int
@@ -89,7 +89,8 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Along half a cosine from the first rate to ``eta_min`` within ``T_max`` epochs, then back, and so on."""
+    """Along half a cosine from the first rate to ``eta_min`` within ``T_max`` epochs, then back, and so
+    on."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         self.T_max, self.eta_min = T_max, eta_min
@@ -101,8 +102,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LambdaLR(LRScheduler):
-    """The first rate times what a function makes of the epoch's number: one function for all groups, or a list of one
-    for each, which no state has."""
+    """The first rate times what a function makes of the epoch's number: one function for all groups, or a
+    list of one for each, which no state has."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
@@ -110,7 +111,8 @@ class LambdaLR(LRScheduler):
         count = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != count:
-            raise ValueError(f"there are {len(self.lr_lambdas)} functions for {count} groups; give one for each")
+            given = len(self.lr_lambdas)
+            raise ValueError(f"there are {given} functions for {count} groups; give one for each")
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:

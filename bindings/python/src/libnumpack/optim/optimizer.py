@@ -16,9 +16,10 @@ Params = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
 class Optimizer:
     """The base of `SGD`, `Adam` and `AdamW`, which are made.
 
-    ``params``: tensors that are trained, such as ``model.parameters()``, or dicts, each a group: its ``params``, and
-    options that differ from those of the others. `param_groups` has all of them, to be read and set between steps.
-    Parameters stay the same tensors when their module moves, and the optimiser goes on with them.
+    ``params``: tensors that are trained, such as ``model.parameters()``, or dicts, each a group: its
+    ``params``, and options that differ from those of the others. `param_groups` has all of them, to be read
+    and set between steps. Parameters stay the same tensors when their module moves, and the optimiser goes on
+    with them.
     """
 
     param_groups: list[dict[str, Any]]
@@ -33,8 +34,9 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups = []
         self._sent: list[dict[str, float]] = []
-        # How often it was given other parameters or another state.
+        # How often something was done that a recorded step must know, and who recorded the last one.
         self._renewed = 0
+        self._recorder: Any = None
         given = list(params)
         if not given:
             raise ValueError("there are no parameters to train; give some, such as model.parameters()")
@@ -102,8 +104,8 @@ class Optimizer:
             clear_grad(param, set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Changes each parameter that has a gradient. With a ``closure``, which computes the loss and gradients anew,
-        gives its loss.
+        """Changes each parameter that has a gradient. With a ``closure``, which computes the loss and
+        gradients anew, gives its loss.
 
         Raises `ValueError` for options that cannot be, and then has changed no parameter.
         """
@@ -124,6 +126,7 @@ class Optimizer:
             for param in every:
                 # What was written to its memory meanwhile.
                 param._compute()
+            self._renewed += 1
             lib.nn_optimizer_step(self._native)
         finally:
             for param, grad in turned:
@@ -142,19 +145,20 @@ class Optimizer:
             name, tensor = ctypes.c_char_p(), ctypes.c_void_p()
             lib.nn_state_get(state, i, ctypes.byref(name), ctypes.byref(tensor))
             number, _, what = (name.value or b"").decode().partition(".")
-            handle = Handle(lib.nn_tensor_retain(tensor), "nn_tensor")
+            handle = Handle.of(lib.nn_tensor_retain(tensor), "nn_tensor")
             found.setdefault(int(number), {})[what] = Tensor._of_compute(handle)
         return found
 
     @property
     def state(self) -> dict[Tensor, dict[str, Tensor]]:
-        """What is kept of each parameter that was changed, such as ``exp_avg``: copies. `load_state_dict` sets it."""
+        """What is kept of each parameter that was changed, such as ``exp_avg``: copies. `load_state_dict`
+        sets it."""
         every = self._every()
         return {every[i]: kept for i, kept in self._kept().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What torch's optimiser of this name gives: ``state``, by the parameters' numbers, and ``param_groups``, with
-        such numbers for parameters. `libnumpack.save` writes it, and torch loads it.
+        """What torch's optimiser of this name gives: ``state``, by the parameters' numbers, and
+        ``param_groups``, with such numbers for parameters. `libnumpack.save` writes it, and torch loads it.
 
         >>> from libnumpack import nn, optim
         >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
@@ -172,13 +176,14 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes a state of the same kind of optimiser, ours or torch's, of parameters in the same order.
 
-        Raises `ValueError` for groups of other sizes, and for what does not fit a parameter; nothing is changed then.
+        Raises `ValueError` for groups of other sizes, and for what does not fit a parameter; nothing is
+        changed then.
         """
         groups = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in groups]
         own = [len(group["params"]) for group in self.param_groups]
         if sizes != own:
-            raise ValueError(f"the state has groups of {sizes} parameters, the optimiser of {own}; give that of this one")
+            raise ValueError(f"the state has groups of {sizes} parameters, not of {own}; give one that fits")
         for group in groups:
             self._settings({**self.defaults, **group})
         # Their numbers in the state, which need not be those of their places.
@@ -209,6 +214,6 @@ def check(name: str, value: float, least: float = 0.0, below: float = float("inf
     """A number within its bounds, as a float."""
     found = float(value)
     if not least <= found < below:
-        bounds = f"{least:g} or more" if below == float("inf") else f"a number from {least:g} to below {below:g}"
-        raise ValueError(f"{name} is {value}; give {bounds}")
+        beyond = "" if below == float("inf") else f", and less than {below:g}"
+        raise ValueError(f"{name} is {value}; give {least:g} or more{beyond}")
     return found

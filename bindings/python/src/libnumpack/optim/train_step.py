@@ -17,17 +17,20 @@ from .optimizer import Optimizer
 
 
 class TrainStep:
-    """Does a step of training with each call: ``step(x, y)`` computes ``criterion(model(x), y)`` and its gradients,
-    and has the optimiser change the parameters. It gives the loss before the change, a tensor without dimensions.
+    """Does a step of training with each call: ``step(x, y)`` computes ``criterion(model(x), y)`` and its
+    gradients, and has the optimiser change the parameters. It gives the loss before the change, a tensor
+    without dimensions.
 
-    On a device the work is recorded at the first call with inputs of their shapes, and done again by one submission
-    at each further one, of up to eight shapes; nothing waits until a value is asked for. Parameters have to be float32
-    there, and each has to get a gradient. What ``forward`` does in Python is done only when it is recorded: it must not
-    depend on values. A change of a learning rate is heeded, and one of other options, of ``train`` and ``eval``, and a
-    move of the model record the step anew. On the host it is the same as a loop that is written out.
+    On a device the work is recorded at the first call with inputs of their shapes, and done again by one
+    submission at each further one, of up to eight shapes; nothing waits until a value is asked for.
+    Parameters have to be float32 there, and each has to get a gradient. What ``forward`` does in Python is
+    done only when it is recorded: it must not depend on values. A change of a learning rate is heeded, and
+    one of other options, of ``train`` and ``eval``, and a move of the model record the step anew. On the host
+    it is the same as a loop that is written out.
 
-    ``model``: any `libnumpack.nn.Module` of one input. ``criterion``: a loss module, or a function of two tensors that
-    gives one without dimensions. Inputs are what modules take, and are moved to where the model is.
+    ``model``: any `libnumpack.nn.Module` of one input. ``criterion``: a loss module, or a function of two
+    tensors that gives one without dimensions. Inputs are what modules take, and are moved to where the model
+    is.
 
     >>> import numpy as np
     >>> from libnumpack import nn, optim
@@ -39,7 +42,9 @@ class TrainStep:
     True
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, criterion: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, model: Module, optimizer: Optimizer, criterion: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
@@ -56,15 +61,23 @@ class TrainStep:
         for param in every:
             # What was written to its memory meanwhile.
             param._compute()
+        inputs = x._compute(), y._compute()
+        now = self._state(x, y)
+        if self._native is None or now != self._made_for:
+            # The last one goes before, for parameters are moved together.
+            other, self.optimizer._recorder = self.optimizer._recorder, self
+            for step in (self, other):
+                if step is not None:
+                    step._native = None
+            self._callbacks, self._made_for = Callbacks(), now
+            with self._callbacks:
+                self._native = self._made(*inputs)
         with self._callbacks:
-            now = self._state(x, y)
-            if self._native is None or now != self._made_for:
-                self._native, self._made_for = None, now
-                self._native = self._made(x._compute(), y._compute())
-            lib.nn_step_run(self._native, x._compute(), y._compute())
+            lib.nn_step_run(self._native, *inputs)
         for param in every:
             param._changed()
-        return Tensor._of_compute(make("nn_tensor", "nn_step_loss", self._native))  # type: ignore[no-any-return]
+        loss: Tensor = Tensor._of_compute(make("nn_tensor", "nn_step_loss", self._native))
+        return loss
 
     def _state(self, x: Tensor, y: Tensor) -> Any:
         """What the recorded work depends on, other than shapes."""
@@ -75,14 +88,14 @@ class TrainStep:
         return settings, training, self.optimizer._renewed, Moves.count, x.dtype, y.dtype
 
     def _made(self, x: Handle, y: Handle) -> Handle:
-        self._callbacks = callbacks = Callbacks()
-        model = make("nn_module", "nn_module_custom", None, None, 0, callbacks.make("forward_fn", self._forward), None)
+        forward = self._callbacks.make("forward_fn", self._forward)
+        model = make("nn_module", "nn_module_custom", None, None, 0, forward, None, None)
         loss = _LOSSES.get(type(self.criterion), lambda _: None)(self.criterion)
         if loss is not None:
             return make("nn_step", "nn_step_create", model, self.optimizer._native, loss, x, y)
         return make(
             "nn_step", "nn_step_create_custom", model, self.optimizer._native,
-            callbacks.make("loss_fn", self._loss), None, x, y,
+            self._callbacks.make("loss_fn", self._loss), None, None, x, y,
         )
 
     def _forward(self, x: int, result: Any, _: Any) -> None:
@@ -100,7 +113,8 @@ def _taken(value: Any, dtype: dtypes.dtype, place: devices.device) -> Tensor:
 
 def _lent(pointer: int) -> Tensor:
     """A tensor on a handle that the library lends."""
-    return Tensor._of_compute(Handle(lib.nn_tensor_retain(pointer), "nn_tensor"))  # type: ignore[no-any-return]
+    lent: Tensor = Tensor._of_compute(Handle.of(lib.nn_tensor_retain(pointer), "nn_tensor"))
+    return lent
 
 
 def _give(out: Any, result: Any) -> None:

@@ -62,13 +62,20 @@ class Tensor(Pointwise, Reduction, Shape):
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad", "_grad_of", "__weakref__")
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "__weakref__")
 
     # NumPy leaves operators with a tensor to the tensor.
     __array_priority__ = 1000
 
     _mem: Handle | None
     _nn: Handle | None
+    _shape: Size
+    _dtype: dtypes.dtype
+    _device: device
+    _grad_of: Tensor | None
+
+    def __init_subclass__(cls) -> None:
+        cls._is_usual = False
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise TypeError("make tensors with libnumpack.tensor, zeros, from_numpy and the like")
@@ -76,22 +83,28 @@ class Tensor(Pointwise, Reduction, Shape):
     # How one is made
 
     @classmethod
-    def _new(cls, mem: Handle | None, nn: Handle | None) -> Any:
+    def _new(cls, mem: Handle | None, nn: Handle | None) -> Tensor:
         made = cls.__new__(cls)
         made._mem, made._nn = mem, nn
-        made._grad = made._grad_of = None
-        made._describe()
+        made._grad_of = None
         return made
 
     @classmethod
-    def _of_memory(cls, handle: Handle) -> Any:
+    def _of_memory(cls, handle: Handle) -> Tensor:
         """One on a tensor in memory, ``numpack_tensor``."""
         return cls._new(handle, None)
 
     @classmethod
-    def _of_compute(cls, handle: Handle) -> Any:
+    def _of_compute(cls, handle: Handle) -> Tensor:
         """One on a tensor that computes, ``numpack_nn_tensor``."""
         return cls._new(None, handle)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a tensor is, is asked for when it is needed: of many results nobody wants to know.
+        if name not in ("_shape", "_dtype", "_device"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._describe()
+        return object.__getattribute__(self, name)
 
     def _describe(self) -> None:
         if self._nn is not None:
@@ -140,7 +153,7 @@ class Tensor(Pointwise, Reduction, Shape):
             lib.nn_tensor_set_grad(self._grad_of._compute(), self._compute())
 
     def _set(self, other: Tensor) -> None:
-        """Takes the elements of another tensor, of any shape, type and device, in place of its own."""
+        """Takes the elements of another tensor of its shape, of any type and device, in place of its own."""
         if self._nn is None:
             self._mem = other._memory() if other._device.type == "cpu" else None
             self._nn = None if self._mem is not None else other.detach()._compute()
@@ -220,7 +233,7 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def data_ptr(self) -> int:
         """The address of the first element, on the host; 0 where there is none."""
-        return self._layout().data or 0
+        return int(self._layout().data or 0)
 
     def untyped_storage(self) -> Storage:
         """The memory that the tensor shows, on the host."""
@@ -288,7 +301,7 @@ class Tensor(Pointwise, Reduction, Shape):
         lib.nn_tensor_grad(self._nn, ctypes.byref(out))
         if out.value is None:
             return None
-        found = Tensor._of_compute(Handle(out.value, "nn_tensor"))
+        found = Tensor._of_compute(Handle(out, "nn_tensor"))
         found._grad_of = self
         return found
 
@@ -316,11 +329,12 @@ class Tensor(Pointwise, Reduction, Shape):
         """The same elements, in the same memory, computed of nothing."""
         if self._device.type == "cpu":
             return Tensor._of_memory(make("tensor", "tensor_detach", self._memory()))
-        return self._of_compute(make("nn_tensor", "nn_tensor_detach", self._nn))  # type: ignore[no-any-return]
+        return self._of_compute(make("nn_tensor", "nn_tensor_detach", self._nn))
 
     @property
     def data(self) -> Tensor:
-        """The elements without their gradient, in the same memory. Set, they are taken from another tensor."""
+        """The elements without their gradient, in the same memory. Set, they are taken from another tensor of
+        the same shape, with its type and device."""
         return self.detach()
 
     @data.setter
@@ -333,7 +347,7 @@ class Tensor(Pointwise, Reduction, Shape):
         """A copy of the elements; gradients come back through it."""
         if self._by_memory():
             return Tensor._of_memory(make("tensor", "tensor_clone", self._memory()))
-        return self._of_compute(make("nn_tensor", "nn_tensor_clone", self._compute()))  # type: ignore[no-any-return]
+        return self._of_compute(make("nn_tensor", "nn_tensor_clone", self._compute()))
 
     def contiguous(self) -> Tensor:
         """The same tensor if its elements lie in C order, else a copy."""
@@ -341,7 +355,7 @@ class Tensor(Pointwise, Reduction, Shape):
             return self
         if self._by_memory():
             return Tensor._of_memory(make("tensor", "tensor_contiguous", self._memory()))
-        return self._of_compute(make("nn_tensor", "nn_tensor_contiguous", self._compute()))  # type: ignore[no-any-return]
+        return self._of_compute(make("nn_tensor", "nn_tensor_contiguous", self._compute()))
 
     def _by_memory(self) -> bool:
         """Whether it is viewed, copied and cast as memory: on the host, where no gradient is to be noted."""
@@ -380,9 +394,9 @@ class Tensor(Pointwise, Reduction, Shape):
             return self
         if self._by_memory():
             return Tensor._of_memory(make("tensor", "tensor_to_dtype", self._memory(), dtype.number))
-        return self._of_compute(make("nn_tensor", "nn_tensor_to_dtype", self._compute(), dtype.number))  # type: ignore[no-any-return]
+        return self._of_compute(make("nn_tensor", "nn_tensor_to_dtype", self._compute(), dtype.number))
 
-    def _move(self, place: device) -> Tensor:
+    def _move(self, place: devices.device) -> Tensor:
         if place.type == "cpu" and self._device.type == "cpu":
             return self
         place, handle = devices.opened(place)
@@ -459,7 +473,7 @@ class Tensor(Pointwise, Reduction, Shape):
         return found
 
     def __buffer__(self, flags: Any) -> memoryview:
-        return memoryview(self.numpy())
+        return memoryview(self.numpy())  # type: ignore[arg-type]
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[Any, Any] | None = None,
                    dl_device: tuple[Any, Any] | None = None, copy: Any = None) -> Any:
@@ -536,9 +550,12 @@ class Tensor(Pointwise, Reduction, Shape):
         )
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
-        made = memo[id(self)] = _rebuilt(*self.__reduce__()[1])
-        return made  # type: ignore[no-any-return]
+        made: Tensor = _rebuilt(*self.__reduce__()[1])
+        memo[id(self)] = made
+        return made
 
+
+Tensor._is_usual = True
 
 # Within the class these are its methods.
 bool_, int_, float_ = bool, int, float
@@ -571,7 +588,7 @@ class Storage:
         self._tensor = tensor
         layout = tensor._layout()
         self._pointer = (layout.data or 0) - (layout.offset * tensor.itemsize if layout.data else 0)
-        self._size = layout.storage_nbytes
+        self._size = int(layout.storage_nbytes)
 
     def data_ptr(self) -> int:
         """Its address."""

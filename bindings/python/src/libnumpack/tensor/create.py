@@ -48,7 +48,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     if dtype is not None:
         if not array.flags.writeable or any(step < 0 for step in array.strides):
             raise SharingError("the array is read-only or goes backwards; as_tensor copies it")
-    return Tensor._of_memory(exchange.share(array, dtype, "tensor_from_numpy"))  # type: ignore[no-any-return]
+    return Tensor._of_memory(exchange.share(array, dtype, "tensor_from_numpy"))
 
 
 def _beyond_numpy(found: np.dtype[Any]) -> dtypes.dtype | None:
@@ -79,7 +79,7 @@ def _shared(data: Any, dtype: DTypeLike | None) -> Tensor:
         source = data.detach() if getattr(data, "requires_grad", False) else data
         if type(source).__module__.partition(".")[0] == "torch":
             source = source.resolve_conj().resolve_neg().cpu()
-        return Tensor._of_memory(exchange.of_dlpack(source))  # type: ignore[no-any-return]
+        return Tensor._of_memory(exchange.of_dlpack(source))
     if hasattr(data, "__array__") and not isinstance(data, np.generic) or isinstance(data, (memoryview, bytearray)):
         return _of_array(np.asarray(data))
     return tensor(data, dtype)
@@ -92,7 +92,7 @@ def _of_array(array: np.ndarray[Any, Any]) -> Tensor:
             array = array.copy()
         return from_numpy(array)
     _must_be_numbers(array)
-    return Tensor._of_memory(exchange.share(array, None, "tensor_as_tensor", -1))  # type: ignore[no-any-return]
+    return Tensor._of_memory(exchange.share(array, None, "tensor_as_tensor", -1))
 
 
 def _must_be_numbers(array: np.ndarray[Any, Any]) -> None:
@@ -147,7 +147,7 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
         raise OverflowError("an integer does not fit 64 bits; give floats")
     _must_be_numbers(array)
     number = -1 if wanted is None else wanted.number
-    return Tensor._of_memory(  # type: ignore[no-any-return]
+    return Tensor._of_memory(
         make("tensor", "tensor_copy_numpy", exchange.interface(array), number, 0)
     )
 
@@ -177,7 +177,7 @@ def from_dlpack(source: Any) -> Tensor:
     >>> libnumpack.from_dlpack(np.arange(3))
     tensor([0, 1, 2])
     """
-    return Tensor._of_memory(exchange.of_dlpack(source))  # type: ignore[no-any-return]
+    return Tensor._of_memory(exchange.of_dlpack(source))
 
 
 # Filled and random
@@ -193,7 +193,7 @@ def _made(function: str, shape: Sequence[Any], dtype: DTypeLike | None, device: 
     made = Tensor._of_compute(
         make("nn_tensor", function, *before, kind.number, len(found), sizes(found), *after, handle)
     )
-    return made.requires_grad_() if requires_grad else made  # type: ignore[no-any-return]
+    return made.requires_grad_() if requires_grad else made
 
 
 def full(size: Any, fill_value: Any, *, dtype: DTypeLike | None = None, device: DeviceLike | None = None,
@@ -210,7 +210,7 @@ def full(size: Any, fill_value: Any, *, dtype: DTypeLike | None = None, device: 
     if devices.as_device(device).type == "cpu":
         memory = make("tensor", "tensor_full", kind.number, len(shape), sizes(shape), number)
         made = Tensor._of_memory(memory)
-        return made.requires_grad_() if requires_grad else made  # type: ignore[no-any-return]
+        return made.requires_grad_() if requires_grad else made
     return _made("nn_tensor_full", shape, kind, device, requires_grad, after=(number,))
 
 

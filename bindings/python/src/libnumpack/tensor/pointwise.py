@@ -22,6 +22,11 @@ _new_scalar = structs["scalar"]
 
 def scalar(value: Any) -> Any:
     """Python's or NumPy's number as the library takes it; None if it is none."""
+    # The usual ones first: the others are asked for slowly.
+    if isinstance(value, Pointwise):
+        return None
+    if type(value) is float:
+        return _new_scalar(kind=c.SCALAR_FLOAT, real=value)
     if isinstance(value, (bool, np.bool_)):
         return _new_scalar(kind=c.SCALAR_BOOL, integer=bool(value))
     if isinstance(value, numbers.Integral):
@@ -67,9 +72,7 @@ def _binary(op: int, text: str, reversed: bool = False) -> Callable[[Any, Any], 
 
 def _operand(other: Any) -> Any:
     """Another tensor, or what can be one without a copy; None for anything else."""
-    from .core import Tensor
-
-    if isinstance(other, Tensor):
+    if isinstance(other, Pointwise):
         return other
     if hasattr(other, "__array__") or hasattr(other, "__dlpack__"):
         from .create import as_tensor
@@ -80,9 +83,7 @@ def _operand(other: Any) -> Any:
 
 def _kind(first: Any, second: Any) -> Any:
     """The class of a result: that of a tensor which is more than the usual."""
-    from .core import Tensor
-
-    return type(second) if type(first) is Tensor else type(first)
+    return type(second) if type(first)._is_usual else type(first)
 
 
 def _in_place(name: str) -> Callable[[Any, Any], Any]:
@@ -106,6 +107,9 @@ class Pointwise:
 
     __slots__ = ()
 
+    # Whether it is `Tensor` itself, and not something special.
+    _is_usual = False
+
     if TYPE_CHECKING:
         _compute: Any
         _of_compute: Any
@@ -117,8 +121,10 @@ class Pointwise:
         _shape: Any
         _dtype: dtypes.dtype
         _device: Any
-        is_leaf: bool
-        requires_grad: bool
+        @property
+        def is_leaf(self) -> bool: ...
+        @property
+        def requires_grad(self) -> bool: ...
         numel: Any
 
     neg = __neg__ = _unary(c.NN_NEG, "The negative of each element.")
@@ -228,7 +234,7 @@ class Pointwise:
             found = tensor(source)
         return self._assign(found.to(self._dtype))
 
-    def fill_(self, value: float) -> Any:
+    def fill_(self, value: Any) -> Any:
         """Takes one number everywhere."""
         number = scalar(value)
         if number is None:
@@ -253,6 +259,6 @@ class Pointwise:
 
     def allclose(self, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
         """Whether |a - b| <= atol + rtol |b| everywhere."""
-        with no_grad():
-            a, b = (t.detach().cpu().double()._flat() for t in (self, other))  # type: ignore[attr-defined]
+        both: Any = (self, other)
+        a, b = (t.detach().cpu().double()._flat() for t in both)
         return bool(np.allclose(a, b, rtol, atol, equal_nan))

@@ -39,7 +39,8 @@ class Reduction:
         _cast: Any
         _dtype: dtypes.dtype
         _shape: Any
-        ndim: int
+        @property
+        def ndim(self) -> int: ...
         numel: Any
         gather: Any
         unsqueeze: Any

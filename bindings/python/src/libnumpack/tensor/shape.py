@@ -38,10 +38,12 @@ class Shape:
         _shape: Any
         _dtype: dtypes.dtype
         _device: Any
-        ndim: int
+        @property
+        def ndim(self) -> int: ...
         dim: Any
         numel: Any
-        requires_grad: bool
+        @property
+        def requires_grad(self) -> bool: ...
         __len__: Any
         detach: Any
 
@@ -189,8 +191,10 @@ class Shape:
 
         Raises `IndexError` for an index that is not there, `ValueError` for a slice that goes backwards.
         """
-        basic, advanced = _split(index, self)
         found: Any = self
+        if type(index) is int and self._shape and -self._shape[0] <= index < self._shape[0]:
+            return found.select(0, index)
+        basic, advanced = _split(index, self)
         dim = 0
         for part in basic:
             if part is None:
