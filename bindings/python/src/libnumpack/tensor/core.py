@@ -383,7 +383,7 @@ class Tensor(Pointwise, Reduction, Shape):
         for given in wanted:
             if isinstance(given, Tensor):
                 dtype, device = given._dtype, given._device
-            elif isinstance(given, devices.device) or _names_device(given):
+            elif isinstance(given, devices.device) or names_device(given):
                 device = given
             elif given is not None:
                 dtype = given
@@ -584,7 +584,8 @@ def _given(value: Any, what: str) -> Tensor:
     return value
 
 
-def _names_device(given: Any) -> bool:
+def names_device(given: Any) -> bool:
+    """Whether it is a device and no type, where a call takes either."""
     return isinstance(given, str) and given.partition(":")[0] in ("cpu", "vulkan", "cuda") or (
         isinstance(given, int_) and not isinstance(given, bool_)
     )
