@@ -82,7 +82,7 @@ class VulkanTensor(Tensor):
     def __init__(self, data: Any, device: DeviceLike = "vulkan") -> None:
         there = _uploaded(data, device)
         self._mem, self._nn = None, there._compute()
-        self._grad = self._grad_of = None
+        self._grad_of = self._base = None
         self._describe()
 
     def numpy(self) -> Array:

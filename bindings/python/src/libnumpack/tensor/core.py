@@ -14,7 +14,7 @@ from .._native import Handle, lib, make, structs
 from ..devices import device
 from ..errors import SharingError
 from . import exchange, text
-from .grad import is_grad_enabled, no_grad
+from .grad import grad_of, is_grad_enabled
 from .pointwise import Pointwise
 from .reduction import Reduction
 from .shape import Shape
@@ -32,11 +32,6 @@ class Tensor(Pointwise, Reduction, Shape):
     views of the same memory; those that change a tensor in place end with an underscore. Tensors of floats can
     have gradients. Any number of threads may use one that nobody changes.
 
-    Where the elements are: memory that NumPy, PyTorch or a view may share is the library's tensor in memory,
-    ``_mem``. What computes is another handle, ``_nn``, with elements of its own on the host. A tensor has one of
-    them, or both; then memory is what counts, because others may write to it, and ``_compute`` brings the
-    other up to date.
-
     >>> import libnumpack
     >>> x = libnumpack.tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x ** 2).sum().backward()
@@ -44,7 +39,14 @@ class Tensor(Pointwise, Reduction, Shape):
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "__weakref__")
+    # Where the elements are: memory that NumPy, PyTorch or a view may share is the library's tensor in memory,
+    # ``_mem``. What computes is another handle, ``_nn``, with elements of its own on the host. A tensor has one of
+    # them, or both; then memory is what counts, because others may write to it, and ``_compute`` brings the other
+    # up to date.
+    #
+    # A gradient knows the leaf that it is of, and what it was when it was handed out, as its ``_grad_of``; a view of
+    # one knows the gradient as its ``_base``.
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "_base", "__weakref__")
 
     # NumPy leaves operators with a tensor to the tensor.
     __array_priority__ = 1000
@@ -54,7 +56,8 @@ class Tensor(Pointwise, Reduction, Shape):
     _shape: Size
     _dtype: dtypes.dtype
     _device: device
-    _grad_of: Tensor | None
+    _grad_of: tuple[Tensor, Handle | None] | None
+    _base: Tensor | None
 
     def __init_subclass__(cls) -> None:
         cls._is_usual = False
@@ -68,7 +71,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def _new(cls, mem: Handle | None, nn: Handle | None) -> Tensor:
         made = cls.__new__(cls)
         made._mem, made._nn = mem, nn
-        made._grad_of = None
+        made._grad_of = made._base = None
         return made
 
     @classmethod
@@ -102,6 +105,13 @@ class Tensor(Pointwise, Reduction, Shape):
         self._shape = Size(info.shape[: info.ndim])
         self._dtype = dtypes.of_number(info.dtype)
         self._device = place
+
+    def _showing(self, handle: Handle) -> Tensor:
+        """A tensor that shows this one's memory."""
+        made = Tensor._new(handle, None)
+        if self._grad_of is not None or self._base is not None:
+            made._base = self
+        return made
 
     # Where its elements are
 
@@ -140,8 +150,16 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def _mutated(self) -> None:
         """To be called when the elements were changed in place: a gradient that was handed out is one."""
+        if self._base is not None:
+            self._base._mutated()
         if self._grad_of is not None:
-            lib.nn_tensor_set_grad(self._grad_of._compute(), self._compute())
+            leaf, before = self._grad_of
+            # One that has been replaced meanwhile is nobody's.
+            if grad_of(leaf._nn, before):
+                lib.nn_tensor_set_grad(leaf._nn, self._compute())
+                self._grad_of = leaf, grad_of(leaf._nn)
+            else:
+                self._grad_of = None
 
     def _set(self, other: Tensor) -> None:
         """Takes the elements of another tensor of its shape, of any type and device, in place of its own."""
@@ -299,15 +317,17 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def grad(self) -> Any:
-        """The gradient that `backward` left, or None. It can be set, and changed in place."""
+        """The gradient that `backward` left, or None. It can be set, and changed in place, but not by way of an
+        array: that of ``.grad.numpy()`` is a copy."""
         if self._nn is None:
             return None
-        out = ctypes.c_void_p()
-        lib.nn_tensor_grad(self._nn, ctypes.byref(out))
-        if out.value is None:
+        handle = grad_of(self._nn)
+        if handle is None:
             return None
-        found = Tensor._of_compute(Handle(out, "nn_tensor"))
-        found._grad_of = self
+        found = Tensor._of_compute(handle)
+        if self._device.type == "cpu":
+            # On a device it is the same memory; here a handle of its own keeps what it was.
+            found._grad_of = self, grad_of(self._nn)
         return found
 
     @grad.setter
@@ -333,7 +353,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def detach(self) -> Tensor:
         """The same elements, in the same memory, computed of nothing."""
         if self._device.type == "cpu":
-            return Tensor._of_memory(make("tensor", "tensor_detach", self._memory()))
+            return self._showing(make("tensor", "tensor_detach", self._memory()))
         return self._of_compute(make("nn_tensor", "nn_tensor_detach", self._nn))
 
     @property

@@ -12,7 +12,7 @@ from .. import dtypes
 from .._native import constants as c
 from .._native import lib, make, structs
 from ..errors import SharingError
-from .grad import is_grad_enabled, no_grad
+from .grad import is_grad_enabled
 
 if TYPE_CHECKING:
     from .core import Tensor

@@ -32,6 +32,7 @@ class Shape:
         _new: Any
         _of_compute: Any
         _of_memory: Any
+        _showing: Any
         _mutated: Any
         _assign: Any
         _flat: Any
@@ -50,9 +51,7 @@ class Shape:
     def _view(self, name: str, *arguments: Any) -> Any:
         """A view by ``tensor_name`` or ``nn_tensor_name``, or both."""
         if self._by_memory():
-            from .core import Tensor
-
-            return Tensor._of_memory(make("tensor", f"tensor_{name}", self._memory(), *arguments))
+            return self._showing(make("tensor", f"tensor_{name}", self._memory(), *arguments))
         nn = make("nn_tensor", f"nn_tensor_{name}", self._compute(), *arguments)
         mem = None if self._mem is None else make("tensor", f"tensor_{name}", self._mem, *arguments)
         return self._new(mem, nn)
