@@ -588,3 +588,13 @@ class TestCopies:
         assert a.equal(ln.randn(1000)) and abs(a.mean().item()) < 0.2 and abs(a.std().item() - 1) < 0.1
         u = ln.rand(1000)
         assert 0 <= u.min().item() and u.max().item() < 1
+
+
+def test_the_package_says_what_it_is_and_has():
+    assert ln.__version__.count(".") >= 2
+    assert {"io", "nn", "optim", "utils", "vulkan", "tensor", "NumPack", "long", "bool"} <= set(dir(ln))
+    with pytest.raises(AttributeError, match="nothing_such"):
+        ln.nothing_such
+    for kind in ln.Tensor.__mro__[:-1]:
+        for name, value in vars(kind).items():
+            assert name.startswith("_") or value.__doc__, name

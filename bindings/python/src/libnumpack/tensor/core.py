@@ -188,18 +188,22 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def shape(self) -> Size:
+        """The sizes of the dimensions."""
         return self._shape
 
     @property
     def dtype(self) -> dtypes.dtype:
+        """The type of the elements."""
         return self._dtype
 
     @property
     def device(self) -> device:
+        """Where the elements are."""
         return self._device
 
     @property
     def ndim(self) -> int:
+        """How many dimensions there are."""
         return len(self._shape)
 
     def dim(self) -> int:
@@ -224,6 +228,7 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def itemsize(self) -> int:
+        """Bytes of an element."""
         return self._dtype.itemsize
 
     @property
@@ -265,9 +270,11 @@ class Tensor(Pointwise, Reduction, Shape):
         return bool(info.contiguous)
 
     def is_floating_point(self) -> bool:
+        """Whether the elements are floats."""
         return self._dtype.is_floating_point
 
     def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
         return self._dtype.is_complex
 
     @property
@@ -440,24 +447,31 @@ class Tensor(Pointwise, Reduction, Shape):
         return self._move(device("vulkan", index))
 
     def float(self) -> Tensor:
+        """As float32."""
         return self._cast(dtypes.float32)
 
     def double(self) -> Tensor:
+        """As float64."""
         return self._cast(dtypes.float64)
 
     def half(self) -> Tensor:
+        """As float16."""
         return self._cast(dtypes.float16)
 
     def bfloat16(self) -> Tensor:
+        """As bfloat16."""
         return self._cast(dtypes.bfloat16)
 
     def long(self) -> Tensor:
+        """As int64."""
         return self._cast(dtypes.int64)
 
     def int(self) -> Tensor:
+        """As int32."""
         return self._cast(dtypes.int32)
 
     def bool(self) -> Tensor:
+        """As truth values."""
         return self._cast(dtypes.bool_)
 
     # Values, NumPy and other libraries

@@ -101,6 +101,7 @@ class Shape:
         return self._view("expand", len(found), numbers(found))
 
     def expand_as(self, other: Any) -> Any:
+        """`expand` to the shape of another tensor."""
         return self.expand(*other.shape)
 
     def view(self, *shape: Any) -> Any:
@@ -116,6 +117,7 @@ class Shape:
         return self._view("reshape", len(found), numbers(found))
 
     def view_as(self, other: Any) -> Any:
+        """`view` with the shape of another tensor."""
         return self.view(*other.shape)
 
     def reshape(self, *shape: Any) -> Any:
@@ -124,6 +126,7 @@ class Shape:
         return self._view("reshape", len(found), numbers(found))
 
     def reshape_as(self, other: Any) -> Any:
+        """`reshape` to the shape of another tensor."""
         return self.reshape(*other.shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
