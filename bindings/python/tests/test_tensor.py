@@ -365,6 +365,12 @@ class TestIndexing:
             with pytest.raises(TypeError, match="no number"):
                 t.fill_(value)
 
+    def test_leading_dimensions_of_one_are_no_matter(self):
+        t = ln.zeros(2, 3)
+        t[0, 1] = ln.tensor([[5.0]])
+        t[1] = ln.tensor([[[1.0, 2.0, 3.0]]])
+        assert t.tolist() == [[0, 5, 0], [1, 2, 3]]
+
     def test_views_show_the_same_memory(self):
         t = ln.zeros(2, 3)
         t[0] = 1
@@ -434,6 +440,15 @@ class TestOperations:
         assert [p.tolist() for p in ln.arange(5).split(2)] == [[0, 1], [2, 3], [4]]
         assert a.clamp(max=1.5).tolist() == [1, 1.5] and a.masked_fill(a > 1, 9).tolist() == [1, 9]
 
+    def test_bounds_that_an_integer_type_does_not_have(self):
+        t = ln.tensor([0, 1, 200], dtype="uint8")
+        assert t.clamp(-1, 1).tolist() == [0, 1, 1] and t.clamp(-5).tolist() == [0, 1, 200]
+        assert t.clamp(max=1000).tolist() == [0, 1, 200] and t.clamp(1, 1000).tolist() == [1, 1, 200]
+        for wrong in ({"min": 256}, {"max": -1}):
+            with pytest.raises(OverflowError):
+                t.clamp(**wrong)
+        assert t.clamp(-0.5, 0.5).tolist() == [0, 0.5, 0.5]
+
     def test_shapes(self):
         t = ln.arange(24).reshape(2, 3, 4)
         assert t.permute(2, 0, 1).shape == (4, 2, 3) and t.transpose(0, 2).shape == (4, 3, 2)
@@ -490,6 +505,8 @@ class TestOperations:
         t = ln.tensor([[1.0, 5.0], [3.0, 2.0]])
         assert t.max(np.int64(0)).values.tolist() == [3, 5] and t.sum(np.int64(1)).tolist() == [6, 5]
         assert [p.tolist() for p in t[0].split(np.int64(1))] == [[1], [5]]
+        truths = ln.tensor([[False, True], [False, False]])
+        assert truths.max(1).values.tolist() == [True, False] and truths.min(0).indices.tolist() == [0, 1]
         assert ln.tensor(3.0).sum(0).item() == ln.tensor(3.0).mean(-1).item() == 3
         for wrong, kind in ((lambda: t.size(2), IndexError), (lambda: t.chunk(0), ValueError),
                             (lambda: t.narrow(0, 0, 3), ValueError)):

@@ -267,13 +267,16 @@ class Shape:
 
         if isinstance(value, (int, float, complex)):
             must_fit(value, self._dtype)
-        given = value if hasattr(value, "_compute") else tensor(value, device=self._device)
-        given = given.detach().to(self._dtype)
+        # Converted where it is: a device does not have all types.
+        given = (value if hasattr(value, "_compute") else tensor(value)).detach().to(self._dtype)
+        while given.ndim and given.shape[0] == 1:
+            # Which broadcasts to nothing, too.
+            given = given.select(0, 0)
         if self._device.type != "cpu":
             _, advanced = _split(index, self)
             if advanced:
                 raise SharingError("on a device only views are written to; move the tensor with .cpu() first")
-            self[index]._assign(given)
+            self[index]._assign(given if hasattr(value, "_compute") else given.to(self._device))
             return
         self._memory()
         elements = self._flat()
