@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, Callable, Mapping, Union
 
 import numpy as np
@@ -105,7 +105,7 @@ class _Reader:
             hear = callbacks.make("warning_fn", lambda text, _: warned.append(text.decode()), None)
             lib.checkpoint_warnings(self.checkpoint, hear, None)
         for text in warned:
-            warnings.warn(text, stacklevel=4)
+            warnings.warn(text, stacklevel=devices.callers_level())
         if not self.mmap:
             count = lib.checkpoint_count(self.checkpoint)
             found = (ctypes.c_void_p * max(count, 1))()
@@ -253,7 +253,10 @@ class _Reader:
         if how in (c.OBJECT_CALL, c.OBJECT_NEW) and isinstance(made.callable, Global) and not made.rest:
             known = _KNOWN_CALLS.get((made.callable.module, made.callable.name))
             if known is not None:
-                return known(*made.arguments)
+                try:
+                    return known(*made.arguments)
+                except (TypeError, ValueError, OverflowError) as e:
+                    raise FormatError(f"{self.name}: {made.callable!r} with arguments that it does not take: {e}") from e
         if self.weights_only:
             raise FormatError(
                 f"{self.name}: {made.callable!r} is no plain value, and is not built; "
@@ -283,6 +286,7 @@ _KNOWN_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "complex"): complex,
     ("builtins", "slice"): slice,
     ("builtins", "range"): range,
+    ("collections", "Counter"): Counter,
 }
 
 
