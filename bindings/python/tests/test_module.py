@@ -368,6 +368,13 @@ def test_other_types():
         net.to(libnumpack.int64)
     with pytest.raises(ValueError, match="no CUDA"):
         net.to("cuda")
+    # By its name too, which is none of a device.
+    assert nn.Linear(2, 1).to("float64").weight.dtype == libnumpack.float64
+    assert nn.Linear(2, 1).to("cpu", "float16").weight.dtype == libnumpack.float16
+    with pytest.raises(ValueError, match="vulkan"):
+        nn.Linear(2, 1).to("cuda")
+    with pytest.raises(TypeError, match="element type"):
+        nn.Linear(2, 1).to("gpu")
 
 
 # What is shown.
@@ -505,6 +512,13 @@ def test_a_module_of_a_type_that_numpy_lacks_gives_float32_unless_there_is_one()
 def test_a_module_without_forward_says_so():
     with pytest.raises(AttributeError, match="forward"):
         nn.Module()(1)
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], 5, None, "x"])
+def test_what_is_no_tensor_or_array_is_refused(value):
+    for module in (nn.Linear(2, 1), nn.ReLU(), nn.Sequential(nn.Linear(2, 1), nn.ReLU())):
+        with pytest.raises(TypeError, match=f"{type(value).__name__} is no Tensor"):
+            module(value)
 
 
 def test_complex_and_other_arrays():

@@ -341,3 +341,8 @@ def test_learning_rates_of_groups_and_their_states():
     second.load_state_dict(first.state_dict())
     assert second.last_epoch == 2 and second.get_last_lr() == [0.125, 0.25]
     assert optimizer.param_groups[1]["lr"] == 0.25
+
+
+def test_a_module_in_place_of_its_parameters_is_told():
+    with pytest.raises(TypeError, match=r"Linear; give its parameters\(\)"):
+        optim.Adam(nn.Linear(2, 1))

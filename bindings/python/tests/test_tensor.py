@@ -7,6 +7,7 @@ import gc
 import pickle
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -166,6 +167,34 @@ class TestTensor:
         with pytest.raises(OverflowError):
             ln.tensor([1 << 70])
 
+    def test_numbers_that_the_type_does_not_have_are_refused(self):
+        for value, dtype in ((300, "uint8"), ([1, -1], "uint8"), (float("nan"), "int32"), ([1.0, 1e30], "int64")):
+            with pytest.raises(OverflowError):
+                ln.tensor(value, dtype=dtype)
+        with pytest.raises(TypeError, match="complex"):
+            ln.tensor(1j, dtype="float32")
+        assert ln.tensor(2.7, dtype="int64").item() == 2 and ln.tensor(2, dtype="bool").item() is True
+        assert ln.tensor([1 << 63, 1]).tolist() == [1 << 63, 1]
+        with pytest.raises(OverflowError):
+            ln.tensor([1 << 63, -1])
+        # Elements of an array are converted as NumPy converts them.
+        assert ln.tensor(np.array([300]), dtype="uint8").item() == 44
+
+    @pytest.mark.parametrize(("value", "word"), [(None, "NoneType"), ({1: 2}, "dict"), ([object()], "object")])
+    def test_what_is_no_number_is_named(self, value, word):
+        with pytest.raises(TypeError, match=f"{word} is no number"):
+            ln.tensor(value)
+
+    def test_sizes_that_cannot_be(self):
+        for make, kind in (
+            (lambda: ln.zeros(-1), ValueError), (lambda: ln.rand(2, -3), ValueError), (lambda: ln.rand(2.5), TypeError),
+            (lambda: ln.zeros(1 << 70), OverflowError), (lambda: ln.ones(2).expand(3, (1 << 64) + 2), OverflowError),
+            (lambda: ln.zeros(2).sum(1 << 64), OverflowError),
+        ):
+            with pytest.raises(kind):
+                make()
+        assert ln.full(np.int64(2), 1).tolist() == [1, 1]
+
     def test_of_a_tensor_and_of_tensors(self):
         t = ln.ones(2)
         other = ln.tensor(t)
@@ -306,6 +335,30 @@ class TestIndexing:
         x[x > 0].sum().backward()
         assert x.grad.tolist() == [[1, 0], [0, 1]]
 
+    def test_slices_are_cut_as_pythons_are(self):
+        t, values = ln.arange(4), list(range(4))
+        for key in (
+            slice(1 << 64, None), slice(0, 1 << 64), slice(-(1 << 64), None), slice(None, None, 1 << 64), slice(3, 1),
+            slice(-2, None), slice(9, 12), slice(np.int64(1), np.int64(3)),
+        ):
+            assert t[key].tolist() == values[key]
+        with pytest.raises(TypeError):
+            t[1.0:2]
+
+    def test_values_that_do_not_fit_are_refused(self):
+        t = ln.tensor([1, 2], dtype="uint8")
+        for value, kind in ((300, OverflowError), (float("inf"), OverflowError), (1j, TypeError), ([1, 2, 3], ValueError)):
+            with pytest.raises(kind):
+                t[:] = value
+            if not isinstance(value, list):
+                with pytest.raises(kind):
+                    t.fill_(value)
+        t[0] = 2.7
+        assert t.tolist() == [2, 2]
+        for value in ("x", None):
+            with pytest.raises(TypeError, match="no number"):
+                t.fill_(value)
+
     def test_views_show_the_same_memory(self):
         t = ln.zeros(2, 3)
         t[0] = 1
@@ -396,6 +449,54 @@ class TestOperations:
         t.fill_(4)
         t /= 8
         assert array.tolist() == [0.5, 0.5, 0.5]
+
+    def test_in_place_a_type_keeps_its_kind(self):
+        t = ln.tensor([1, 2])
+        for change in (lambda: t.add_(0.5), lambda: t.mul_(ln.ones(2)), lambda: t.div_(2), lambda: t.__imul__(1.5)):
+            with pytest.raises(TypeError, match="in place"):
+                change()
+        assert t.tolist() == [1, 2] and t.add_(True).tolist() == [2, 3]
+        with pytest.raises(TypeError, match="in place"):
+            ln.tensor([True]).add_(1)
+
+    def test_signs_of_logic_are_of_truth_values(self):
+        a, b = ln.tensor([True, True, False]), ln.tensor([True, False, False])
+        assert (a & b).tolist() == [True, False, False] and (a | b).tolist() == [True, True, False]
+        assert (a ^ True).tolist() == [False, False, True] and (a & np.array([True, False, True])).tolist() == (a & b).tolist()
+        for wrong in (lambda: ln.tensor([1]) & 1, lambda: a | 1, lambda: a ^ ln.tensor([1, 1, 1]), lambda: 1 & a):
+            with pytest.raises(TypeError, match="truth values"):
+                wrong()
+        assert ln.tensor([2]).logical_and(ln.tensor([0])).tolist() == [False]
+
+    def test_what_is_no_tensor_is_said_to_be_none(self):
+        x = ln.ones(2, requires_grad=True)
+        for wrong in (
+            lambda: (x * 2).backward([1, 1]), lambda: setattr(x, "grad", np.ones(2)), lambda: setattr(x, "data", 3),
+            lambda: x.equal(3), lambda: x.allclose("x"), lambda: ln.from_dlpack([1]), lambda: ln.manual_seed("a"),
+            lambda: x.std(correction="a"),
+        ):
+            with pytest.raises(TypeError):
+                wrong()
+        assert x.equal(np.ones(2)) and x.allclose(np.ones(2)) and "x" not in x
+        assert not ln.tensor([1j]).allclose(ln.tensor([2j]))
+
+    def test_dimensions_by_numpys_numbers_and_of_single_numbers(self):
+        t = ln.tensor([[1.0, 5.0], [3.0, 2.0]])
+        assert t.max(np.int64(0)).values.tolist() == [3, 5] and t.sum(np.int64(1)).tolist() == [6, 5]
+        assert [p.tolist() for p in t[0].split(np.int64(1))] == [[1], [5]]
+        assert ln.tensor(3.0).sum(0).item() == ln.tensor(3.0).mean(-1).item() == 3
+        for wrong, kind in ((lambda: t.size(2), IndexError), (lambda: t.chunk(0), ValueError),
+                            (lambda: t.narrow(0, 0, 3), ValueError)):
+            with pytest.raises(kind):
+                wrong()
+
+    def test_threads_may_share_a_tensor_that_nobody_changes(self):
+        for grad in (False, True):
+            for _ in range(20):
+                t = ln.tensor([1.0, 2.0], requires_grad=grad) * 3
+                with ThreadPoolExecutor(6) as pool:
+                    found = list(pool.map(lambda _: (t.is_leaf, t.detach().data_ptr(), t.tolist(), (t * 2).tolist()), range(6)))
+                assert found == [(not grad, t.detach().data_ptr(), [3, 6], [6, 12])] * 6
 
     def test_numbers(self):
         assert float(ln.tensor(2.5)) == 2.5 and int(ln.tensor([3])) == 3 and [0, 1, 2][ln.tensor(1)] == 1

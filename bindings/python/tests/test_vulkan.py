@@ -65,6 +65,9 @@ def test_what_is_as_it_should_be_is_not_copied(rng):
     assert np.shares_memory(vulkan.to_vulkan(tensor), given)
     scalar = vulkan.to_vulkan(np.float64(2.5))
     assert scalar.shape == () and scalar.dtype == np.float32
+    assert vulkan.to_vulkan(np.ones(2, np.longdouble)).dtype == np.float32
+    with pytest.raises(ValueError, match="unequal lengths"):
+        vulkan.to_vulkan([[1, 2], [3]])
 
 
 def test_lists_numbers_and_tensors():

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import operator
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
@@ -338,6 +339,7 @@ def to_pt(
 
 
 def _bytes(chunk_size: int) -> int:
+    chunk_size = operator.index(chunk_size)
     if chunk_size <= 0:
         raise ValueError(f"chunk_size is a number of bytes above 0, not {chunk_size}")
     return chunk_size

@@ -139,12 +139,17 @@ def ensure_vulkan_compatible(data: Any) -> Array:
         data = (here.float() if here.is_floating_point() else here).numpy()
     elif _is_tensor(data):
         data = data.numpy()
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as e:
+        raise ValueError("the lists are of unequal lengths, and no array; fill the short ones up") from e
     if array.dtype.kind in "iub":
         return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     known = dtypes.of_numpy(array.dtype)
-    if known is None or not known.is_floating_point:
-        raise TypeError(f"Vulkan computes with floats and whole numbers, not {array.dtype}; convert it first")
+    # NumPy has longer floats than we have.
+    if array.dtype.kind != "f" and (known is None or not known.is_floating_point):
+        kind = type(data).__name__ if array.dtype == object and not array.ndim else array.dtype
+        raise TypeError(f"Vulkan computes with floats and whole numbers, not {kind}; convert it first")
     return array.astype(np.float32, order="C", copy=False)
 
 

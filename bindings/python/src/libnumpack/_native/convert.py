@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 from typing import Any, Iterable, Sequence
 
@@ -31,13 +32,20 @@ def texts(values: Iterable[str], what: str = "name") -> Any:
 
 
 def sizes(values: Sequence[int]) -> Any:
-    """Lengths of dimensions."""
-    return (ctypes.c_uint64 * len(values))(*values)
+    """Lengths of dimensions. Raises `ValueError` for a negative one."""
+    found = numbers(values)
+    if any(value < 0 for value in found):
+        raise ValueError(f"there is a negative size in {list(values)}; give 0 or more")
+    return (ctypes.c_uint64 * len(found))(*found)
 
 
 def numbers(values: Sequence[int]) -> Any:
-    """Indices, dimensions and the like."""
-    return (ctypes.c_int64 * len(values))(*values)
+    """Indices, dimensions and the like. Raises `OverflowError` for one beyond 64 bits, which ctypes would cut off."""
+    found = [operator.index(value) for value in values]
+    for value in found:
+        if not -(1 << 63) <= value < 1 << 63:
+            raise OverflowError(f"{value} does not fit 64 bits; give a smaller number")
+    return (ctypes.c_int64 * len(found))(*found)
 
 
 def handles(values: Sequence[Any]) -> Any:

@@ -62,5 +62,9 @@ class Handle:
 def make(kind: str, function: str, *arguments: Any) -> Handle:
     """Calls ``function``, whose last parameter is where a new handle of this kind goes."""
     out = ctypes.c_void_p()
-    getattr(lib, function)(*arguments, ctypes.byref(out))
+    try:
+        getattr(lib, function)(*arguments, ctypes.byref(out))
+    except ctypes.ArgumentError as e:
+        # ctypes' own kind, which is no TypeError.
+        raise TypeError(f"an argument is of the wrong type; {function} says of it: {e}") from None
     return Handle(out, kind)

@@ -21,14 +21,15 @@ _REDUCTIONS = {"mean": c.NN_REDUCTION_MEAN, "sum": c.NN_REDUCTION_SUM, "none": c
 def _computed(function: str, tensor: Tensor, *arguments: Any) -> Tensor:
     """What the library computes of a tensor and others, given as they are. The result is of the tensor's
     class."""
-    # Whatever has a shape must be a tensor.
-    handles = [_handle(value) if hasattr(value, "shape") else value for value in (tensor, *arguments)]
+    # Whatever else has a shape must be a tensor.
+    handles = [_handle(tensor)]
+    handles += [_handle(value) if hasattr(value, "shape") else value for value in arguments]
     return type(tensor)._of_compute(make("nn_tensor", function, *handles))
 
 
 def _handle(value: Any) -> Any:
     if not isinstance(value, Tensor):
-        raise TypeError(f"{type(value).__name__} is no Tensor; make one with libnumpack.as_tensor")
+        raise TypeError(f"{type(value).__name__} is no Tensor; make one with libnumpack.tensor or as_tensor")
     return value._compute()
 
 

@@ -314,5 +314,5 @@ def _dim(dim: int | None, input: Tensor) -> int:
     """PyTorch's choice of a dimension where none was given."""
     if dim is not None:
         return dim
-    warnings.warn("a softmax without dim chooses one by the number of dimensions; give dim", stacklevel=4)
+    warnings.warn("a softmax without dim chooses one by the number of dimensions; give dim", stacklevel=5)
     return 0 if input.ndim in (0, 1, 3) else 1

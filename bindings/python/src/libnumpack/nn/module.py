@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from .. import devices, dtypes
 from ..tensor import Tensor
+from ..tensor.core import names_device
 from . import _inputs, _state
 from .parameter import Parameter, at, put
 
@@ -344,7 +345,7 @@ class Module:
         for value in where:
             if isinstance(value, Tensor):
                 device, dtype = value.device, value.dtype
-            elif isinstance(value, (devices.device, str, int)):
+            elif isinstance(value, devices.device) or names_device(value):
                 device = value
             elif value is not None:
                 dtype = value

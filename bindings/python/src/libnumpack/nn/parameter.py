@@ -42,12 +42,10 @@ class Parameter(Tensor):
         """What is computed of a parameter is none."""
         return Tensor._of_compute(handle)
 
-    def _memory(self) -> Handle:
+    def _make_memory(self) -> None:
         # Unlike other tensors, also one that wants no gradient keeps what an optimiser may have.
-        if self._mem is None:
-            self._must_be_here()
-            self._mem = make("tensor", "tensor_detach", make("tensor", "nn_tensor_to_tensor", self._nn))
-        return self._mem
+        self._must_be_here()
+        self._mem = make("tensor", "tensor_detach", make("tensor", "nn_tensor_to_tensor", self._nn))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         found = memo.get(id(self))

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable, Mapping, Union
 
 from .._native import Handle, handles, lib, make, text, texts
 from ..nn._inputs import is_torch
-from ..nn.module import clear_grad
+from ..nn.module import Module, clear_grad
 from ..tensor import Tensor, as_tensor, enable_grad
 
 Params = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
@@ -31,6 +31,8 @@ class Optimizer:
     def __init__(self, params: Params, defaults: Mapping[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError("params is a Tensor; give an iterable of tensors or dicts, such as [tensor]")
+        if isinstance(params, Module):
+            raise TypeError(f"params is a {type(params).__name__}; give its parameters()")
         self.defaults = dict(defaults)
         self.param_groups = []
         self._sent: list[dict[str, float]] = []

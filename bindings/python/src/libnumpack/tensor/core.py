@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any, Sequence
+import os
+import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,31 +18,11 @@ from .grad import is_grad_enabled, no_grad
 from .pointwise import Pointwise
 from .reduction import Reduction
 from .shape import Shape
+from .size import Size, Storage
 
 if TYPE_CHECKING:
     from ..devices import DeviceLike
     from ..dtypes import DTypeLike
-
-
-class Size(tuple):  # type: ignore[type-arg]
-    """The sizes of a tensor's dimensions.
-
-    >>> import libnumpack
-    >>> libnumpack.zeros(2, 3).shape
-    Size([2, 3])
-    """
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """How many elements a tensor of these sizes has."""
-        count = 1
-        for size in self:
-            count *= size
-        return count
-
-    def __repr__(self) -> str:
-        return f"Size({list(self)})"
 
 
 class Tensor(Pointwise, Reduction, Shape):
@@ -107,9 +89,11 @@ class Tensor(Pointwise, Reduction, Shape):
         return object.__getattribute__(self, name)
 
     def _describe(self) -> None:
-        if self._nn is not None:
+        # Another thread may have the elements in memory meanwhile.
+        nn = self._nn
+        if nn is not None:
             info = structs["nn_tensor_info"]()
-            lib.nn_tensor_get_info(self._nn, info)
+            lib.nn_tensor_get_info(nn, info)
             place = devices.of_index(info.device_index) if info.on_device else devices.cpu
         else:
             info = structs["tensor_layout"]()
@@ -124,22 +108,29 @@ class Tensor(Pointwise, Reduction, Shape):
     def _memory(self) -> Handle:
         """The tensor in memory, made if there is none yet."""
         if self._mem is None:
-            self._must_be_here()
-            assert self._nn is not None
-            self._mem = make("tensor", "nn_tensor_to_tensor", self._nn)
-            if not self.requires_grad:
-                self._nn = None
-            else:
-                self._mem = make("tensor", "tensor_detach", self._mem)
+            with _lock:
+                if self._mem is None:
+                    self._make_memory()
+        assert self._mem is not None
         return self._mem
+
+    def _make_memory(self) -> None:
+        self._must_be_here()
+        made = make("tensor", "nn_tensor_to_tensor", self._nn)
+        if self.requires_grad:
+            self._mem = make("tensor", "tensor_detach", made)
+        else:
+            self._mem = made
+            self._nn = None
 
     def _compute(self) -> Handle:
         """The tensor that computes, with the elements as they are now."""
-        if self._nn is None:
+        nn = self._nn
+        if nn is None:
             return make("nn_tensor", "nn_tensor_from_tensor", self._mem)
         if self._mem is not None:
-            lib.nn_tensor_refresh(self._nn, self._mem, None)
-        return self._nn
+            lib.nn_tensor_refresh(nn, self._mem, None)
+        return nn
 
     def _changed(self) -> None:
         """To be called when the library changed the tensor that computes: others see it too."""
@@ -168,10 +159,11 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def _flat(self) -> np.ndarray[Any, Any]:
         """The elements as an array to read, copied if they have to be: bits where NumPy has no such type."""
-        if self._mem is not None or (self._device.type == "cpu" and not self.requires_grad):
+        nn = self._nn
+        if self._mem is not None or nn is None or (self._device.type == "cpu" and not self.requires_grad):
             return exchange.shown(self._memory(), self._dtype)
         array = np.empty(self._shape, self._dtype.raw())
-        lib.nn_tensor_read(self._nn, array.ctypes.data, array.nbytes)
+        lib.nn_tensor_read(nn, array.ctypes.data, array.nbytes)
         return array
 
     # What it is
@@ -198,7 +190,11 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def size(self, dim: int | None = None) -> Any:
         """The sizes of the dimensions, or that of one."""
-        return self._shape if dim is None else self._shape[dim]
+        if dim is None:
+            return self._shape
+        if not -len(self._shape) <= dim < len(self._shape):
+            raise IndexError(f"there is no dimension {dim} among {len(self._shape)}; count from 0, or from the end")
+        return self._shape[dim]
 
     def numel(self) -> int:
         """How many elements there are."""
@@ -214,6 +210,7 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return self.numel() * self._dtype.itemsize
 
     def _layout(self) -> Any:
@@ -233,7 +230,8 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def data_ptr(self) -> int:
         """The address of the first element, on the host; 0 where there is none."""
-        return int(self._layout().data or 0)
+        layout = self._layout()
+        return int(layout.data or 0) if layout.numel else 0
 
     def untyped_storage(self) -> Storage:
         """The memory that the tensor shows, on the host."""
@@ -241,10 +239,11 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie one after another in C order."""
-        if self._mem is not None:
+        nn = self._nn
+        if self._mem is not None or nn is None:
             return bool(self._layout().contiguous)
         info = structs["nn_tensor_info"]()
-        lib.nn_tensor_get_info(self._nn, info)
+        lib.nn_tensor_get_info(nn, info)
         return bool(info.contiguous)
 
     def is_floating_point(self) -> bool:
@@ -261,10 +260,11 @@ class Tensor(Pointwise, Reduction, Shape):
     # Gradients
 
     def _info(self, what: str) -> bool:
-        if self._nn is None:
+        nn = self._nn
+        if nn is None:
             return False
         info = structs["nn_tensor_info"]()
-        lib.nn_tensor_get_info(self._nn, info)
+        lib.nn_tensor_get_info(nn, info)
         return bool(getattr(info, what))
 
     @property
@@ -290,7 +290,12 @@ class Tensor(Pointwise, Reduction, Shape):
     @property
     def is_leaf(self) -> bool:
         """Whether it was not computed of anything that wants a gradient."""
-        return self._nn is None or self._info("is_leaf")
+        nn = self._nn
+        if nn is None:
+            return True
+        info = structs["nn_tensor_info"]()
+        lib.nn_tensor_get_info(nn, info)
+        return bool(info.is_leaf)
 
     @property
     def grad(self) -> Any:
@@ -311,7 +316,7 @@ class Tensor(Pointwise, Reduction, Shape):
             return
         if self._nn is None:
             raise SharingError("a tensor without requires_grad has no gradient; set requires_grad first")
-        lib.nn_tensor_set_grad(self._nn, None if grad is None else grad._compute())
+        lib.nn_tensor_set_grad(self._nn, None if grad is None else _given(grad, "a gradient")._compute())
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
         """Adds the gradient of this tensor to `grad` of each leaf that it was computed of.
@@ -322,7 +327,7 @@ class Tensor(Pointwise, Reduction, Shape):
         needed was changed in place.
         """
         lib.nn_tensor_backward(
-            self._compute(), None if gradient is None else gradient._compute(), retain_graph
+            self._compute(), None if gradient is None else _given(gradient, "a gradient")._compute(), retain_graph
         )
 
     def detach(self) -> Tensor:
@@ -339,7 +344,7 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @data.setter
     def data(self, other: Tensor) -> None:
-        self._set(other)
+        self._set(_given(other, "data"))
 
     # Copies, types and devices
 
@@ -378,7 +383,7 @@ class Tensor(Pointwise, Reduction, Shape):
         for given in wanted:
             if isinstance(given, Tensor):
                 dtype, device = given._dtype, given._device
-            elif isinstance(given, devices.device) or _names_device(given):
+            elif isinstance(given, devices.device) or names_device(given):
                 device = given
             elif given is not None:
                 dtype = given
@@ -561,7 +566,26 @@ Tensor._is_usual = True
 bool_, int_, float_ = bool, int, float
 
 
-def _names_device(given: Any) -> bool:
+# Held while elements are brought into memory, which is done once for each tensor.
+_lock = threading.Lock()
+
+
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _given(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what} is a Tensor, not {type(value).__name__}; make one with libnumpack.as_tensor")
+    return value
+
+
+def names_device(given: Any) -> bool:
+    """Whether it is a device and no type, where a call takes either."""
     return isinstance(given, str) and given.partition(":")[0] in ("cpu", "vulkan", "cuda") or (
         isinstance(given, int_) and not isinstance(given, bool_)
     )
@@ -579,30 +603,3 @@ def _rebuilt(cls: Any, bits: np.ndarray[Any, Any], name: str, requires_grad: boo
     if cls is not Tensor:
         moved = cls._of_compute(moved._compute()) if moved._mem is None else cls._of_memory(moved._mem)
     return moved.requires_grad_() if requires_grad else moved
-
-
-class Storage:
-    """The memory that a tensor shows, on the host: all of it, also what the tensor leaves out."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self._tensor = tensor
-        layout = tensor._layout()
-        self._pointer = (layout.data or 0) - (layout.offset * tensor.itemsize if layout.data else 0)
-        self._size = int(layout.storage_nbytes)
-
-    def data_ptr(self) -> int:
-        """Its address."""
-        return self._pointer
-
-    def nbytes(self) -> int:
-        """Its size in bytes."""
-        return self._size
-
-    __len__ = nbytes
-
-
-def sequence(values: Sequence[Any]) -> Sequence[Any]:
-    """The arguments of a call that takes ``f(1, 2)`` as well as ``f((1, 2))``."""
-    if len(values) == 1 and isinstance(values[0], (tuple, list)):
-        return values[0]
-    return values

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from .._native import lib, make, sizes
 from ..errors import SharingError
 from . import exchange
 from .core import Tensor
-from .pointwise import scalar
+from .pointwise import must_fit, scalar
 from .shape import _sequence
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def _of_array(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _must_be_numbers(array: np.ndarray[Any, Any]) -> None:
+    if array.dtype == object:
+        other = next((x for x in array.flat if not isinstance(x, (int, float, complex))), None)
+        raise TypeError(f"{type(other).__name__} is no number, and no tensor; convert it first")
     if array.dtype.kind not in "biufcV" or array.dtype.names is not None:
         raise TypeError(f"elements of {array.dtype} are no numbers; convert them first")
 
@@ -107,7 +111,8 @@ def tensor(data: Any, dtype: DTypeLike | None = None, device: DeviceLike | None 
     Without ``dtype`` that of an array or tensor is kept; Python's floats become float32, integers int64, truth
     values bool, complex numbers complex64. ``requires_grad``: gradients are wanted for it.
 
-    Raises `ValueError` for lists of unequal lengths, `TypeError` for what is no number.
+    Raises `ValueError` for lists of unequal lengths, `TypeError` for what is no number, `OverflowError` for a number
+    of Python's that the type does not have.
 
     >>> import libnumpack
     >>> libnumpack.tensor([[1, 2], [3, 4]])
@@ -127,14 +132,20 @@ def tensor(data: Any, dtype: DTypeLike | None = None, device: DeviceLike | None 
 
 
 def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
-    if isinstance(data, (list, tuple)):
-        data = _nested(data)
     try:
+        if isinstance(data, (list, tuple)):
+            data = _nested(data)
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
     except ValueError as e:
         raise ValueError("the lists are of unequal lengths, and no tensor; fill the short ones up") from e
     if not isinstance(data, (np.ndarray, np.generic)) and not hasattr(data, "__array__"):
         # Made of Python's own numbers.
+        if array.dtype == np.float64 and (np.abs(array) >= 1 << 63).any():
+            # Integers, some beyond int64, which NumPy makes floats of.
+            exact = np.asarray(data, object)
+            array = exact if all(isinstance(x, int) for x in exact.flat) else array
+        if wanted is not None:
+            _must_fit(array, wanted)
         if array.dtype == np.float64 and _is_plain(data):
             wanted = wanted or dtypes.float32
         elif array.dtype == np.complex128 and _is_plain(data):
@@ -144,12 +155,24 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
         shared = from_numpy(array.copy())
         return shared if wanted is None else shared.to(dtype=wanted)
     if array.dtype == object and array.size and all(isinstance(x, int) for x in array.flat):
-        raise OverflowError("an integer does not fit 64 bits; give floats")
+        try:
+            array = array.astype(np.uint64)
+        except OverflowError:
+            raise OverflowError("the integers do not fit 64 bits; give floats") from None
     _must_be_numbers(array)
     number = -1 if wanted is None else wanted.number
     return Tensor._of_memory(
         make("tensor", "tensor_copy_numpy", exchange.interface(array), number, 0)
     )
+
+
+def _must_fit(array: np.ndarray[Any, Any], kind: dtypes.dtype) -> None:
+    """Raises where one of Python's numbers cannot be an element of a type."""
+    if array.size and array.dtype.kind in "iufc":
+        # One that is NaN comes out as either.
+        values = (array.min(), array.max()) if array.dtype.kind != "c" else (array.flat[0],)
+        for value in values:
+            must_fit(value.item(), kind)
 
 
 def _nested(data: Sequence[Any]) -> Any:
@@ -185,9 +208,7 @@ def from_dlpack(source: Any) -> Tensor:
 
 def _made(function: str, shape: Sequence[Any], dtype: DTypeLike | None, device: DeviceLike | None,
           requires_grad: bool, *before: Any, after: Any = ()) -> Tensor:
-    found = tuple(int(n) for n in _sequence(shape))
-    if any(n < 0 for n in found):
-        raise ValueError(f"there is a negative size in {found}; give 0 or more")
+    found = tuple(operator.index(n) for n in _sequence(shape))
     kind = dtypes.float32 if dtype is None else dtypes.as_dtype(dtype)
     _, handle = devices.opened(devices.as_device(device))
     made = Tensor._of_compute(
@@ -205,8 +226,9 @@ def full(size: Any, fill_value: Any, *, dtype: DTypeLike | None = None, device: 
     if dtype is None:
         dtype = dtypes.as_dtype(bool if number.kind == c.SCALAR_BOOL else type(fill_value) if isinstance(
             fill_value, (int, float, complex)) else fill_value.dtype)
-    shape = (size,) if isinstance(size, int) else tuple(size)
+    shape = (size,) if hasattr(size, "__index__") and not isinstance(size, Tensor) else tuple(size)
     kind = dtypes.as_dtype(dtype)
+    must_fit(fill_value, kind)
     if devices.as_device(device).type == "cpu":
         memory = make("tensor", "tensor_full", kind.number, len(shape), sizes(shape), number)
         made = Tensor._of_memory(memory)
@@ -263,7 +285,7 @@ def randn(*size: Any, dtype: DTypeLike | None = None, device: DeviceLike | None 
 
 def manual_seed(seed: int) -> None:
     """Begins the random numbers of the whole process anew: the same seed gives the same numbers."""
-    lib.nn_manual_seed(seed % (1 << 64))
+    lib.nn_manual_seed(operator.index(seed) % (1 << 64))
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DTypeLike | None = None,

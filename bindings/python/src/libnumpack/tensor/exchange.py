@@ -161,6 +161,8 @@ def of_capsule(capsule: Any) -> Handle:
 def of_dlpack(source: Any) -> Handle:
     """A tensor on the memory of any object with ``__dlpack__``, or of a capsule."""
     if not hasattr(source, "__dlpack__"):
+        if type(source).__name__ != "PyCapsule":
+            raise TypeError(f"{type(source).__name__} has no __dlpack__; use as_tensor() or tensor()")
         return of_capsule(source)
     kind = source.__dlpack_device__()[0]
     # The host, and memory of it that CUDA or ROCm can reach.

@@ -81,23 +81,74 @@ def _operand(other: Any) -> Any:
     return None
 
 
+def _other(other: Any) -> Any:
+    found = _operand(other)
+    if found is None:
+        raise TypeError(f"{type(other).__name__} is no tensor; make one with libnumpack.tensor")
+    return found
+
+
+def must_fit(value: Any, kind: dtypes.dtype) -> None:
+    """Raises where a number of Python's cannot be an element of a type, but for the digits of floats."""
+    if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
+        if not kind.is_complex:
+            raise TypeError(f"{value} is complex, and the elements are {kind.name}; give its real part")
+    elif not (kind.is_floating_point or kind.is_complex or kind is dtypes.bool_):
+        raw = kind.numpy()
+        if raw is not None and raw.kind in "iu":
+            bounds = np.iinfo(raw)
+            # Not true of NaN either.
+            if not bounds.min <= int_part(value) <= bounds.max:
+                raise OverflowError(f"{value} is no {kind.name}, which goes from {bounds.min} to {bounds.max}")
+
+
+def int_part(value: Any) -> Any:
+    """A number without what is behind its point; NaN and infinities as they are."""
+    return value if isinstance(value, numbers.Integral) or not np.isfinite(value) else int(value)
+
+
 def _kind(first: Any, second: Any) -> Any:
     """The class of a result: that of a tensor which is more than the usual."""
     return type(second) if type(first)._is_usual else type(first)
 
 
+def _of_truths(name: str, sign: str) -> Callable[[Any, Any], Tensor]:
+    def function(self: Any, other: Any) -> Tensor:
+        kinds = [self._dtype]
+        if not isinstance(other, (bool, np.bool_)):
+            if not isinstance(other, numbers.Number):
+                other = _operand(other)
+                if other is None:
+                    return NotImplemented  # type: ignore[no-any-return]
+            kinds.append(other._dtype if isinstance(other, Pointwise) else dtypes.as_dtype(type(other)))
+        # Of integers it would be of their bits, which nothing here computes.
+        for kind in kinds:
+            if kind is not dtypes.bool_:
+                raise TypeError(f"{sign} is of truth values, not of {kind.name}; compare first, or use {name}()")
+        return getattr(self, name)(other)  # type: ignore[no-any-return]
+
+    function.__doc__ = f"`{name}`, of truth values."
+    return function
+
+
+def _rank(kind: dtypes.dtype) -> int:
+    return 3 if kind.is_complex else 2 if kind.is_floating_point else 0 if kind is dtypes.bool_ else 1
+
+
 def _in_place(name: str) -> Callable[[Any, Any], Any]:
     def function(self: Any, *arguments: Any) -> Any:
-        return self._assign(getattr(self, name)(*arguments))
+        return self._take(getattr(self, name)(*arguments), name)
 
-    function.__doc__ = f"The same as `{name}`, in place."
+    function.__doc__ = (
+        f"The same as `{name}`, in place. Raises `TypeError` where the result is of floats and this of integers."
+    )
     return function
 
 
 def _operator_in_place(name: str) -> Callable[[Any, Any], Any]:
     def function(self: Any, other: Any) -> Any:
         result = getattr(self, name)(other)
-        return NotImplemented if result is NotImplemented else self._assign(result)
+        return NotImplemented if result is NotImplemented else self._take(result, name)
 
     return function
 
@@ -169,9 +220,12 @@ class Pointwise:
     le = __le__ = _binary(c.NN_LE, "Whether each element is less than the other, or equal.")
     gt = __gt__ = _binary(c.NN_GT, "Whether each element is greater than the other.")
     ge = __ge__ = _binary(c.NN_GE, "Whether each element is greater than the other, or equal.")
-    logical_and = __and__ = __rand__ = _binary(c.NN_LOGICAL_AND, "Whether both are true, of truth values.")
-    logical_or = __or__ = __ror__ = _binary(c.NN_LOGICAL_OR, "Whether one is true, of truth values.")
-    logical_xor = __xor__ = __rxor__ = _binary(c.NN_LOGICAL_XOR, "Whether just one is true, of truth values.")
+    logical_and = _binary(c.NN_LOGICAL_AND, "Whether both are true, or not 0.")
+    logical_or = _binary(c.NN_LOGICAL_OR, "Whether one is true, or not 0.")
+    logical_xor = _binary(c.NN_LOGICAL_XOR, "Whether just one is true, or not 0.")
+    __and__ = __rand__ = _of_truths("logical_and", "&")
+    __or__ = __ror__ = _of_truths("logical_or", "|")
+    __xor__ = __rxor__ = _of_truths("logical_xor", "^")
 
     __hash__ = object.__hash__
 
@@ -208,6 +262,15 @@ class Pointwise:
 
     # In place
 
+    def _take(self, result: Any, name: str) -> Any:
+        """Takes what was computed, unless it is of a kind of numbers that this type has no place for."""
+        if _rank(result._dtype) > _rank(self._dtype):
+            raise TypeError(
+                f"{name.strip('_')}: the result is {result._dtype.name}, and is written in place into "
+                f"{self._dtype.name}; use the result itself, or convert this one first"
+            )
+        return self._assign(result)
+
     def _assign(self, source: Any) -> Any:
         """Takes the elements of a tensor of a shape that broadcasts to this one's, in place."""
         if self.requires_grad and is_grad_enabled() and not self.is_leaf and source._nn is not None:
@@ -235,10 +298,16 @@ class Pointwise:
         return self._assign(found.to(self._dtype))
 
     def fill_(self, value: Any) -> Any:
-        """Takes one number everywhere."""
+        """Takes one number everywhere, that of a tensor of one element too.
+
+        Raises `TypeError` for what is none, `OverflowError` for one that the type does not have.
+        """
+        if hasattr(value, "item"):
+            value = value.item()
         number = scalar(value)
         if number is None:
-            number = scalar(value.item())
+            raise TypeError(f"{value!r} is no number")
+        must_fit(value, self._dtype)
         if self._nn is None:
             lib.tensor_fill(self._mem, number)
             self._mutated()
@@ -255,10 +324,12 @@ class Pointwise:
 
     def equal(self, other: Any) -> bool:
         """Whether both have the same shape and equal elements."""
-        return self._shape == other._shape and bool((self._values() == other._values()).all())  # type: ignore[attr-defined]
+        found = _other(other)
+        return self._shape == found._shape and bool((self._values() == found._values()).all())  # type: ignore[attr-defined]
 
     def allclose(self, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
         """Whether |a - b| <= atol + rtol |b| everywhere."""
-        both: Any = (self, other)
-        a, b = (t.detach().cpu().double()._flat() for t in both)
+        both: Any = (self, _other(other))
+        wide = dtypes.complex128 if any(t._dtype.is_complex for t in both) else dtypes.float64
+        a, b = (t.detach().cpu().to(wide)._flat() for t in both)
         return bool(np.allclose(a, b, rtol, atol, equal_nan))

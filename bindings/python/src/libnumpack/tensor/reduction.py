@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Sequence, Union
 
+import numpy as np
+
 from .. import dtypes
 from .._native import constants as c
 from .._native import make, numbers
@@ -23,9 +25,17 @@ class Extremes(NamedTuple):
     indices: Any
 
 
-def _dims(dim: Dims) -> tuple[int, Any]:
-    found = () if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+def _dims(dim: Dims, ndim: int) -> tuple[int, Any]:
+    found: tuple[Any, ...] = () if dim is None else (dim,) if _is_dim(dim) else tuple(dim)  # type: ignore[arg-type]
+    if not ndim and found in ((0,), (-1,)):
+        # Of a single number that is all, as PyTorch has it.
+        found = ()
     return len(found), numbers(found)
+
+
+def _is_dim(dim: Any) -> bool:
+    """Whether it is one number, Python's or NumPy's."""
+    return hasattr(dim, "__index__") and not hasattr(dim, "_compute") and not isinstance(dim, np.ndarray)
 
 
 class Reduction:
@@ -51,7 +61,7 @@ class Reduction:
         square: Any
 
     def _reduce(self, op: int, dim: Dims, keepdim: bool) -> Any:
-        return self._of_compute(make("nn_tensor", "nn_tensor_reduce", self._compute(), op, *_dims(dim), keepdim))
+        return self._of_compute(make("nn_tensor", "nn_tensor_reduce", self._compute(), op, *_dims(dim, self.ndim), keepdim))
 
     def sum(self, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLike | None = None) -> Any:
         """The sum; of integers and truth values as int64."""
@@ -84,13 +94,13 @@ class Reduction:
         place of ``dim``, the larger of each two."""
         if dim is None:
             return self.amax()
-        return self._extremes(dim, keepdim, self.argmax) if isinstance(dim, int) else self.maximum(dim)
+        return self._extremes(dim, keepdim, self.argmax) if _is_dim(dim) else self.maximum(dim)
 
     def min(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest, as `max` has the largest."""
         if dim is None:
             return self.amin()
-        return self._extremes(dim, keepdim, self.argmin) if isinstance(dim, int) else self.minimum(dim)
+        return self._extremes(dim, keepdim, self.argmin) if _is_dim(dim) else self.minimum(dim)
 
     def _extremes(self, dim: int, keepdim: bool, find: Any) -> Extremes:
         if not self.ndim:
@@ -101,7 +111,7 @@ class Reduction:
 
     def var(self, dim: Dims = None, keepdim: bool = False, *, correction: float = 1) -> Any:
         """The variance of n elements, with a divisor of n - ``correction``."""
-        count, dims = _dims(dim)
+        count, dims = _dims(dim, self.ndim)
         return self._of_compute(
             make("nn_tensor", "nn_tensor_var", self._compute(), count, dims, correction, keepdim)
         )

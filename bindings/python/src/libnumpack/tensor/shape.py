@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 import numpy as np
 
 from .. import dtypes
-from .._native import constants as c
 from .._native import handles, make, numbers, sizes
 from ..errors import SharingError
 from .grad import is_grad_enabled
+from .pointwise import must_fit
 
 if TYPE_CHECKING:
     from .core import Tensor
@@ -139,8 +139,8 @@ class Shape:
 
     def narrow(self, dim: int, start: int, length: int) -> Any:
         """The same memory from ``start`` on, ``length`` indices of a dimension."""
-        if length < 0:
-            raise ValueError(f"length is {length}; give 0 or more")
+        if not 0 <= length <= self._shape[dim]:
+            raise ValueError(f"length is {length}; give 0 to {self._shape[dim]}")
         return self._view("narrow", dim, start if start >= 0 else start + self._shape[dim], length)
 
     def unbind(self, dim: int = 0) -> tuple[Any, ...]:
@@ -150,7 +150,8 @@ class Shape:
     def split(self, size: Any, dim: int = 0) -> tuple[Any, ...]:
         """Views of ``size`` indices of a dimension each, the last of them maybe less, or of these sizes."""
         total, start, found = self._shape[dim], 0, []
-        if isinstance(size, int):
+        if hasattr(size, "__index__"):
+            size = size.__index__()
             if size < 1:
                 raise ValueError(f"size is {size}; give 1 or more")
             size = [min(size, total - at) for at in range(0, total, size)] or [0]
@@ -163,13 +164,16 @@ class Shape:
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Any, ...]:
         """At most so many views of equal sizes, the last of them maybe smaller."""
+        if chunks < 1:
+            raise ValueError(f"chunks is {chunks}; give 1 or more")
         return self.split(max(1, -(-self._shape[dim] // chunks)), dim)
 
     def __iter__(self) -> Iterator[Any]:
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == value).any())
+        found = self == value
+        return found is not False and bool(found.any())
 
     # Elements by index
 
@@ -215,12 +219,11 @@ class Shape:
         return found.detach() if found is self and not self.requires_grad else found
 
     def _sliced(self, dim: int, part: slice) -> Any:
-        step = 1 if part.step is None else int(part.step)
+        size = self._shape[dim]
+        start, stop, step = part.indices(size)
         if step < 1:
             raise ValueError(f"a slice of a tensor goes forwards, and this has step {step}; copy it through NumPy")
-        start = 0 if part.start is None else int(part.start)
-        stop = c.SLICE_END if part.stop is None else int(part.stop)
-        return self._view("slice", dim, start, stop, step)
+        return self._view("slice", dim, start, max(start, stop), min(step, max(size, 1)))
 
     def _taken(self, advanced: list[tuple[int, Any]]) -> Any:
         """The elements by lists of indices along some dimensions, a copy."""
@@ -251,7 +254,8 @@ class Shape:
     def __setitem__(self, index: Any, value: Any) -> None:
         """Writes a number, tensor or array of a shape that broadcasts to those elements, converted.
 
-        Raises `SharingError` for a tensor that requires grad, unless within `no_grad`.
+        Raises `SharingError` for a tensor that requires grad, unless within `no_grad`, `IndexError`, `ValueError`
+        for a shape that does not broadcast, `OverflowError` for a number that the type does not have.
         """
         if self._noted():
             raise SharingError(
@@ -259,6 +263,8 @@ class Shape:
             )
         from .create import tensor
 
+        if isinstance(value, (int, float, complex)):
+            must_fit(value, self._dtype)
         given = value if hasattr(value, "_compute") else tensor(value, device=self._device)
         given = given.detach().to(self._dtype)
         if self._device.type != "cpu":
@@ -274,7 +280,11 @@ class Shape:
         basic, advanced = _split(index, self)
         if any(isinstance(part, slice) and (part.step or 1) < 1 for part in basic):
             raise ValueError("a slice of a tensor goes forwards; turn the values around instead")
-        elements[_key(index)] = given.cpu()._flat()
+        source = given.cpu()._flat()
+        try:
+            elements[_key(index)] = source
+        except ValueError as e:
+            raise ValueError(f"{str(e).rstrip('.')}; the values have the shape {source.shape}") from None
         self._mutated()
 
 
