@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| `tensor` | tensors: made, viewed, computed with, differentiated |
+| `tensors` | tensors: made, viewed, computed with, differentiated |
 | `checkpoint` | `load` and `save`: files of tensors and values |
 | `store`, `lazy` | NumPack stores: arrays whose rows are appended, replaced and dropped |
 | `packages` | stores in one file |
@@ -26,8 +26,8 @@ from .dtypes import bool_ as bool
 from .dtypes import dtype
 from .packages import get_package_info, pack, unpack
 from .store import LazyArray, NumPack
-from .tensor import *  # noqa: F403
-from .tensor import Tensor, tensor
+from .tensors import *  # noqa: F403
+from .tensors import Tensor, tensor
 
 _LATER = ("io", "nn", "optim", "utils", "vulkan")
 

@@ -54,8 +54,8 @@ class Shape:
 
             return Tensor._of_memory(make("tensor", f"tensor_{name}", self._memory(), *arguments))
         nn = make("nn_tensor", f"nn_tensor_{name}", self._compute(), *arguments)
-        mem = None if self._mem is None else make("tensor", f"tensor_{name}", self._mem, *arguments)
-        return self._new(mem, nn)
+        mem = self._mem
+        return self._new(None if mem is None else make("tensor", f"tensor_{name}", mem, *arguments), nn)
 
     def transpose(self, dim0: int, dim1: int) -> Any:
         """The same memory with two dimensions swapped."""
