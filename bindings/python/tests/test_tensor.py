@@ -147,6 +147,12 @@ class TestTensor:
         t[1] = 999
         assert array[1] == 20
 
+    def test_types_and_devices_in_texts_and_by_their_short_names(self):
+        assert f"{ln.float32:>20}|{ln.device('cpu'):<5}|" == "  libnumpack.float32|cpu  |"
+        assert (ln.half, ln.float, ln.double, ln.short, ln.int, ln.long) == (
+            ln.float16, ln.float32, ln.float64, ln.int16, ln.int32, ln.int64
+        )
+
     def test_dtype_and_device_at_once(self):
         t = ln.tensor(np.array([10, 20]), dtype=ln.float32, device="cpu")
         assert t.dtype is ln.float32 and t.device == ln.device("cpu") and str(t.device) == "cpu"

@@ -24,6 +24,12 @@ from .devices import device
 from .dtypes import *  # noqa: F403
 from .dtypes import bool_ as bool
 from .dtypes import dtype
+from .dtypes import float16 as half
+from .dtypes import float32 as float
+from .dtypes import float64 as double
+from .dtypes import int16 as short
+from .dtypes import int32 as int
+from .dtypes import int64 as long
 from .packages import get_package_info, pack, unpack
 from .store import LazyArray, NumPack
 from .tensors import *  # noqa: F403

@@ -44,6 +44,9 @@ class dtype:
     def __repr__(self) -> str:
         return f"libnumpack.{self.name}"
 
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
     def __reduce__(self) -> Any:
         return as_dtype, (self.name,)
 
