@@ -144,7 +144,7 @@ class Tensor(Pointwise, Reduction, Shape):
                         self._mem = None
         return nn
 
-    def _references(self, memory: Handle) -> int_:
+    def _references(self, memory: Handle) -> Any:
         return getrefcount(memory)
 
     def _changed(self) -> None:
@@ -583,7 +583,7 @@ Tensor._is_usual = True
 bool_, int_, float_ = bool, int, float
 
 
-def _references_alone() -> int_:
+def _references_alone() -> Any:
     """What ``_references`` finds of memory that only its tensor has, which hangs on the version of Python."""
     tensor = Tensor._new(Handle(ctypes.c_void_p(), "tensor"), None)
     memory = tensor._mem
