@@ -137,6 +137,20 @@ def test_a_parameter_wants_a_gradient_and_shares_memory():
         nn.Parameter(libnumpack.tensor([1, 2]))
 
 
+def test_frozen_parameters_follow_memory_and_come_back():
+    layer = nn.Linear(2, 1).requires_grad_(False)
+    shown = layer.state_dict()["bias"].numpy()
+    shown[0] = 5
+    assert layer.bias.tolist() == [5]
+    before = layer(libnumpack.zeros(1, 2)).item()
+    layer.requires_grad_()
+    layer(libnumpack.zeros(1, 2)).sum().backward()
+    assert before == 5 and layer.bias.grad.tolist() == [1]
+    with libnumpack.no_grad():
+        layer.bias.fill_(3)
+    assert shown.tolist() == [3]
+
+
 def test_copies_have_parameters_of_their_own():
     net = Net()
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):

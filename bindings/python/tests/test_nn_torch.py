@@ -277,6 +277,37 @@ def test_states_of_torch_are_loaded_and_ours_by_torch(rng):
     np.testing.assert_allclose(ours(x), again(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_states_go_through_files_to_torch_and_back(tmp_path, rng):
+    ours, theirs = (m.Sequential(m.Linear(4, 3), m.LayerNorm(3)) for m in (nn, tnn))
+    optimizer = optim.AdamW(ours.parameters(), lr=0.05, amsgrad=True)
+    x = rng.standard_normal((6, 4)).astype(np.float32)
+
+    def go(model, optimizer, x):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+
+    go(ours, optimizer, libnumpack.tensor(x))
+    libnumpack.save({"model": ours.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "ours.pt")
+    found = torch.load(tmp_path / "ours.pt", weights_only=True)
+    assert found["model"]._metadata == ours.state_dict()._metadata
+    theirs.load_state_dict(found["model"])
+    other = torch.optim.AdamW(theirs.parameters())
+    other.load_state_dict(found["optimizer"])
+    go(ours, optimizer, libnumpack.tensor(x))
+    go(theirs, other, torch.tensor(x))
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
+    torch.save({"model": theirs.state_dict(), "optimizer": other.state_dict()}, tmp_path / "theirs.pt")
+    found = libnumpack.load(tmp_path / "theirs.pt")
+    ours.load_state_dict(found["model"])
+    optimizer.load_state_dict(found["optimizer"])
+    go(ours, optimizer, libnumpack.tensor(x))
+    go(theirs, other, torch.tensor(x))
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
 def test_tensors_of_torch_become_arrays():
     x = torch.randn(3, 4)
     found = vulkan.to_vulkan(x)

@@ -156,6 +156,20 @@ def test_memory_that_is_shared_is_changed_and_read():
     assert param.tolist() == [9.5, 0, 0]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Parameter(libnumpack.ones(2), requires_grad=False), lambda: libnumpack.ones(2)]
+)
+def test_what_wants_a_gradient_later_on_is_trained_then(make):
+    param = make()
+    optimizer = optim.SGD([param], lr=0.5)
+    optimizer.step()
+    shown = param.detach().numpy()
+    param.requires_grad_()
+    (param * 2).sum().backward()
+    optimizer.step()
+    assert param.tolist() == [0, 0] and shown.tolist() == [0, 0]
+
+
 def test_gradients_go():
     param = libnumpack.ones(2, requires_grad=True)
     optimizer = optim.SGD([param])
@@ -241,7 +255,8 @@ def test_names_in_states_are_torch_s(rng):
         assert optimizer.state_dict()["state"] == {}
         run(optimizer, param, grads)
         state = optimizer.state_dict()["state"]
-        assert {} if names is None else {0: names} == {i: list(kept) for i, kept in state.items()}
+        expected = {} if names is None else {0: names}
+        assert {i: list(kept) for i, kept in state.items()} == expected
         if names and "step" in names:
             assert state[0]["step"].shape == () and state[0]["step"].item() == 1
 

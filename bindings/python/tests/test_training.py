@@ -125,6 +125,25 @@ def test_training_goes_on_after_a_state_was_loaded(place, data):
         assert a.tolist() == b.tolist()
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_training_goes_on_from_a_file(place, data, tmp_path):
+    def begin():
+        model = classifier().to(place)
+        optimizer = optim.Adam(model.parameters(), lr=0.05)
+        return model, optimizer, optim.TrainStep(model, optimizer, nn.CrossEntropyLoss())
+
+    model, optimizer, step = begin()
+    step(*data)
+    libnumpack.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "x.pt")
+    expected = [step(*data).item() for _ in range(3)]
+    model, optimizer, step = begin()
+    step(*data)
+    found = libnumpack.load(tmp_path / "x.pt")
+    model.load_state_dict(found["model"])
+    optimizer.load_state_dict(found["optimizer"])
+    np.testing.assert_allclose([step(*data).item() for _ in range(3)], expected, rtol=1e-6)
+
+
 class Odd(nn.Module):
     """A module in Python with what no layer of the library does."""
 
@@ -223,6 +242,22 @@ def test_a_recorded_step_heeds_what_is_changed(place, data):
         return losses
 
     np.testing.assert_allclose(train(True), train(False), rtol=1e-4)
+
+
+@on_device
+def test_a_device_records_once_for_each_shape(data):
+    calls = []
+
+    class Counting(nn.Linear):
+        def forward(self, x):
+            calls.append(x.shape)
+            return super().forward(x)
+
+    model = Counting(10, 2).vulkan()
+    step = optim.TrainStep(model, optim.SGD(model.parameters(), lr=0.1), nn.functional.cross_entropy)
+    losses = [step(data[0][:rows], data[1][:rows]).item() for rows in (40, 40, 20, 40, 20, 40)]
+    assert calls == [(40, 10), (20, 10)]
+    assert losses[-1] < losses[1] < losses[0]
 
 
 def test_a_recorded_step_leaves_use_to_others(data):

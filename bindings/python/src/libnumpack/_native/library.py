@@ -133,8 +133,9 @@ def last_error() -> str:
 
 
 def callback(name: str, function: Any) -> Any:
-    """A Python function as a callback of the table. Who gets it keeps it alive while it may be called."""
-    return _WORDS[name](function)
+    """A Python function as a callback of the table, or NULL for None. Who gets it keeps it alive while it may be
+    called."""
+    return _WORDS[name]() if function is None else _WORDS[name](function)
 
 
 lib: Any = _Library()

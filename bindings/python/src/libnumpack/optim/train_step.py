@@ -8,6 +8,7 @@ from typing import Any, Callable
 from .. import devices, dtypes
 from .._native import Callbacks, Handle, lib, make
 from .._native import constants as c
+from .._native.library import callback
 from ..nn import _inputs
 from ..nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
 from ..nn.module import Module
@@ -88,14 +89,15 @@ class TrainStep:
         return settings, training, self.optimizer._renewed, Moves.count, x.dtype, y.dtype
 
     def _made(self, x: Handle, y: Handle) -> Handle:
-        forward = self._callbacks.make("forward_fn", self._forward)
-        model = make("nn_module", "nn_module_custom", None, None, 0, forward, None, None)
+        nothing = callback("release_fn", None)
+        forward = self._callbacks.make("nn_forward_fn", self._forward)
+        model = make("nn_module", "nn_module_custom", None, None, 0, forward, nothing, None)
         loss = _LOSSES.get(type(self.criterion), lambda _: None)(self.criterion)
         if loss is not None:
             return make("nn_step", "nn_step_create", model, self.optimizer._native, loss, x, y)
         return make(
             "nn_step", "nn_step_create_custom", model, self.optimizer._native,
-            self._callbacks.make("loss_fn", self._loss), None, None, x, y,
+            self._callbacks.make("nn_loss_fn", self._loss), nothing, None, x, y,
         )
 
     def _forward(self, x: int, result: Any, _: Any) -> None:
