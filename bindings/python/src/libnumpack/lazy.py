@@ -121,7 +121,8 @@ class LazyArray:
     @property
     def T(self) -> np.ndarray:
         """Transposed, as an array of NumPy."""
-        return self._shared().T
+        turned: np.ndarray = self._shared().T
+        return turned
 
     def __len__(self) -> int:
         if not self.shape:
