@@ -190,6 +190,7 @@ fn functions() -> Vec<(&'static str, Call)> {
             numpack_tensor_share(_, _, _, _, _);
             numpack_tensor_copy(_, _);
             numpack_tensor_get_layout(_, _);
+            numpack_tensor_is_shared(_, _);
             numpack_tensor_shares(_, _, _);
         }
         tensor_array {

@@ -275,6 +275,24 @@ pub unsafe extern "C" fn numpack_tensor_get_layout(
     })
 }
 
+/// Says whether anybody else holds a tensor's memory: `shared` takes 1 if another tensor shows it or
+/// it was given to another library by DLPack, else 0. Handles that `numpack_tensor_retain` gave, and
+/// pointers to the memory, are not counted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_tensor_is_shared(
+    tensor: *const numpack_tensor,
+    shared: *mut i32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let tensor = &unsafe { handle::borrow(tensor) }?.tensor;
+        let found = tensor.storage().is_shared();
+        // SAFETY: the caller's promise.
+        unsafe { shell::put(shared, found.into()) };
+        Ok(())
+    })
+}
+
 /// Says where two tensors' memory is the same: `same` takes 1 if they show one storage, else 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_tensor_shares(

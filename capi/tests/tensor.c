@@ -53,6 +53,12 @@ static int shares(const numpack_tensor *a, const numpack_tensor *b) {
     return same;
 }
 
+static int is_shared(const numpack_tensor *tensor) {
+    int32_t shared = -1;
+    CHECK(numpack_tensor_is_shared(tensor, &shared) == NUMPACK_OK);
+    return shared;
+}
+
 /* Whether the elements of a float tensor are these, in C order. */
 static int floats_are(const numpack_tensor *tensor, const float *expected, size_t count) {
     float values[64];
@@ -245,6 +251,9 @@ static void views(void) {
     CHECK(numpack_tensor_permute(t, UINT32_MAX, order, &v) == NUMPACK_PARAMETER);
 
     CHECK(numpack_tensor_clone(t, &v) == NUMPACK_OK && !shares(t, v));
+    CHECK(!is_shared(v) && numpack_tensor_detach(v, &w) == NUMPACK_OK && is_shared(v));
+    numpack_tensor_free(w);
+    CHECK(!is_shared(v));
     numpack_scalar nine = numpack_scalar_float(9.75);
     CHECK(numpack_tensor_fill(t, &nine) == NUMPACK_OK && floats_are(v, data, 6));
     CHECK(numpack_tensor_to_dtype(t, NUMPACK_DTYPE_INT8, &w) == NUMPACK_OK);
@@ -356,7 +365,7 @@ static void dlpack(void) {
     struct DLManagedTensorVersioned *managed = NULL;
     struct DLManagedTensor *legacy = NULL;
     CHECK(numpack_tensor_from_numpy(&array, released, &count, &t) == NUMPACK_OK);
-    CHECK(numpack_tensor_to_dlpack(t, 0, &managed) == NUMPACK_OK);
+    CHECK(!is_shared(t) && numpack_tensor_to_dlpack(t, 0, &managed) == NUMPACK_OK && is_shared(t));
     CHECK(numpack_tensor_to_dlpack_legacy(t, 1, &legacy) == NUMPACK_OK);
     CHECK(sizeof(dl_tensor) == 48 && sizeof *legacy == 64 && sizeof *managed == 80);
     CHECK(managed->version.major == 1 && managed->version.minor == 1 && managed->flags == 0);

@@ -210,6 +210,11 @@ class tensor
     bool is_contiguous() const noexcept { return layout().contiguous; }
     bool requires_grad() const noexcept { return layout().requires_grad; }
 
+    /* Whether anybody else holds its memory: another tensor, or a library that it was given to. */
+    bool is_shared() const noexcept {
+        std::int32_t shared = 0;
+        return numpack_tensor_is_shared(c(), &shared) == NUMPACK_OK && shared != 0;
+    }
     /* Whether another tensor shows the same memory, or a part of it. */
     bool shares_memory(const tensor &other) const noexcept {
         std::int32_t same = 0;

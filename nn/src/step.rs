@@ -216,8 +216,9 @@ impl<O: Optimizer> TrainStep<O> {
     /// nothing waits; the loss is a few bytes there, which the next step writes over.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for another number of inputs; those of [`new`](TrainStep::new) for inputs of
-    /// shapes that have not been; what devices say.
+    /// [`Error::Parameter`] for another number of inputs, and on a device where parameters were moved since, as
+    /// by another step of theirs; those of [`new`](TrainStep::new) for inputs of shapes that have not been; what
+    /// devices say.
     pub fn run(&mut self, inputs: &[&Tensor]) -> Result<&mut TrainStep<O>> {
         let wanted = self.inputs().len();
         if inputs.len() != wanted {
@@ -235,6 +236,8 @@ impl<O: Optimizer> TrainStep<O> {
         }
         #[cfg(feature = "vulkan")]
         if let (Some(sequence), Some(device)) = (&kept.sequence, &mut self.device) {
+            // Another step of the same parameters, or a move of the module, takes them away.
+            device.recorded.0.iter().try_for_each(crate::optim::Arena::must_hold)?;
             self.optimizer.before_replay(&mut device.recorded)?;
             sequence.replay()?;
             return Ok(self);

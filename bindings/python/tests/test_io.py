@@ -20,7 +20,14 @@ import torch_files
 import libnumpack.io as npio
 from libnumpack.errors import FormatError
 from libnumpack.io import (
-    DEFAULT_CHUNK_SIZE, DependencyError, from_pt, from_pytorch, from_torch_file, to_pt, to_pytorch, to_torch_file,
+    DEFAULT_CHUNK_SIZE,
+    DependencyError,
+    from_pt,
+    from_pytorch,
+    from_torch_file,
+    to_pt,
+    to_pytorch,
+    to_torch_file,
 )
 from libnumpack.store import NumPack
 
@@ -41,13 +48,21 @@ def state(tmp_path: Path) -> Path:
 
 def equal(found, expected) -> bool:
     if isinstance(expected, np.ndarray):
-        return found.dtype == expected.dtype and found.shape == expected.shape and np.array_equal(found, expected)
+        return (
+            found.dtype == expected.dtype
+            and found.shape == expected.shape
+            and np.array_equal(found, expected)
+        )
     if isinstance(expected, dict):
-        return type(found) is type(expected) and list(found) == list(expected) and all(
-            equal(found[k], expected[k]) for k in expected
+        return (
+            type(found) is type(expected)
+            and list(found) == list(expected)
+            and all(equal(found[k], expected[k]) for k in expected)
         )
     if isinstance(expected, (list, tuple)):
-        return type(found) is type(expected) and len(found) == len(expected) and all(map(equal, found, expected))
+        return (
+            type(found) is type(expected) and len(found) == len(expected) and all(map(equal, found, expected))
+        )
     return type(found) is type(expected) and found == expected
 
 
@@ -72,11 +87,20 @@ def test_a_nested_object_comes_back_equal(tmp_path):
     shared = np.arange(20, dtype="f4")
     value = {
         "model": OrderedDict([("w", W), ("tied", W), ("t", W.T)]),
-        "optimizer": {"state": {0: {"exp_avg": np.ones(3, "f4")}, 1: {"exp_avg": np.zeros((0, 2), "f4")}},
-                      "groups": [{"lr": 0.5, "betas": (0.9, 0.999)}]},
+        "optimizer": {
+            "state": {0: {"exp_avg": np.ones(3, "f4")}, 1: {"exp_avg": np.zeros((0, 2), "f4")}},
+            "groups": [{"lr": 0.5, "betas": (0.9, 0.999)}],
+        },
         "views": [shared[2:6], shared[4:], shared.reshape(4, 5)],
-        "epoch": 12, "none": None, "text": "ü", "nan": float("inf"), "big": 2**80, "flag": True, "z": np.array(2.5, "f4"),
-        "a.b": np.arange(2), "a": {"b": np.arange(3)},
+        "epoch": 12,
+        "none": None,
+        "text": "ü",
+        "nan": float("inf"),
+        "big": 2**80,
+        "flag": True,
+        "z": np.array(2.5, "f4"),
+        "a.b": np.arange(2),
+        "a": {"b": np.arange(3)},
     }
     torch_files.write(tmp_path / "c.pt", value)
     from_torch_file(tmp_path / "c.pt", tmp_path / "c.npk")
@@ -97,8 +121,11 @@ def test_bfloat16_comes_back(tmp_path):
     assert found.dtype == np.uint16 and found.tolist() == [[0x3FC0, 0xC000], [0, 0x4380]]
     with NumPack(tmp_path / "b.npk") as npk:
         assert npk["b"].view("u2").tolist() == found.tolist()
-        assert npk["b"].dtype == (importlib.import_module("ml_dtypes").bfloat16 if importlib.util.find_spec(
-            "ml_dtypes") else np.uint16)
+        assert npk["b"].dtype == (
+            importlib.import_module("ml_dtypes").bfloat16
+            if importlib.util.find_spec("ml_dtypes")
+            else np.uint16
+        )
 
 
 def test_a_bare_tensor_is_named_by_the_file(tmp_path):
@@ -113,7 +140,9 @@ def test_a_bare_tensor_is_named_by_the_file(tmp_path):
 
 
 def test_a_key(tmp_path):
-    torch_files.write(tmp_path / "c.pt", {"encoder.weight": W, "model": {"encoder": {"w": W + 1, "b": W[0]}}, "n": 3})
+    torch_files.write(
+        tmp_path / "c.pt", {"encoder.weight": W, "model": {"encoder": {"w": W + 1, "b": W[0]}}, "n": 3}
+    )
     from_torch_file(tmp_path / "c.pt", tmp_path / "a.npk", key="encoder.weight")
     with NumPack(tmp_path / "a.npk") as npk:
         (name,) = npk
@@ -169,7 +198,9 @@ def test_folders_are_made_and_an_output_file_is_replaced(state, tmp_path):
     (tmp_path / "o.pt").write_text("old")
     to_torch_file(tmp_path / "a" / "b" / "o.npk", tmp_path / "o.pt")
     to_torch_file(tmp_path / "a" / "b" / "o.npk", tmp_path / "c" / "o.pt")
-    assert equal(torch_files.read(tmp_path / "o.pt"), STATE) and equal(torch_files.read(tmp_path / "c" / "o.pt"), STATE)
+    assert equal(torch_files.read(tmp_path / "o.pt"), STATE) and equal(
+        torch_files.read(tmp_path / "c" / "o.pt"), STATE
+    )
 
 
 def test_chunks(tmp_path):
@@ -332,7 +363,8 @@ def test_names_and_defaults():
         "to_torch_file": "input_path, output_path, array_names=None, chunk_size=104857600",
         "from_tensor": "tensor, output_path, array_name=None, drop_if_exists=False, return_npk_obj=False",
         "to_tensor": "input_path, array_name=None, device=None, dtype=None",
-        "from_pt": "input_path, output_path, key=None, drop_if_exists=False, chunk_size=104857600, return_npk_obj=False",
+        "from_pt": "input_path, output_path, key=None, drop_if_exists=False, chunk_size=104857600, "
+        "return_npk_obj=False",
         "to_pt": "input_path, output_path, array_names=None, as_dict=True, chunk_size=104857600",
         "pack": "source, target=None, compression=True, overwrite=False",
         "unpack": "source, target=None, overwrite=False, verify=True",
@@ -341,7 +373,8 @@ def test_names_and_defaults():
     for name, parameters in expected.items():
         found = [
             p.name if p.default is p.empty else f"{p.name}={p.default!r}"
-            for p in inspect.signature(getattr(npio, name)).parameters.values() if p.kind is not p.KEYWORD_ONLY
+            for p in inspect.signature(getattr(npio, name)).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY
         ]
         assert ", ".join(found) == parameters, name
     assert set(expected) < set(npio.__all__)
@@ -383,13 +416,20 @@ def test_to_pt_of_one_array_alone(tmp_path):
 def test_tensors_need_torch(tmp_path):
     with NumPack(tmp_path / "o.npk") as npk:
         npk.save({"a": W})
-    for call in (lambda: npio.from_torch(W, tmp_path / "n.npk"), lambda: npio.to_torch(tmp_path / "o.npk"),
-                 lambda: npio.from_tensor(W, tmp_path / "n.npk"), lambda: npio.to_tensor(tmp_path / "o.npk")):
+    for call in (
+        lambda: npio.from_torch(W, tmp_path / "n.npk"),
+        lambda: npio.to_torch(tmp_path / "o.npk"),
+        lambda: npio.from_tensor(W, tmp_path / "n.npk"),
+        lambda: npio.to_tensor(tmp_path / "o.npk"),
+    ):
         with pytest.raises(DependencyError, match="torch"):
             call()
 
 
 def test_files_import_no_torch(state, tmp_path):
-    code = "import sys\nfrom libnumpack.io import *\nfrom_torch_file(sys.argv[1], sys.argv[2])\n" \
-        "to_torch_file(sys.argv[2], sys.argv[3])\nassert 'torch' not in sys.modules and 'tqdm' not in sys.modules"
+    code = (
+        "import sys\nfrom libnumpack.io import *\nfrom_torch_file(sys.argv[1], sys.argv[2])\n"
+        "to_torch_file(sys.argv[2], sys.argv[3])\n"
+        "assert 'torch' not in sys.modules and 'tqdm' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code, state, tmp_path / "o.npk", tmp_path / "o.pt"], check=True)

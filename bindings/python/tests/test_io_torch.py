@@ -13,13 +13,39 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from libnumpack.io import (  # noqa: E402
-    from_pt, from_tensor, from_torch, from_torch_file, to_pt, to_tensor, to_torch, to_torch_file,
+    from_pt,
+    from_tensor,
+    from_torch,
+    from_torch_file,
+    to_pt,
+    to_tensor,
+    to_torch,
+    to_torch_file,
 )
 from libnumpack.store import NumPack  # noqa: E402
 
-WORDS = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "complex64", "complex128",
-         "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "uint16",
-         "uint32", "uint64"]
+WORDS = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "uint16",
+    "uint32",
+    "uint64",
+]
 DTYPES = [getattr(torch, word) for word in WORDS if hasattr(torch, word)]
 
 
@@ -29,7 +55,9 @@ def some(dtype, *shape: int):
         return torch.rand(shape) > 0.5
     if dtype.is_complex:
         return torch.randn(shape, dtype=dtype)
-    return (torch.rand(shape) * 60).to(torch.int64 if not dtype.is_floating_point else torch.float32).to(dtype)
+    return (
+        (torch.rand(shape) * 60).to(torch.int64 if not dtype.is_floating_point else torch.float32).to(dtype)
+    )
 
 
 def bits(tensor) -> bytes:
@@ -55,9 +83,13 @@ LAYOUTS = {
     "expanded": lambda t: t[:1].expand(4, -1),
     "offset": lambda t: t[2:],
     "permuted": lambda t: t.reshape(2, 3, 8).permute(2, 0, 1),
-    "requires grad": lambda t: t.clone().requires_grad_() if t.dtype.is_floating_point or t.dtype.is_complex else t,
-    "parameter": lambda t: torch.nn.Parameter(t, requires_grad=t.dtype.is_floating_point or t.dtype.is_complex),
-    "computed": lambda t: (t.float().requires_grad_() * 2),
+    "requires grad": lambda t: (
+        t.clone().requires_grad_() if t.dtype.is_floating_point or t.dtype.is_complex else t
+    ),
+    "parameter": lambda t: torch.nn.Parameter(
+        t, requires_grad=t.dtype.is_floating_point or t.dtype.is_complex
+    ),
+    "computed": lambda t: t.float().requires_grad_() * 2,
 }
 
 
@@ -85,7 +117,9 @@ def test_complex32(tmp_path):
     tensor = torch.randn(3, 2).half().view(torch.complex32)
     from_torch(tensor, tmp_path / "o.npk")
     found = to_torch(tmp_path / "o.npk")
-    assert found.dtype == torch.complex32 and bits(torch.view_as_real(found)) == bits(torch.view_as_real(tensor))
+    assert found.dtype == torch.complex32 and bits(torch.view_as_real(found)) == bits(
+        torch.view_as_real(tensor)
+    )
 
 
 def test_names(tmp_path):
@@ -118,7 +152,9 @@ def test_a_store_that_is_there_is_added_to_or_replaced(tmp_path):
 
 
 def test_a_model_parameter_by_parameter(tmp_path):
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2, dtype=torch.bfloat16))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2, dtype=torch.bfloat16)
+    )
     for name, parameter in model.named_parameters():
         from_torch(parameter.data, tmp_path / "model.npk", array_name=name)
     for name, parameter in model.named_parameters():
@@ -172,6 +208,7 @@ def test_cuda(tmp_path):
         same(to_torch(tmp_path / "o.npk", "cuda"), tensor.cpu())
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize")
 def test_what_is_refused(tmp_path):
     for value in (np.ones(2), [1.0], 3, None, {"a": torch.ones(1)}):
         with pytest.raises(TypeError, match="torch.Tensor"):
@@ -185,14 +222,24 @@ def test_what_is_refused(tmp_path):
 
 def test_stores_take_tensors(tmp_path):
     with NumPack(tmp_path / "o.npk") as npk:
-        npk.save({"a": torch.arange(6).reshape(2, 3).T, "b": torch.ones(2).bfloat16(), "g": torch.ones(2, requires_grad=True),
-                  "n": np.arange(2)})
+        npk.save(
+            {
+                "a": torch.arange(6).reshape(2, 3).T,
+                "b": torch.ones(2).bfloat16(),
+                "g": torch.ones(2, requires_grad=True),
+                "n": np.arange(2),
+            }
+        )
         npk.append({"a": torch.tensor([[9, 9]]), "b": torch.zeros(1).bfloat16()})
         npk.replace({"a": torch.tensor([[7, 7]])}, [0])
         with npk.batch_mode():
             npk.save({"c": torch.ones(2, 2)})
             npk.append({"c": torch.zeros(1, 2)})
-        assert npk["a"].tolist() == [[7, 7], [1, 4], [2, 5], [9, 9]] and npk["c"].tolist() == [[1, 1], [1, 1], [0, 0]]
+        assert npk["a"].tolist() == [[7, 7], [1, 4], [2, 5], [9, 9]] and npk["c"].tolist() == [
+            [1, 1],
+            [1, 1],
+            [0, 0],
+        ]
         assert npk["g"].tolist() == [1, 1]
         lazy = npk.load("a", lazy=True)
         assert torch.equal(torch.from_numpy(lazy[1:3]), torch.tensor([[1, 4], [2, 5]]))
@@ -218,14 +265,22 @@ def test_the_newer_names(tmp_path):
 
 def equal(found, expected) -> bool:
     if isinstance(expected, torch.Tensor):
-        return type(found) is type(expected) and found.dtype == expected.dtype and found.requires_grad == (
-            expected.requires_grad) and torch.equal(found, expected)
+        return (
+            type(found) is type(expected)
+            and found.dtype == expected.dtype
+            and found.requires_grad == (expected.requires_grad)
+            and torch.equal(found, expected)
+        )
     if isinstance(expected, dict):
-        return type(found) is type(expected) and list(found) == list(expected) and all(
-            equal(found[k], expected[k]) for k in expected
+        return (
+            type(found) is type(expected)
+            and list(found) == list(expected)
+            and all(equal(found[k], expected[k]) for k in expected)
         )
     if isinstance(expected, (list, tuple)):
-        return type(found) is type(expected) and len(found) == len(expected) and all(map(equal, found, expected))
+        return (
+            type(found) is type(expected) and len(found) == len(expected) and all(map(equal, found, expected))
+        )
     return type(found) is type(expected) and found == expected
 
 
@@ -236,9 +291,16 @@ def checkpoint():
     optimizer.step()
     tied = torch.randn(4, 4)
     return {
-        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "tied": [tied, tied.T, tied[1:]],
-        "half": torch.randn(3).bfloat16(), "f8": torch.randn(4).to(torch.float8_e5m2).view(torch.uint8), "z": torch.tensor(2.5),
-        "p": torch.nn.Parameter(torch.ones(2)), "best": float("nan") != 0, "od": OrderedDict(a=1),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": 3,
+        "tied": [tied, tied.T, tied[1:]],
+        "half": torch.randn(3).bfloat16(),
+        "f8": torch.randn(4).to(torch.float8_e5m2).view(torch.uint8),
+        "z": torch.tensor(2.5),
+        "p": torch.nn.Parameter(torch.ones(2)),
+        "best": float("nan") != 0,
+        "od": OrderedDict(a=1),
     }
 
 
@@ -257,8 +319,11 @@ def test_a_checkpoint_loads_equal(tmp_path):
         same(to_torch(tmp_path / "c.npk", f"tied.{i}"), tensor)
 
 
-@pytest.mark.parametrize("value", [torch.randn(3, 2), [torch.ones(2), torch.zeros(1).bfloat16()], {"w": torch.ones(2)}],
-                         ids=["bare", "list", "dict"])
+@pytest.mark.parametrize(
+    "value",
+    [torch.randn(3, 2), [torch.ones(2), torch.zeros(1).bfloat16()], {"w": torch.ones(2)}],
+    ids=["bare", "list", "dict"],
+)
 def test_other_roots(tmp_path, value):
     torch.save(value, tmp_path / "x.pt")
     from_torch_file(tmp_path / "x.pt", tmp_path / "x.npk")
@@ -294,6 +359,8 @@ from_torch(tensor, sys.argv[1])
 from_torch(tensor[:32].bfloat16(), sys.argv[1], "half")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    said = subprocess.run([sys.executable, "-c", code, tmp_path / "o.npk"], check=True, capture_output=True, text=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "o.npk"], check=True, capture_output=True, text=True
+    )
     # In KiB: the half that is made, 64 MiB, and the library's buffers.
     assert int(said.stdout) < (64 + 32) * 1024

@@ -43,15 +43,65 @@ def lazy(request, tmp_path_factory):
 MASK = np.arange(70) % 3 == 0
 FULL = (np.arange(1400) % 11 == 0).reshape(SHAPE)
 KEYS = [
-    0, -1, 69, np.int64(3), slice(None), slice(3, 9), slice(60, 500), slice(9, 3), slice(None, None, 7),
-    slice(None, None, -1), slice(-3, 10, -9), [], [5], [3, 1, -1, 3], np.array([4, 2], "i4"), np.array([4, 2], "u8"),
-    np.array([[0, 1], [2, -3]]), np.array([], "i8"), np.array(3), MASK, list(MASK), np.zeros(70, bool), FULL, FULL[:, :, 0],
-    ..., (), (...,), None, (0,), (0, 1), (0, 1, 2), (-1, -1, -1), (slice(2, 5), 1), (slice(None), 1, slice(1, 4)),
-    (slice(None), [0, 2]), ([1, 2, 3], 0), ([1, 2, 3], [0, 1, 2]), ([[0], [1]], [0, 1, 2]), ([1, 2], slice(None), [3, 4]),
-    (MASK, 0), (MASK, slice(1, 3), -1), (5, [0, 1]), (5, slice(None), [0, 1]), (..., 0), (0, ...), (0, ..., 1),
-    (slice(1, 3), ..., slice(None, None, 2)), (None, 3), (3, None), (slice(2), None, 1), (None, [1, 2], None), (..., None),
-    ([1, 2], None, [0, 1]), (slice(10, 20), MASK[:4]), (0, FULL[0]), (np.array([1, 0]), np.array([True, False, True, True])[:4]
-     .nonzero()[0][:2]), (..., [0, 1], [2, 3]), True, (slice(None, None, -2), [0, 3], None, slice(4, 0, -1)),
+    0,
+    -1,
+    69,
+    np.int64(3),
+    slice(None),
+    slice(3, 9),
+    slice(60, 500),
+    slice(9, 3),
+    slice(None, None, 7),
+    slice(None, None, -1),
+    slice(-3, 10, -9),
+    [],
+    [5],
+    [3, 1, -1, 3],
+    np.array([4, 2], "i4"),
+    np.array([4, 2], "u8"),
+    np.array([[0, 1], [2, -3]]),
+    np.array([], "i8"),
+    np.array(3),
+    MASK,
+    list(MASK),
+    np.zeros(70, bool),
+    FULL,
+    FULL[:, :, 0],
+    ...,
+    (),
+    (...,),
+    None,
+    (0,),
+    (0, 1),
+    (0, 1, 2),
+    (-1, -1, -1),
+    (slice(2, 5), 1),
+    (slice(None), 1, slice(1, 4)),
+    (slice(None), [0, 2]),
+    ([1, 2, 3], 0),
+    ([1, 2, 3], [0, 1, 2]),
+    ([[0], [1]], [0, 1, 2]),
+    ([1, 2], slice(None), [3, 4]),
+    (MASK, 0),
+    (MASK, slice(1, 3), -1),
+    (5, [0, 1]),
+    (5, slice(None), [0, 1]),
+    (..., 0),
+    (0, ...),
+    (0, ..., 1),
+    (slice(1, 3), ..., slice(None, None, 2)),
+    (None, 3),
+    (3, None),
+    (slice(2), None, 1),
+    (None, [1, 2], None),
+    (..., None),
+    ([1, 2], None, [0, 1]),
+    (slice(10, 20), MASK[:4]),
+    (0, FULL[0]),
+    (np.array([1, 0]), np.array([True, False, True, True])[:4].nonzero()[0][:2]),
+    (..., [0, 1], [2, 3]),
+    True,
+    (slice(None, None, -2), [0, 3], None, slice(4, 0, -1)),
 ]
 
 
@@ -70,8 +120,26 @@ def test_it_is_indexed_as_numpy(lazy, key):
 
 @pytest.mark.parametrize(
     "key",
-    [70, -71, [0, 70], [-71], np.array([[70]]), (0, 4), (0, 0, 0, 0), (slice(None), 4), MASK[:-1], np.zeros(71, bool),
-     FULL[:, :3], 1.5, [1.5], "a", (0, [5]), ([1, 2], [0, 1, 2]), (..., ...), ([True, False],)],
+    [
+        70,
+        -71,
+        [0, 70],
+        [-71],
+        np.array([[70]]),
+        (0, 4),
+        (0, 0, 0, 0),
+        (slice(None), 4),
+        MASK[:-1],
+        np.zeros(71, bool),
+        FULL[:, :3],
+        1.5,
+        [1.5],
+        "a",
+        (0, [5]),
+        ([1, 2], [0, 1, 2]),
+        (..., ...),
+        ([True, False],),
+    ],
     ids=lambda key: str(key).replace("\n", "")[:40],
 )
 def test_what_numpy_refuses(lazy, key):
@@ -119,8 +187,22 @@ def test_numpy_takes_it(lazy):
     assert np.array_equal(np.add(lazy, 1), A + 1)
 
 
-BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow, divmod,
-          operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+BINARY = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    divmod,
+    operator.eq,
+    operator.ne,
+    operator.lt,
+    operator.le,
+    operator.gt,
+    operator.ge,
+]
 BITS = [operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift]
 
 
@@ -133,7 +215,10 @@ def test_operators(tmp_path, function, kind):
     row = np.array([1.0, 2.0, 3.0])
     for other in (2, 2.5, row, a, a.tolist()[0]):
         other = np.asarray(other) if isinstance(other, list) else other
-        for found, expected in ((function(lazy, other), function(a, other)), (function(other, lazy), function(other, a))):
+        for found, expected in (
+            (function(lazy, other), function(a, other)),
+            (function(other, lazy), function(other, a)),
+        ):
             assert isinstance(found, type(expected))
             assert np.array_equal(found, expected, equal_nan=True)
     assert np.array_equal(function(lazy, lazy), function(a, a))
@@ -148,7 +233,9 @@ def test_operators_of_bits(tmp_path, function):
         assert np.array_equal(function(other, lazy), function(other, a))
     assert np.array_equal(~lazy, ~a) and np.array_equal(-lazy, -a) and np.array_equal(+lazy, a)
     assert np.array_equal(abs(-lazy), a)
-    assert np.array_equal(lazy @ lazy.T, a @ a.T) and np.array_equal(np.ones((2, 8), int) @ lazy, np.ones((2, 8), int) @ a)
+    assert np.array_equal(lazy @ lazy.T, a @ a.T) and np.array_equal(
+        np.ones((2, 8), int) @ lazy, np.ones((2, 8), int) @ a
+    )
     with pytest.raises(TypeError):
         lazy & 1.5
 
@@ -167,7 +254,9 @@ def test_in_place_operators_give_an_array_and_leave_the_store(tmp_path, name):
     assert np.array_equal(npk["a"], a)
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "std", "var", "min", "max", "prod", "any", "all", "argmin", "argmax"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "std", "var", "min", "max", "prod", "any", "all", "argmin", "argmax"]
+)
 def test_reductions(lazy, name):
     for arguments in ({}, {"axis": 0}, {"axis": -1}):
         with np.errstate(over="ignore"):
@@ -177,8 +266,13 @@ def test_reductions(lazy, name):
 
 def test_the_public_packages_names(lazy):
     assert np.array_equal(lazy.vectorized_gather([3, 0, 3]), A[[3, 0, 3]])
-    for name in ("parallel_boolean_index", "boolean_index_smart", "boolean_index_adaptive", "boolean_index_production",
-                 "boolean_index_adaptive_algorithm"):
+    for name in (
+        "parallel_boolean_index",
+        "boolean_index_smart",
+        "boolean_index_adaptive",
+        "boolean_index_production",
+        "boolean_index_adaptive_algorithm",
+    ):
         assert np.array_equal(getattr(lazy, name)(MASK), A[MASK])
         assert np.array_equal(getattr(lazy, name)(MASK.tolist()), A[MASK])
     rows = lazy.mega_batch_get_rows([5, 1, 9], 2)
@@ -210,7 +304,13 @@ def test_zero_dimensions_and_no_elements(tmp_path):
     for key in (0, [0], slice(None)):
         with pytest.raises(IndexError):
             z[key]
-    assert e.shape == (0, 3) and list(e) == [] and e[:].shape == (0, 3) and e[[]].shape == (0, 3) and e.sum() == 0
+    assert (
+        e.shape == (0, 3)
+        and list(e) == []
+        and e[:].shape == (0, 3)
+        and e[[]].shape == (0, 3)
+        and e.sum() == 0
+    )
     assert w[1:3].shape == (2, 0) and w[[0, 3]].shape == (2, 0) and np.asarray(w).shape == (4, 0)
     with pytest.raises(IndexError):
         e[0]
@@ -221,7 +321,9 @@ def test_asarray_shares_the_file_read_only(tmp_path):
     lazy = npk.load("a", lazy=True)
     shared, again = np.asarray(lazy), np.asarray(lazy)
     assert np.shares_memory(shared, again) and not shared.flags.writeable
-    assert np.shares_memory(shared, np.array(lazy, copy=False) if np.__version__ < "2" else np.asarray(lazy, copy=False))
+    assert np.shares_memory(
+        shared, np.array(lazy, copy=False) if np.__version__ < "2" else np.asarray(lazy, copy=False)
+    )
     with pytest.raises(ValueError):
         shared[0] = 1
     del lazy, again
@@ -251,12 +353,23 @@ def test_it_keeps_its_rows_when_the_store_changes(tmp_path, kind):
     lazy = npk.load("a", lazy=True)
     other = NumPack(tmp_path / "s.npk")
     other.open()
-    for change in (lambda: npk.append({"a": A[:3]}), lambda: other.drop("a", [0, 5]), lambda: npk.update("a"),
-                   lambda: other.save({"a": np.zeros(3)}), lambda: npk.rename("a", "b"), npk.reset, npk.close,
-                   lambda: NumPack(tmp_path / "s.npk", drop_if_exists=True).open()):
+    for change in (
+        lambda: npk.append({"a": A[:3]}),
+        lambda: other.drop("a", [0, 5]),
+        lambda: npk.update("a"),
+        lambda: other.save({"a": np.zeros(3)}),
+        lambda: npk.rename("a", "b"),
+        npk.reset,
+        npk.close,
+        lambda: NumPack(tmp_path / "s.npk", drop_if_exists=True).open(),
+    ):
         change()
         assert lazy.shape == SHAPE
-        assert np.array_equal(lazy[:], A) and np.array_equal(lazy[[3, -1]], A[[3, -1]]) and np.array_equal(lazy[7], A[7])
+        assert (
+            np.array_equal(lazy[:], A)
+            and np.array_equal(lazy[[3, -1]], A[[3, -1]])
+            and np.array_equal(lazy[7], A[7])
+        )
         assert np.array_equal(np.asarray(lazy), A)
 
 
@@ -264,14 +377,24 @@ def test_replaced_rows_are_seen(tmp_path):
     npk = store(tmp_path, A)
     lazy = npk.load("a", lazy=True)
     npk.replace({"a": -A[:2]}, [3, 60])
-    assert np.array_equal(lazy[[3, 60]], -A[:2]) and np.array_equal(lazy[3], -A[0]) and np.array_equal(lazy[4], A[4])
+    assert (
+        np.array_equal(lazy[[3, 60]], -A[:2])
+        and np.array_equal(lazy[3], -A[0])
+        and np.array_equal(lazy[4], A[4])
+    )
 
 
 def test_it_is_closed(tmp_path):
     npk = store(tmp_path, A)
     with npk.load("a", lazy=True) as lazy:
         shared = np.asarray(lazy)
-    for call in (lambda: lazy[0], lambda: lazy.shape, lambda: lazy + 1, lambda: list(lazy), lambda: pickle.dumps(lazy)):
+    for call in (
+        lambda: lazy[0],
+        lambda: lazy.shape,
+        lambda: lazy + 1,
+        lambda: list(lazy),
+        lambda: pickle.dumps(lazy),
+    ):
         with pytest.raises(ValueError, match="closed"):
             call()
     assert "closed" in repr(lazy)

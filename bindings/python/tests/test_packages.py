@@ -107,7 +107,13 @@ def test_what_is_said_of_one(store, compression):
     packed = pack(store, compression=compression)
     found = get_package_info(packed)
     names = {f["name"]: f for f in found["files"]}
-    assert set(names) == {"metadata.npkm", "data_zeros.npkd", "data_few.npkd", "data_e.npkd", "deleted_few.npkb"}
+    assert set(names) == {
+        "metadata.npkm",
+        "data_zeros.npkd",
+        "data_few.npkd",
+        "data_e.npkd",
+        "deleted_few.npkb",
+    }
     assert found["version"] == 2 and found["compression"] == compression and found["file_count"] == 5
     assert found["compression_name"] == ("zlib" if compression else "none")
     zeros = names["data_zeros.npkd"]

@@ -101,7 +101,9 @@ def test_closing_while_others_read_does_no_harm(tmp_path):
     def work() -> None:
         while not stop.is_set():
             try:
-                if not np.array_equal(npk.getitem("a", [1, 2]), A[[1, 2]]) or not np.array_equal(npk.load("a"), A):
+                if not np.array_equal(npk.getitem("a", [1, 2]), A[[1, 2]]) or not np.array_equal(
+                    npk.load("a"), A
+                ):
                     wrong.append("other rows")
             except RuntimeError as e:
                 if "closed" not in str(e):
@@ -155,14 +157,18 @@ def test_a_change_of_another_process_is_seen_by_getitem(tmp_path):
 
 def test_a_killed_writer_leaves_the_state_before(tmp_path):
     npk = opened(tmp_path, a=A)
-    worker = script("""
+    worker = script(
+        """
 npk = NumPack(sys.argv[1]); npk.open()
 with npk.batch_mode(memory_limit=0):
     npk.save({"a": np.zeros(5), "b": np.zeros(100_000)})
     npk.append({"b": np.ones(3)})
     print("ready", flush=True)
     time.sleep(600)
-""", npk._filename, heard=True)
+""",
+        npk._filename,
+        heard=True,
+    )
     with worker:
         assert worker.stdout.readline() == "ready\n"
         assert np.array_equal(npk["a"], A) and npk.get_member_list() == ["a"]
@@ -192,11 +198,14 @@ def test_a_killed_worker_leaves_whole_appends(tmp_path):
 
 def test_a_writer_that_exits_in_batch_mode_changes_nothing(tmp_path):
     npk = opened(tmp_path, a=A)
-    worker = script("""
+    worker = script(
+        """
 npk = NumPack(sys.argv[1]); npk.open()
 mode = npk.batch_mode(); mode.__enter__()
 npk.append({"a": np.zeros((5, 3), "i8")})
-""", npk._filename)
+""",
+        npk._filename,
+    )
     assert worker.wait() == 0
     assert np.array_equal(npk["a"], A)
     npk.append({"a": A[:1]})
@@ -235,12 +244,23 @@ def test_a_forked_child_reads_and_opens_again_to_write(tmp_path):
 
     def reads():
         gc.collect()
-        return [np.array_equal(npk["a"], A), np.array_equal(npk.getitem("a", [0, -1]), A[[0, -1]]),
-                np.array_equal(lazy[3:9], A[3:9]), np.array_equal(shared, A), npk.get_member_list()]
+        return [
+            np.array_equal(npk["a"], A),
+            np.array_equal(npk.getitem("a", [0, -1]), A[[0, -1]]),
+            np.array_equal(lazy[3:9], A[3:9]),
+            np.array_equal(shared, A),
+            npk.get_member_list(),
+        ]
 
     assert in_child(reads) == "[True, True, True, True, ['a']]"
-    for change in (lambda: npk.save({"b": A}), lambda: npk.append({"a": A}), lambda: npk.drop("a"), lambda: npk.reset(),
-                   lambda: npk.batch_mode().__enter__(), lambda: npk.writable_batch_mode().__enter__().load("a")):
+    for change in (
+        lambda: npk.save({"b": A}),
+        lambda: npk.append({"a": A}),
+        lambda: npk.drop("a"),
+        lambda: npk.reset(),
+        lambda: npk.batch_mode().__enter__(),
+        lambda: npk.writable_batch_mode().__enter__().load("a"),
+    ):
         said = in_child(change)
         assert said.startswith("StoreError") and "open" in said.lower(), said
 
@@ -274,7 +294,9 @@ def total(lazy: LazyArray) -> int:
     return int(lazy[::2].sum())
 
 
-@pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
+@pytest.mark.parametrize(
+    "method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()]
+)
 def test_lazy_arrays_go_to_workers(tmp_path, method):
     npk = opened(tmp_path, a=A)
     npk.drop("a", 0)
@@ -286,8 +308,11 @@ def test_lazy_arrays_go_to_workers(tmp_path, method):
 def test_a_lazy_array_is_opened_anew_in_another_process(tmp_path):
     npk = opened(tmp_path, a=A)
     (tmp_path / "lazy").write_bytes(pickle.dumps(npk.load("a", lazy=True)))
-    worker = script("import pickle\nprint(int(pickle.load(open(sys.argv[1], 'rb'))[[1, -1]].sum()))", tmp_path / "lazy",
-                    heard=True)
+    worker = script(
+        "import pickle\nprint(int(pickle.load(open(sys.argv[1], 'rb'))[[1, -1]].sum()))",
+        tmp_path / "lazy",
+        heard=True,
+    )
     assert worker.communicate()[0] == f"{A[[1, -1]].sum()}\n"
 
 
@@ -297,7 +322,12 @@ def test_a_lazy_array_is_opened_anew_in_another_process(tmp_path):
 def test_arrays_outlive_what_they_came_from(tmp_path):
     def make() -> tuple:
         npk = opened(tmp_path, a=A)
-        return npk["a"], npk.load("a", lazy=True), np.asarray(npk.load("a", lazy=True)), npk.stream_load("a", 400)
+        return (
+            npk["a"],
+            npk.load("a", lazy=True),
+            np.asarray(npk.load("a", lazy=True)),
+            npk.stream_load("a", 400),
+        )
 
     loaded, lazy, shared, stream = make()
     gc.collect()
@@ -334,7 +364,8 @@ def test_files_are_closed(tmp_path):
 
 def test_leaving_the_interpreter_while_arrays_are_used(tmp_path):
     npk = opened(tmp_path, a=np.arange(2_000_000))
-    worker = script("""
+    worker = script(
+        """
 import threading
 npk = NumPack(sys.argv[1]); npk.open()
 shared = np.asarray(npk.load("a", lazy=True))
@@ -345,7 +376,9 @@ def work():
         shared.sum(); mine.sum()
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.2)
-""", npk._filename)
+""",
+        npk._filename,
+    )
     assert worker.wait() == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 import warnings
 from pathlib import Path
@@ -11,12 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from libnumpack.errors import FormatError, StoreError
+from libnumpack.errors import FormatError
 from libnumpack.store import LazyArray, NumPack
 
 PLAIN = [
-    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64",
-    "complex64", "complex128",
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
 ]
 
 
@@ -85,7 +96,7 @@ def test_memory_in_any_order_is_saved_in_c_order(npk, layout, dtype):
     npk.save({"a": a, "b": expected})
     same(npk.load("a"), expected)
     npk.append({"b": a} if a.shape[1:] == (4,) else {"b": expected})
-    assert np.array_equal(npk.load("b")[len(expected):], expected if a.shape[1:] != (4,) else a)
+    assert np.array_equal(npk.load("b")[len(expected) :], expected if a.shape[1:] != (4,) else a)
 
 
 def test_whatever_numpy_takes_is_saved(npk):
@@ -117,6 +128,20 @@ def test_objects_of_dlpack_and_of_the_array_protocol_are_saved(npk):
     same(npk.load("p"), np.arange(3, dtype="i2"))
 
 
+def test_tensors_of_this_library_are_saved(npk):
+    import libnumpack
+
+    t = libnumpack.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    npk.save({"t": t, "tt": t.detach().t(), "half": t.detach().to(libnumpack.bfloat16), "i": libnumpack.tensor([1, 2])})
+    same(npk.load("t"), np.array([[1, 2], [3, 4]], "f4"))
+    same(npk.load("tt"), np.array([[1, 3], [2, 4]], "f4"))
+    same(npk.load("i"), np.array([1, 2]))
+    assert npk.get_metadata()["arrays"]["half"]["dtype"] == "Bfloat16"
+    npk.append({"half": t.detach().to(libnumpack.bfloat16)[:1]})
+    bits = npk.load("half").view("u2")
+    assert bits.tolist() == [[0x3F80, 0x4000], [0x4040, 0x4080], [0x3F80, 0x4000]]
+
+
 def test_a_lazy_array_is_saved_under_any_name(npk):
     npk.save({"a": np.arange(6).reshape(3, 2)})
     lazy = npk.load("a", lazy=True)
@@ -127,8 +152,15 @@ def test_a_lazy_array_is_saved_under_any_name(npk):
 
 @pytest.mark.parametrize(
     "value",
-    [["a", "b"], np.array(["2020"], "M8[D]"), np.array([object()]), np.zeros(2, "i4,f4"), b"bytes",
-     np.zeros(2, np.longdouble), np.ma.masked_array([1, 2], [True, False])],
+    [
+        ["a", "b"],
+        np.array(["2020"], "M8[D]"),
+        np.array([object()]),
+        np.zeros(2, "i4,f4"),
+        b"bytes",
+        np.zeros(2, np.longdouble),
+        np.ma.masked_array([1, 2], [True, False]),
+    ],
     ids=["text", "date", "object", "record", "bytes", "longdouble", "masked"],
 )
 def test_what_is_no_number_is_refused(npk, value):
@@ -141,8 +173,11 @@ def test_bfloat16_and_float8_keep_their_type(npk):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     a = np.array([[1.5, -2.0], [3.25, 0.0]])
     arrays = {
-        "bf": a.astype(ml_dtypes.bfloat16), "f8": a.astype(ml_dtypes.float8_e5m2),
-        "t": a.astype(ml_dtypes.bfloat16).T, "z": np.array(2, ml_dtypes.bfloat16), "plain": a,
+        "bf": a.astype(ml_dtypes.bfloat16),
+        "f8": a.astype(ml_dtypes.float8_e5m2),
+        "t": a.astype(ml_dtypes.bfloat16).T,
+        "z": np.array(2, ml_dtypes.bfloat16),
+        "plain": a,
     }
     npk.save(arrays)
     for name, array in arrays.items():
@@ -182,7 +217,9 @@ def test_save_is_all_or_nothing_and_replaces(npk):
         npk.save({3: np.arange(3)})
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../x", " ", "ü", "a.b", "x" * 240, "x" * 400, "new\nline", "\\"])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../x", " ", "ü", "a.b", "x" * 240, "x" * 400, "new\nline", "\\"]
+)
 def test_names_may_be_anything(npk, name):
     npk.save({name: np.arange(3), "other": np.arange(2)})
     same(npk.load(name), np.arange(3))
@@ -199,9 +236,18 @@ def test_names_may_be_anything(npk, name):
 def test_it_is_not_opened_by_being_made(tmp_path):
     npk = NumPack(tmp_path / "s.npk")
     assert npk.is_closed and not npk.is_opened
-    for call in (lambda: npk.load("a"), lambda: npk.save({"a": np.ones(1)}), npk.get_member_list, npk.reset,
-                 lambda: npk.getitem("a", 0), lambda: npk.batch_mode(), lambda: npk.stream_load("a"),
-                 lambda: npk.append({}), lambda: npk.replace({}, 0), lambda: npk.drop("a")):
+    for call in (
+        lambda: npk.load("a"),
+        lambda: npk.save({"a": np.ones(1)}),
+        npk.get_member_list,
+        npk.reset,
+        lambda: npk.getitem("a", 0),
+        lambda: npk.batch_mode(),
+        lambda: npk.stream_load("a"),
+        lambda: npk.append({}),
+        lambda: npk.replace({}, 0),
+        lambda: npk.drop("a"),
+    ):
         with pytest.raises(RuntimeError, match="not opened or has been closed"):
             call()
     npk.open()
@@ -222,9 +268,16 @@ def test_opening_makes_no_store_and_saving_does(tmp_path):
     with NumPack(path) as npk:
         assert npk.get_member_list() == [] and not npk.has_array("a") and list(npk) == []
         assert npk.get_metadata()["total_arrays"] == 0 and npk.get_modify_time("a") is None
-        for call in (lambda: npk.load("a"), lambda: npk["a"], lambda: npk.getitem("a", 0), lambda: npk.get_shape("a"),
-                     lambda: npk.load("a", lazy=True), lambda: npk.stream_load("a"),
-                     lambda: npk.append({"a": [1]}), lambda: npk.replace({"a": [1]}, 0)):
+        for call in (
+            lambda: npk.load("a"),
+            lambda: npk["a"],
+            lambda: npk.getitem("a", 0),
+            lambda: npk.get_shape("a"),
+            lambda: npk.load("a", lazy=True),
+            lambda: npk.stream_load("a"),
+            lambda: npk.append({"a": [1]}),
+            lambda: npk.replace({"a": [1]}, 0),
+        ):
             with pytest.raises(FileNotFoundError, match="no store"):
                 call()
         with npk.batch_mode():
@@ -262,7 +315,9 @@ def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "folder" / "mine.txt").write_text("text")
     for name in ("file", "folder"):
         for drop in (False, True):
-            with pytest.raises((FormatError, NotADirectoryError), match="no NumPack store|not a NumPack store"):
+            with pytest.raises(
+                (FormatError, NotADirectoryError), match="no NumPack store|not a NumPack store"
+            ):
                 NumPack(tmp_path / name, drop_if_exists=drop).open()
     assert (tmp_path / "file").read_text() == "text"
     assert (tmp_path / "folder" / "mine.txt").read_text() == "text"
@@ -359,10 +414,20 @@ def test_lists_and_lookups(npk):
 
 def test_what_is_missing_is_a_key_error(npk):
     npk.save({"a": np.zeros(2)})
-    for call in (lambda: npk.load("z"), lambda: npk.load("z", lazy=True), lambda: npk["z"],
-                 lambda: npk.getitem("z", 0), lambda: npk.get_shape("z"), lambda: npk.stream_load("z"),
-                 lambda: npk.append({"z": [1.0]}), lambda: npk.replace({"z": [1.0]}, 0), lambda: npk.update("z"),
-                 lambda: npk.clone("z", "y"), lambda: npk.rename("z", "y"), lambda: npk.drop("z", 0)):
+    for call in (
+        lambda: npk.load("z"),
+        lambda: npk.load("z", lazy=True),
+        lambda: npk["z"],
+        lambda: npk.getitem("z", 0),
+        lambda: npk.get_shape("z"),
+        lambda: npk.stream_load("z"),
+        lambda: npk.append({"z": [1.0]}),
+        lambda: npk.replace({"z": [1.0]}, 0),
+        lambda: npk.update("z"),
+        lambda: npk.clone("z", "y"),
+        lambda: npk.rename("z", "y"),
+        lambda: npk.drop("z", 0),
+    ):
         with pytest.raises(KeyError, match="z"):
             call()
     assert npk.get_modify_time("z") is None
@@ -376,7 +441,8 @@ def test_metadata(npk, tmp_path):
     modified = found["arrays"]["a"].pop("last_modified")
     assert found == {
         "arrays": {"a": {"shape": [3, 3], "size_bytes": 36, "dtype": "Float32"}},
-        "base_dir": str(tmp_path / "s.npk"), "total_arrays": 1,
+        "base_dir": str(tmp_path / "s.npk"),
+        "total_arrays": 1,
     }
     assert before - 1e6 < modified < time.time() * 1e6 + 1e6
     assert npk.get_modify_time("a") == modified
@@ -454,257 +520,41 @@ def test_update_frees_the_room_of_dropped_rows(npk, tmp_path):
     npk.update("a")
 
 
-# -- many changes in one commit
-
-
-def test_batch_mode_is_one_commit(npk, tmp_path):
-    npk.save({"a": np.ones((2, 3)), "gone": np.zeros(1)})
-    other = NumPack(tmp_path / "s.npk").__enter__()
-    with npk.batch_mode():
-        a = npk.load("a")
-        assert npk.load("a") is a
-        a *= 2
-        npk.save({"a": a, "b": np.arange(4)})
-        npk.append({"b": [4, 5]})
-        npk.replace({"b": [9]}, 0)
-        npk.drop("b", 1)
-        npk.drop("gone")
-        npk.clone("b", "c")
-        npk.rename("c", "d")
-        npk.save({"z": np.array(3.0)})
-        assert npk.get_member_list() == ["a", "b", "d", "z"]
-        assert npk.get_shape("b") == (5,) and npk.get_shape("z") == ()
-        assert npk["b"].tolist() == [9, 2, 3, 4, 5] and npk["z"] == 3.0
-        assert npk.getitem("b", [0, -1]).tolist() == [9, 5]
-        assert npk.load("b", lazy=True)[1:3].tolist() == [2, 3]
-        assert [p.tolist() for p in npk.stream_load("b", 3)] == [[9, 2, 3], [4, 5]]
-        assert npk.get_metadata()["arrays"]["b"]["shape"] == [5]
-        assert npk.has_array("b") and not npk.has_array("gone") and npk.get_modify_time("gone") is None
-        assert other.get_member_list() == ["a", "gone"] and (other["a"] == 1).all()
-    for opened in (npk, other):
-        assert sorted(opened) == ["a", "b", "d", "z"]
-        same(opened["a"], np.full((2, 3), 2.0))
-        assert opened["d"].tolist() == [9, 2, 3, 4, 5]
-        same(opened["z"], np.array(3.0))
-
-
-def test_batch_mode_is_given_up_by_an_exception(npk):
-    npk.save({"a": np.ones(3)})
-    with pytest.raises(ZeroDivisionError):
-        with npk.batch_mode():
-            npk.save({"a": np.zeros(2), "b": np.zeros(2)})
-            npk.append({"a": [5.0]})
-            raise ZeroDivisionError
-    assert npk.get_member_list() == ["a"]
-    same(npk["a"], np.ones(3))
-    npk.append({"a": [2.0]})
-    same(npk["a"], np.array([1.0, 1.0, 1.0, 2.0]))
-
-
-def test_batch_mode_makes_a_store_whole_or_not(tmp_path):
-    with NumPack(tmp_path / "s.npk") as npk:
-        with pytest.raises(ZeroDivisionError):
-            with npk.batch_mode():
-                npk.save({"a": np.ones(3)})
-                raise ZeroDivisionError
-        assert not (tmp_path / "s.npk").exists()
-        with npk.batch_mode():
-            npk.save({"a": np.ones(3)})
-        same(npk["a"], np.ones(3))
-
-
-def test_saving_in_batch_mode_takes_the_values_of_that_moment_but_of_what_was_loaded(npk):
-    npk.save({"a": np.zeros(3)})
-    with npk.batch_mode():
-        buffer = np.zeros(3)
-        for i in range(4):
-            buffer[:] = i
-            npk.save({f"b{i}": buffer})
-        a = npk.load("a")
-        npk.save({"a": a})
-        a += 5
-    assert [npk[f"b{i}"][0] for i in range(4)] == [0, 1, 2, 3]
-    same(npk["a"], np.full(3, 5.0))
-
-
-@pytest.mark.parametrize("limit", [0, 0.001, 1])
-def test_batch_mode_within_little_memory(npk, limit):
-    arrays = {f"a{i}": np.full(20_000, i, "f8") for i in range(10)}
-    npk.save(arrays)
-    with npk.batch_mode(memory_limit=limit):
-        for name in arrays:
-            array = npk.load(name)
-            array += 100
-            npk.save({name: array})
-        assert all((npk.load(name) == i + 100).all() for i, name in enumerate(arrays))
-    assert all((npk.load(name) == i + 100).all() for i, name in enumerate(arrays))
-    with pytest.raises(ValueError):
-        npk.batch_mode(-1)
-
-
-def test_batch_mode_in_batch_mode_is_a_part_of_it(npk):
-    with pytest.raises(ZeroDivisionError):
-        with npk.batch_mode():
-            with npk.batch_mode():
-                npk.save({"a": np.ones(3)})
-            assert npk["a"].sum() == 3
-            raise ZeroDivisionError
-    assert npk.get_member_list() == []
-
-
-def test_batch_mode_keeps_logical_types(npk):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    npk.save({"a": np.ones((2, 2), ml_dtypes.bfloat16)})
-    with npk.batch_mode():
-        a = npk.load("a")
-        a *= 3
-        npk.save({"a": a})
-        with pytest.raises(TypeError, match="batch_mode"):
-            npk.save({"new": np.ones(2, ml_dtypes.bfloat16)})
-        npk.append({"a": np.ones((1, 2), ml_dtypes.bfloat16)})
-    assert npk["a"].dtype == ml_dtypes.bfloat16
-    assert npk["a"].astype("f4").tolist() == [[3, 3], [3, 3], [1, 1]]
-
-
-def test_reset_in_batch_mode(npk):
-    npk.save({"a": np.ones(3)})
-    with npk.batch_mode():
-        npk.save({"b": np.ones(3)})
-        npk.reset()
-        assert npk.get_member_list() == []
-        npk.save({"c": np.array(7)})
-    assert npk.get_member_list() == ["c"]
-    same(npk["c"], np.array(7))
-
-
-def test_a_change_that_would_wait_for_its_own_thread_is_refused(npk, tmp_path):
-    npk.save({"a": np.ones(3)})
-    other = NumPack(tmp_path / "s.npk").__enter__()
-    with npk.batch_mode():
-        with pytest.raises(StoreError, match="batch_mode"):
-            other.save({"b": np.ones(1)})
-        with pytest.raises(StoreError, match="batch_mode"):
-            other.batch_mode().__enter__()
-        with pytest.raises(RuntimeError, match="batch_mode"):
-            npk.close()
-    with npk.writable_batch_mode() as mode:
-        mode.load("a")
-        for opened in (npk, other):
-            with pytest.raises(StoreError, match="writable_batch_mode"):
-                opened.append({"a": [1.0]})
-        same(npk["a"], np.ones(3))
-    other.append({"a": [2.0]})
-    assert len(npk["a"]) == 4
-
-
-def test_a_batch_mode_that_is_dropped_unlocks_the_store(npk, tmp_path):
-    npk.save({"a": np.ones(3)})
-    for kind in ("batch_mode", "writable_batch_mode"):
-        with getattr(npk, kind)():
-            pass
-        npk.append({"a": [1.0]})
-
-
-# -- memory to work in
-
-
-def test_writable_batch_mode_writes_in_place(npk):
-    npk.save({"a": np.arange(6.0).reshape(3, 2), "b": np.arange(4, dtype="i2"), "e": np.zeros((0, 3)), "z": np.array(2)})
-    with npk.writable_batch_mode() as mode:
-        a, b = mode.load("a"), mode.load("b")
-        assert mode.load("a") is a and not a.flags.owndata and a.flags.writeable
-        a[1] = 50
-        b *= 3
-        mode.save({"a": a, "b": b})
-        assert mode.load("e").shape == (0, 3)
-        with pytest.raises(ValueError, match="no rows"):
-            mode.load("z")
-        assert npk["a"][1].tolist() == [50, 50]
-    same(npk["a"], np.array([[0, 1], [50, 50], [4, 5.0]]))
-    same(npk["b"], np.arange(4, dtype="i2") * 3)
-
-
-def test_arrays_of_writable_batch_mode_live_on_read_only(npk):
-    npk.save({"a": np.arange(100_000.0)})
-    with npk.writable_batch_mode() as mode:
-        a = mode.load("a")
-        a += 1
-    with pytest.raises(ValueError, match="read-only"):
-        a[0] = 1
-    npk.save({"a": np.zeros(2)})
-    npk.close()
-    del mode
-    gc.collect()
-    same(np.array(a), np.arange(100_000.0) + 1)
-
-
-def test_other_arrays_are_copied_by_writable_batch_mode(npk):
-    npk.save({"a": np.arange(3.0)})
-    with npk.writable_batch_mode() as mode:
-        mode.save({"a": [7, 8, 9]})
-        with pytest.raises(ValueError, match="shape"):
-            mode.save({"a": np.zeros(2)})
-        with pytest.raises(TypeError):
-            mode.save({"a": np.zeros(3, "c16")})
-        with pytest.raises(KeyError):
-            mode.load("z")
-    same(npk["a"], np.array([7.0, 8.0, 9.0]))
-    with pytest.raises(StoreError, match="over"):
-        mode.load("a")
-
-
-def test_writable_batch_mode_refuses_dropped_rows(npk):
-    npk.save({"a": np.arange(3.0)})
-    npk.drop("a", 0)
-    with npk.writable_batch_mode() as mode:
-        with pytest.raises(ValueError, match="compact"):
-            mode.load("a")
-    npk.update("a")
-    with npk.writable_batch_mode() as mode:
-        mode.load("a")[:] = 4
-    same(npk["a"], np.array([4.0, 4.0]))
-
-
-def test_a_change_between_two_arrays_of_writable_batch_mode_is_noticed(npk, tmp_path):
-    npk.save({"a": np.arange(3.0), "b": np.arange(3.0)})
-    other = NumPack(tmp_path / "s.npk").__enter__()
-    with npk.writable_batch_mode() as mode:
-        mode.load("a")
-        # What another process could do in the moment in which the lock goes from one array to the next.
-        mode._unlock()
-        other.save({"a": np.arange(5.0)})
-        with pytest.raises(StoreError, match="'a'"):
-            mode.load("b")
-    same(npk["a"], np.arange(5.0))
-
-
-@pytest.mark.parametrize("dtype", PLAIN)
-def test_every_element_type_in_memory_to_work_in(npk, dtype):
-    a = some(dtype)
-    npk.save({"a": np.zeros_like(a)})
-    with npk.writable_batch_mode() as mode:
-        mode.load("a")[:] = a
-    same(npk["a"], a)
-
-
-def test_stores_are_shared_with_lazy_arrays(npk):
+def test_load_lazily(npk):
     npk.save({"a": np.arange(3)})
     assert isinstance(npk.load("a", lazy=True), LazyArray)
-    assert os.listdir(npk._filename)
 
 
 def test_parameters_and_defaults_are_the_public_packages():
     import inspect
 
     expected = {
-        "__init__": "filename, drop_if_exists=False, strict_context_mode=False, warn_no_context=None, force_gc_on_close=False",
-        "open": "", "close": "force_gc=None", "save": "arrays", "load": "array_name, lazy=False", "append": "arrays",
-        "replace": "arrays, indexes", "drop": "array_name, indexes=None", "getitem": "array_name, indexes",
-        "get_shape": "array_name", "get_member_list": "", "get_modify_time": "array_name", "reset": "",
-        "update": "array_name", "clone": "source_name, target_name", "get_metadata": "", "has_array": "array_name",
-        "stream_load": "array_name, buffer_size=None", "get_io_stats": "", "batch_mode": "memory_limit=None",
+        "__init__": "filename, drop_if_exists=False, strict_context_mode=False, "
+        "warn_no_context=None, force_gc_on_close=False",
+        "open": "",
+        "close": "force_gc=None",
+        "save": "arrays",
+        "load": "array_name, lazy=False",
+        "append": "arrays",
+        "replace": "arrays, indexes",
+        "drop": "array_name, indexes=None",
+        "getitem": "array_name, indexes",
+        "get_shape": "array_name",
+        "get_member_list": "",
+        "get_modify_time": "array_name",
+        "reset": "",
+        "update": "array_name",
+        "clone": "source_name, target_name",
+        "get_metadata": "",
+        "has_array": "array_name",
+        "stream_load": "array_name, buffer_size=None",
+        "get_io_stats": "",
+        "batch_mode": "memory_limit=None",
         "writable_batch_mode": "",
     }
     for name, parameters in expected.items():
         _, *found = inspect.signature(getattr(NumPack, name)).parameters.values()
-        assert ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default}" for p in found) == parameters, name
+        assert (
+            ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default}" for p in found)
+            == parameters
+        ), name

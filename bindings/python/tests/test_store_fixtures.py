@@ -32,7 +32,11 @@ def check(npk: NumPack, arrays: dict[str, Any]) -> None:
     assert sorted(npk) == sorted(arrays)
     for name, truth in arrays.items():
         found = npk.load(name)
-        assert (found.dtype.name, list(found.shape), sha256(found)) == (truth["dtype"], truth["shape"], truth["sha256"]), name
+        assert (found.dtype.name, list(found.shape), sha256(found)) == (
+            truth["dtype"],
+            truth["shape"],
+            truth["sha256"],
+        ), name
         lazy = npk.load(name, lazy=True)
         assert lazy.shape == found.shape and np.array_equal(np.asarray(lazy), found, equal_nan=True)
         rows = np.arange(len(found))[::-3]

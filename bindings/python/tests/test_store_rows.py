@@ -1,4 +1,5 @@
-"""Rows: chosen, appended, replaced and dropped, compared with NumPy; with all that the public package gets wrong."""
+"""Rows: chosen, appended, replaced and dropped, compared with NumPy; with all that the public package gets
+wrong."""
 
 from __future__ import annotations
 
@@ -124,9 +125,21 @@ def test_drop(npk, choice, prepared):
     assert np.array_equal(npk.load("a"), np.concatenate([expected, a[:2]]))
 
 
-@pytest.mark.parametrize("choice", [ROWS, -ROWS - 1, [0, ROWS], np.array([-ROWS - 1]), np.array([2**63], "u8"),
-                                    10**30, np.zeros(ROWS + 1, bool), np.zeros(3, bool), [True, False]],
-                         ids=str)
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ROWS,
+        -ROWS - 1,
+        [0, ROWS],
+        np.array([-ROWS - 1]),
+        np.array([2**63], "u8"),
+        10**30,
+        np.zeros(ROWS + 1, bool),
+        np.zeros(3, bool),
+        [True, False],
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dropped", [False, True], ids=["all there", "some dropped"])
 def test_rows_that_are_not_there(npk, choice, dropped):
     a = numbers(ROWS + dropped)
@@ -134,9 +147,18 @@ def test_rows_that_are_not_there(npk, choice, dropped):
     if dropped:
         npk.drop("a", 0)
     before = npk.load("a")
-    count = 1 if np.ndim(choice) == 0 else int(np.sum(choice)) if np.asarray(choice).dtype == bool else len(choice)
-    for call in (lambda: npk.getitem("a", choice), lambda: npk.replace({"a": numbers(count)}, choice),
-                 lambda: npk.drop("a", choice)):
+    count = (
+        1
+        if np.ndim(choice) == 0
+        else int(np.sum(choice))
+        if np.asarray(choice).dtype == bool
+        else len(choice)
+    )
+    for call in (
+        lambda: npk.getitem("a", choice),
+        lambda: npk.replace({"a": numbers(count)}, choice),
+        lambda: npk.drop("a", choice),
+    ):
         with pytest.raises((IndexError, OverflowError)):
             call()
     assert np.array_equal(npk.load("a"), before)
@@ -157,8 +179,13 @@ def test_what_names_no_rows(npk, choice):
 
 def test_rows_that_do_not_fit(npk):
     npk.save({"a": numbers(), "b": np.arange(4), "z": np.array(1.0)})
-    for rows, error in ((numbers(2, 4), ValueError), (numbers(2, 3, "f8"), TypeError), (np.ones((1, 1, 3), "f4"), ValueError),
-                        (np.float32(3), ValueError), (np.array(["x"]), TypeError)):
+    for rows, error in (
+        (numbers(2, 4), ValueError),
+        (numbers(2, 3, "f8"), TypeError),
+        (np.ones((1, 1, 3), "f4"), ValueError),
+        (np.float32(3), ValueError),
+        (np.array(["x"]), TypeError),
+    ):
         with pytest.raises(error):
             npk.append({"a": rows})
         with pytest.raises(error):
@@ -237,7 +264,11 @@ def test_a_lazy_array_shows_no_dropped_rows(npk):
     a = np.delete(numbers(), np.arange(0, 100, 2), 0)
     lazy = npk.load("a", lazy=True)
     assert len(lazy) == len(a)
-    assert np.array_equal(lazy[:], a) and np.array_equal(lazy[3:70], a[3:70]) and np.array_equal(np.asarray(lazy), a)
+    assert (
+        np.array_equal(lazy[:], a)
+        and np.array_equal(lazy[3:70], a[3:70])
+        and np.array_equal(np.asarray(lazy), a)
+    )
     assert [row.tolist() for row in lazy] == a.tolist()
 
 
@@ -403,6 +434,8 @@ def test_any_changes_are_numpys(npk, seed):
             npk.open()
         assert npk.get_shape("a") == model.shape
         assert np.array_equal(npk["a"], model)
-        index = np.array([chance.randrange(-len(model), len(model)) for _ in range(9)] if len(model) else [], int)
+        index = np.array(
+            [chance.randrange(-len(model), len(model)) for _ in range(9)] if len(model) else [], int
+        )
         assert np.array_equal(npk.getitem("a", index), model[index])
         assert np.array_equal(npk.load("a", lazy=True)[1:-1:3], model[1:-1:3])

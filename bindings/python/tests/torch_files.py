@@ -1,4 +1,5 @@
-"""``.pt`` files without torch: written and read here by Python's own zip and pickle, as torch lays them out."""
+"""``.pt`` files without torch: written and read here by Python's own zip and pickle, as torch lays them
+out."""
 
 from __future__ import annotations
 
@@ -13,8 +14,13 @@ from typing import Any
 import numpy as np
 
 STORAGES = {
-    "f4": "FloatStorage", "f8": "DoubleStorage", "i8": "LongStorage", "i4": "IntStorage", "u1": "ByteStorage",
-    "b1": "BoolStorage", "f2": "HalfStorage",
+    "f4": "FloatStorage",
+    "f8": "DoubleStorage",
+    "i8": "LongStorage",
+    "i4": "IntStorage",
+    "u1": "ByteStorage",
+    "b1": "BoolStorage",
+    "f2": "HalfStorage",
 }
 BFLOAT16 = "BFloat16Storage"
 
@@ -44,24 +50,39 @@ class _Writer:
         return pickle.dumps(value, 2)[2:-1]
 
     def tensor(self, value: Any) -> bytes:
-        array, kind = (value.bits, BFLOAT16) if isinstance(value, Bits) else (value, STORAGES[value.dtype.str[1:]])
+        array, kind = (
+            (value.bits, BFLOAT16) if isinstance(value, Bits) else (value, STORAGES[value.dtype.str[1:]])
+        )
         base = array
         while isinstance(base.base, np.ndarray):
             base = base.base
         number = list(self.storages).index(id(base)) if id(base) in self.storages else len(self.storages)
         self.storages[id(base)] = kind, base
-        offset = (array.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // array.itemsize
+        offset = (
+            array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        ) // array.itemsize
         strides = tuple(s // array.itemsize for s in array.strides)
-        storage = b"(" + self.value("storage") + b"ctorch\n" + kind.encode() + b"\n" + self.value(str(number)) + (
-            self.value("cpu") + self.value(base.size) + b"tQ"
+        storage = (
+            b"("
+            + self.value("storage")
+            + b"ctorch\n"
+            + kind.encode()
+            + b"\n"
+            + self.value(str(number))
+            + (self.value("cpu") + self.value(base.size) + b"tQ")
         )
-        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + self.value(offset) + self.value(array.shape) + (
-            self.value(strides) + b"\x89" + b"ccollections\nOrderedDict\n)R" + b"tR"
+        return (
+            b"ctorch._utils\n_rebuild_tensor_v2\n("
+            + storage
+            + self.value(offset)
+            + self.value(array.shape)
+            + (self.value(strides) + b"\x89" + b"ccollections\nOrderedDict\n)R" + b"tR")
         )
 
 
 def write(path: Path, value: Any) -> None:
-    """Writes a file as ``torch.save`` does; arrays are its tensors, and views of one array share a storage."""
+    """Writes a file as ``torch.save`` does; arrays are its tensors, and views of one array share a
+    storage."""
     writer = _Writer()
     pickled = b"\x80\x02" + writer.value(value) + b"."
     with zipfile.ZipFile(path, "w") as archive:
@@ -90,12 +111,16 @@ class _Reader(pickle.Unpickler):
         _, kind, key, _, _ = found
         if key not in self.storages:
             words = {name: word for word, name in STORAGES.items()} | {BFLOAT16: "u2"}
-            self.storages[key] = np.frombuffer(self.archive.read(f"{self.root}/data/{key}"), words[kind]).copy()
+            self.storages[key] = np.frombuffer(
+                self.archive.read(f"{self.root}/data/{key}"), words[kind]
+            ).copy()
         return self.storages[key]
 
     @staticmethod
     def rebuild(storage: np.ndarray, offset: int, shape: Any, strides: Any, *_: Any) -> np.ndarray:
-        return np.lib.stride_tricks.as_strided(storage[offset:], shape, [s * storage.itemsize for s in strides])
+        return np.lib.stride_tricks.as_strided(
+            storage[offset:], shape, [s * storage.itemsize for s in strides]
+        )
 
 
 def read(path: Path) -> Any:

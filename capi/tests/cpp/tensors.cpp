@@ -58,7 +58,7 @@ static void viewed() {
     CHECK((t.narrow(0, 1, 1).to_vector<std::int32_t>() == ints{4, 5, 6, 7}));
     const tensor turned = t.transpose(0, 1);
     CHECK(equal(turned.shape(), {4, 3}) && equal(turned.strides(), {1, 4}));
-    CHECK(turned.shares_memory(t) && turned.permute({1, 0}).is_contiguous());
+    CHECK(t.is_shared() && turned.shares_memory(t) && turned.permute({1, 0}).is_contiguous());
     CHECK(equal(t.unsqueeze(-1).shape(), {3, 4, 1}) && t.unsqueeze(0).squeeze().ndim() == 2);
     CHECK(t.unsqueeze(0).unsqueeze(0).squeeze(0).ndim() == 3);
     CHECK(equal(t.view({2, -1}).shape(), {2, 6}) && equal(t.flatten().shape(), {12}));

@@ -192,6 +192,11 @@ impl Storage {
     }
 
     /// What tells it from every other as long as it lives.
+    /// Whether anybody else holds this memory: another tensor that shows it, or a library that it was given to.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

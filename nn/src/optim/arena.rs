@@ -100,6 +100,17 @@ impl Arena {
         self.all.stream()
     }
 
+    /// That its parameters are still in its tensor.
+    pub(crate) fn must_hold(&self) -> Result<()> {
+        for (i, (param, _)) in self.params.iter().enumerate() {
+            if !param.vulkan().is_some_and(|there| there.shares_storage(&self.all)) {
+                let problem = format!("parameter {i} was moved elsewhere after the step was recorded");
+                return Err(Error::parameter("step", problem, "record another step"));
+            }
+        }
+        Ok(())
+    }
+
     /// Its parameters without gradients again, so that the next ones are written where they belong.
     pub(crate) fn zero_grad(&self) {
         self.params.iter().for_each(|(param, _)| param.zero_grad());

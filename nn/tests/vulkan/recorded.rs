@@ -302,3 +302,25 @@ fn a_step_without_memory_changes_nothing() -> Result<()> {
     assert!(step(&x, &y)?.is_finite());
     Ok(())
 }
+
+/// A step whose parameters were taken by another one says so, and does nothing.
+#[test]
+fn a_step_without_its_parameters_says_so() -> Result<()> {
+    let Some(stream) = stream() else { return Ok(()) };
+    let device = Device::from(stream);
+    let model = classifier()?;
+    model.to_device(&device)?;
+    let (x, y) = data(10)?;
+    let (x, y) = (x.to_device(&device)?, y.to_device(&device)?);
+    let adam = || Adam::new(model.parameters(), AdamOptions::default());
+    let mut first = step_of(adam(), &model, &[&x, &y])?;
+    first.run(&[&x, &y])?;
+    let mut second = step_of(adam(), &model, &[&x, &y])?;
+    let before = parameters(&model)?;
+    let refused = first.run(&[&x, &y]).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(refused.contains("record another step"), "{refused}");
+    assert_eq!(parameters(&model)?, before);
+    second.run(&[&x, &y])?;
+    assert_ne!(parameters(&model)?, before);
+    Ok(())
+}

@@ -8,9 +8,9 @@
 | `to_torch_file`, `to_pytorch`, `to_pt` | a store | a ``.pt`` file |
 | `pack`, `unpack`, `get_package_info` | a store | a package, and back |
 
-Those of files need no torch, run nothing that is in a file, and keep all of its object: a round trip gives an equal
-one. Without ``drop_if_exists`` the arrays are added to the store that is there, or take the places of those of their
-names, in one commit; with it the store is replaced whole, at once.
+Those of files need no torch, run nothing that is in a file, and keep all of its object: a round trip gives an
+equal one. Without ``drop_if_exists`` the arrays are added to the store that is there, or take the places of
+those of their names, in one commit; with it the store is replaced whole, at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Union
 
-from ._native import Handle, constants as c, handles, lib, make, path as as_path, structs, text, texts
-from .errors import DependencyError, MissingError
+from ._native import Handle, handles, lib, make, structs, text, texts
+from ._native import constants as c
+from ._native import path as as_path
 from .dtypes import of_number
+from .errors import DependencyError, MissingError
 from .packages import get_package_info, pack, unpack
 from .store_handle import warnings_of
 from .store_progress import Progress, progress_of
@@ -34,8 +36,21 @@ if TYPE_CHECKING:
     from .store import NumPack
 
 __all__ = [
-    "DEFAULT_CHUNK_SIZE", "DependencyError", "from_pt", "from_pytorch", "from_tensor", "from_torch", "from_torch_file",
-    "get_package_info", "pack", "to_pt", "to_pytorch", "to_tensor", "to_torch", "to_torch_file", "unpack",
+    "DEFAULT_CHUNK_SIZE",
+    "DependencyError",
+    "from_pt",
+    "from_pytorch",
+    "from_tensor",
+    "from_torch",
+    "from_torch_file",
+    "get_package_info",
+    "pack",
+    "to_pt",
+    "to_pytorch",
+    "to_tensor",
+    "to_torch",
+    "to_torch_file",
+    "unpack",
 ]
 
 PathLike = Union[str, Path]
@@ -48,7 +63,9 @@ def _torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        raise DependencyError("torch is not installed, and this makes or takes its tensors; install torch") from None
+        raise DependencyError(
+            "torch is not installed, and this makes or takes its tensors; install torch"
+        ) from None
 
 
 def from_torch(
@@ -56,7 +73,8 @@ def from_torch(
 ) -> None:
     """Saves a tensor as an array of a store; its memory is written as it is, without a copy on the way.
 
-    It may be on any device, require grad, and have any strides. bfloat16, float8 and complex32 keep their type.
+    It may be on any device, require grad, and have any strides. bfloat16, float8 and complex32 keep their
+    type.
 
     Parameters
     ----------
@@ -72,7 +90,9 @@ def from_torch(
     """
     _torch()
     if not is_torch(tensor):
-        raise TypeError(f"from_torch takes a torch.Tensor, not {type(tensor).__name__}; NumPack.save takes all arrays")
+        raise TypeError(
+            f"from_torch takes a torch.Tensor, not {type(tensor).__name__}; NumPack.save takes all arrays"
+        )
     name = "data" if array_name is None else array_name
     os.makedirs(os.path.dirname(os.path.abspath(output_path)), exist_ok=True)
     existing = c.EXISTING_REPLACE if drop_if_exists else c.EXISTING_MERGE
@@ -103,8 +123,10 @@ def to_torch(input_path: PathLike, array_name: Optional[str] = None, device: Any
     if array_name is None:
         if len(names) != 1:
             raise ValueError(
-                f"{input_path} holds {len(names)} arrays: {', '.join(map(repr, sorted(names)))}; give one as array_name"
-                if names else f"{input_path} holds no arrays; save one first"
+                f"{input_path} holds {len(names)} arrays: {', '.join(map(repr, sorted(names)))}; "
+                "give one as array_name"
+                if names
+                else f"{input_path} holds no arrays; save one first"
             )
         (place,) = names.values()
     elif array_name in names:
@@ -156,8 +178,8 @@ def from_torch_file(
 ) -> None:
     """Converts a ``.pt`` file to a store, streaming, in one commit; nothing in the file is run.
 
-    Tensors are named by their dotted paths (``encoder.weight``), one that stands alone by the file's stem. All else of
-    the object is kept beside them; what cannot be is warned of.
+    Tensors are named by their dotted paths (``encoder.weight``), one that stands alone by the file's stem.
+    All else of the object is kept beside them; what cannot be is warned of.
 
     Parameters
     ----------
@@ -169,19 +191,22 @@ def from_torch_file(
     chunk_size : int
         Upper bound of buffers in bytes.
     progress : bool or callable
-        True shows it on stderr, by tqdm where that is installed. A callable gets bytes done and bytes in all; what it
-        raises stops the work, and is raised.
+        True shows it on stderr, by tqdm where that is installed. A callable gets bytes done and bytes in all;
+        what it raises stops the work, and is raised.
 
-    Raises `FileNotFoundError`, `KeyError` for a key that is not there, `FormatError` for a file that is damaged or
-    none of torch's.
+    Raises `FileNotFoundError`, `KeyError` for a key that is not there, `FormatError` for a file that is
+    damaged or none of torch's.
     """
     _must_be_there(input_path)
     os.makedirs(os.path.dirname(os.path.abspath(output_path)), exist_ok=True)
 
     def call(note: Any, report: Any) -> None:
         options = structs["from_torch_options"](
-            existing=c.EXISTING_REPLACE if drop_if_exists else c.EXISTING_MERGE, chunk_size=_bytes(chunk_size),
-            key=None if key is None else text(key, "key"), progress=report, warning=note,
+            existing=c.EXISTING_REPLACE if drop_if_exists else c.EXISTING_MERGE,
+            chunk_size=_bytes(chunk_size),
+            key=None if key is None else text(key, "key"),
+            progress=report,
+            warning=note,
         )
         lib.from_torch_file(as_path(input_path), as_path(output_path), ctypes.byref(options), None, None)
 
@@ -204,8 +229,8 @@ def to_torch_file(
 ) -> None:
     """Converts a store to a ``.pt`` file, streaming; the file appears whole or not at all.
 
-    A store that came from a ``.pt`` file gives an equal object back, any other a dict of its arrays. Torch loads it
-    with ``weights_only=True``, if it could the first.
+    A store that came from a ``.pt`` file gives an equal object back, any other a dict of its arrays. Torch
+    loads it with ``weights_only=True``, if it could the first.
 
     Parameters
     ----------
@@ -227,8 +252,12 @@ def to_torch_file(
 
     def call(note: Any, report: Any) -> None:
         options = structs["to_torch_options"](
-            existing=c.EXISTING_REPLACE, array_names=names, array_count=len(names or ()),
-            chunk_size=_bytes(chunk_size), progress=report, warning=note,
+            existing=c.EXISTING_REPLACE,
+            array_names=names,
+            array_count=len(names or ()),
+            chunk_size=_bytes(chunk_size),
+            progress=report,
+            warning=note,
         )
         lib.to_torch_file(as_path(input_path), as_path(output_path), ctypes.byref(options), None, None)
 
@@ -333,8 +362,8 @@ def _must_be_there(place: PathLike) -> None:
 
 
 def _write_named(source: PathLike, output: PathLike, names: Sequence[str]) -> bool:
-    """Writes a dict of the only array of a store that came from a file with a bare tensor: its name is the store's, and
-    none of the object's. False where that is not what is asked for."""
+    """Writes a dict of the only array of a store that came from a file with a bare tensor: its name is the
+    store's, and none of the object's. False where that is not what is asked for."""
     opened = make("checkpoint", "checkpoint_open", as_path(source), None)
     if list(_tensor_names(opened)) != [""] or len(names) != 1 or not _array_of(source, names[0]):
         return False
@@ -344,10 +373,14 @@ def _write_named(source: PathLike, output: PathLike, names: Sequence[str]) -> bo
     return True
 
 
-def _write_alone(opened: Handle, names: Dict[str, int], name: str, source: PathLike, output: PathLike) -> None:
+def _write_alone(
+    opened: Handle, names: Dict[str, int], name: str, source: PathLike, output: PathLike
+) -> None:
     """Writes one tensor of a file as one that stands alone."""
     if name not in names:
-        raise MissingError(f"{source} holds no array {name!r}; there are: {', '.join(map(repr, sorted(names)))}")
+        raise MissingError(
+            f"{source} holds no array {name!r}; there are: {', '.join(map(repr, sorted(names)))}"
+        )
     tensor = make("tensor", "checkpoint_load", opened, names[name])
     made, number = make("object", "object_create"), ctypes.c_uint32()
     lib.object_add_tensor(made, tensor, 0, ctypes.byref(number))

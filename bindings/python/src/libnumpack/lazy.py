@@ -7,7 +7,8 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 
-from ._native import make, path as as_path
+from ._native import make
+from ._native import path as as_path
 from .store_rows import Rows
 
 _BLOCK = 1 << 20
@@ -47,11 +48,11 @@ def _of_numpy(name: str) -> Callable[..., Any]:
 class LazyArray:
     """An array of a store, as it was when it was loaded: its rows are read when they are asked for.
 
-    ``NumPack.load(name, lazy=True)`` gives one. It keeps its rows, without dropped ones, when the store is changed or
-    closed, but for one thing: rows that are replaced are replaced here too. It is indexed as an array of NumPy, and
-    what that gives is in memory of its own. Arithmetic, comparisons and reductions are NumPy's and give its arrays;
-    ``a *= 2`` makes ``a`` such an array, and leaves the store as it is. `numpy.asarray` shares the file's memory,
-    read-only, where the rows are one piece of a file.
+    ``NumPack.load(name, lazy=True)`` gives one. It keeps its rows, without dropped ones, when the store is
+    changed or closed, but for one thing: rows that are replaced are replaced here too. It is indexed as an
+    array of NumPy, and what that gives is in memory of its own. Arithmetic, comparisons and reductions are
+    NumPy's and give its arrays; ``a *= 2`` makes ``a`` such an array, and leaves the store as it is.
+    `numpy.asarray` shares the file's memory, read-only, where the rows are one piece of a file.
 
     It can be pickled: path and name go, and the other process opens the array as it is there and then.
 
@@ -66,8 +67,8 @@ class LazyArray:
     >>> a[-1], a[[0, 2], 1], float(a.sum())
     (array([ 9., 10., 11.]), array([1., 7.]), 66.0)
 
-    While it lives, the public ``numpack`` package must not shorten the array's file: touching what is cut off ends
-    the process. This library never does.
+    While it lives, the public ``numpack`` package must not shorten the array's file: touching what is cut off
+    ends the process. This library never does.
     """
 
     __slots__ = ("_rows", "_path", "_name", "__weakref__")
@@ -121,8 +122,8 @@ class LazyArray:
     @property
     def T(self) -> np.ndarray:
         """Transposed, as an array of NumPy."""
-        turned: np.ndarray = self._shared().T
-        return turned
+        found: np.ndarray = self._shared().T
+        return found
 
     def __len__(self) -> int:
         if not self.shape:
@@ -146,7 +147,9 @@ class LazyArray:
             raise TypeError("an array of 0 dimensions cannot be gone through")
         size = max(1, _BLOCK // max(1, rows.info.row_size))
         return (
-            row for start in range(0, rows.shape[0], size) for row in rows.run(start, min(start + size, rows.shape[0]))
+            row
+            for start in range(0, rows.shape[0], size)
+            for row in rows.run(start, min(start + size, rows.shape[0]))
         )
 
     def __contains__(self, value: Any) -> bool:
@@ -157,7 +160,8 @@ class LazyArray:
         wanted = rows.dtype if dtype is None else np.dtype(dtype)
         if copy is False and (rows.whole is None or wanted != rows.dtype):
             raise ValueError(
-                f"the rows of {self._name!r} cannot be shared as {wanted} without a copy; leave out copy=False"
+                f"the rows of {self._name!r} cannot be shared as {wanted} without a copy; "
+                "leave out copy=False"
             )
         if copy and wanted == rows.dtype:
             return rows.read()

@@ -8,7 +8,9 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Optional, Union
 
-from ._native import constants as c, lib, make, path as as_path, structs
+from ._native import constants as c
+from ._native import lib, make, structs
+from ._native import path as as_path
 from .errors import FormatError
 from .store_handle import warnings_of
 from .store_rows import infos
@@ -28,14 +30,16 @@ def pack(
     source : str or Path
         The store.
     target : str or Path, optional
-        The package; ``.npkg`` is added where it has no suffix. Default: beside the store, named as it and ``.npkg``.
+        The package; ``.npkg`` is added where it has no suffix. Default: beside the store, named as it and
+        ``.npkg``.
     compression : bool
-        Compress by zlib what becomes smaller by that. The public ``numpack`` package reads such a package only where
-        ``zstandard`` is not installed; it reads one that is not compressed everywhere.
+        Compress by zlib what becomes smaller by that. The public ``numpack`` package reads such a package
+        only where ``zstandard`` is not installed; it reads one that is not compressed everywhere.
     overwrite : bool
         Replace a file that is there.
 
-    Raises `FileNotFoundError` where there is no store, `FileExistsError`, and `FormatError` for a damaged store.
+    Raises `FileNotFoundError` where there is no store, `FileExistsError`, and `FormatError` for a damaged
+    store.
 
     >>> import numpy as np, tempfile, os
     >>> from libnumpack import NumPack, pack, unpack
@@ -84,8 +88,8 @@ def unpack(
     verify : bool
         Packages are always verified; this is for calls that name it.
 
-    Raises `FileNotFoundError`, `FileExistsError`, and `FormatError` for a damaged package: what was at the target is
-    then as it was.
+    Raises `FileNotFoundError`, `FileExistsError`, and `FormatError` for a damaged package: what was at the
+    target is then as it was.
     """
     source = Path(source)
     _must_be_there(source)
@@ -106,12 +110,13 @@ def unpack(
 def get_package_info(source: PathLike) -> Dict[str, Any]:
     """What is in a package, without unpacking it.
 
-    A dict of ``version``, ``compression`` (0: none, 1: some) and ``compression_name``, ``file_count``, ``files``
-    (each with ``name``, ``original_size``, ``compressed_size``, which is 0 for one that is not compressed, and
-    ``actual_size``), ``total_original_size``, ``total_compressed_size``, ``compression_ratio``, and ``arrays``: their
-    ``shape`` and ``dtype`` by name.
+    A dict of ``version``, ``compression`` (0: none, 1: some) and ``compression_name``, ``file_count``,
+    ``files`` (each with ``name``, ``original_size``, ``compressed_size``, which is 0 for one that is not
+    compressed, and ``actual_size``), ``total_original_size``, ``total_compressed_size``,
+    ``compression_ratio``, and ``arrays``: their ``shape`` and ``dtype`` by name.
 
-    Raises `FileNotFoundError`, and `FormatError` for a damaged package; the content of arrays is not looked at.
+    Raises `FileNotFoundError`, and `FormatError` for a damaged package; the content of arrays is not looked
+    at.
     """
     source = Path(source)
     _must_be_there(source)
@@ -131,14 +136,16 @@ def get_package_info(source: PathLike) -> Dict[str, Any]:
         "total_compressed_size": actual,
         "compression_ratio": actual / original if original else 1.0,
         "arrays": {
-            info.name: {"shape": list(info.shape), "dtype": info.logical.name} for info in found if not info.hidden
+            info.name: {"shape": list(info.shape), "dtype": info.logical.name}
+            for info in found
+            if not info.hidden
         },
     }
 
 
 def _index(file: BinaryIO) -> tuple[int, int, list[dict[str, Any]], str]:
-    """The files of a package, which the library has found sound. README of the format: header, then for each file its
-    name, sizes and bytes."""
+    """The files of a package, which the library has found sound. README of the format: header, then for each
+    file its name, sizes and bytes."""
     magic, version, compression, count = struct.unpack("<4sIBI", file.read(13))
     files, name = [], "none"
     for _ in range(count):
@@ -150,9 +157,14 @@ def _index(file: BinaryIO) -> tuple[int, int, list[dict[str, Any]], str]:
             file.seek(-4, os.SEEK_CUR)
         actual = stored or original
         file.seek(actual, os.SEEK_CUR)
-        files.append({
-            "name": label, "original_size": original, "compressed_size": stored, "actual_size": actual,
-        })
+        files.append(
+            {
+                "name": label,
+                "original_size": original,
+                "compressed_size": stored,
+                "actual_size": actual,
+            }
+        )
     if magic != b"NPKG":
         raise FormatError(f"{file.name} is no package")
     return version, compression, files, name

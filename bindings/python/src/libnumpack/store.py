@@ -1,4 +1,5 @@
-"""Arrays in a folder: saved, read, appended to and replaced by rows, each change durable when the call returns.
+"""Arrays in a folder: saved, read, appended to and replaced by rows, each change durable when the call
+returns.
 
 | Module | Holds |
 |---|---|
@@ -21,7 +22,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
-from ._native import constants as c, lib, path, text, texts
+from ._native import constants as c
+from ._native import lib, path, text, texts
 from .errors import MissingError
 from .lazy import LazyArray
 from .store_handle import OpenStore
@@ -32,14 +34,16 @@ from .store_views import Choice, Piece, fitting, named, of_array, save_tensors, 
 __all__ = ["BatchModeContext", "LazyArray", "NumPack", "WritableBatchMode", "force_cleanup_windows_handles"]
 
 Indexes = Union[int, List[int], Tuple[int, ...], np.ndarray, slice]
-"""Rows: a number, several, a mask with a truth value for each row, or a slice. Negative numbers count from the end."""
+"""Rows: a number, several, a mask with a truth value for each row, or a slice. Negative numbers count from
+the end."""
 
 _KEPT = 64
 """Arrays that are held open for `NumPack.getitem`."""
 
 
 class NumPack:
-    """A store of arrays: a folder, by convention named ``*.npk``, that the public ``numpack`` package reads too.
+    """A store of arrays: a folder, by convention named ``*.npk``, that the public ``numpack`` package reads
+    too.
 
     It is opened by `open`, or by a ``with`` statement:
 
@@ -53,20 +57,20 @@ class NumPack:
     array([[0., 1.],
            [6., 7.]])
 
-    Every change is on the disk, whole, when its call returns; a crash at any point leaves the state before or after.
-    Many may read a store while one writes; a second writer waits. Threads may share an object. In a forked child it
-    reads on, but refuses changes with `StoreError`: open the store there.
+    Every change is on the disk, whole, when its call returns; a crash at any point leaves the state before or
+    after. Many may read a store while one writes; a second writer waits. Threads may share an object. In a
+    forked child it reads on, but refuses changes with `StoreError`: open the store there.
 
-    A store is made by the first change, not by opening: until then a path where nothing is has no arrays, and reading
-    one is a `FileNotFoundError`.
+    A store is made by the first change, not by opening: until then a path where nothing is has no arrays, and
+    reading one is a `FileNotFoundError`.
 
     Parameters
     ----------
     filename : str or Path
         Where the store is, or is to be made.
     drop_if_exists : bool
-        Replace the store that is there by an empty one, at the first `open`. Anything else that is there is left
-        alone, as `open` has it.
+        Replace the store that is there by an empty one, at the first `open`. Anything else that is there is
+        left alone, as `open` has it.
     strict_context_mode : bool
         Refuse to be used outside of a ``with`` statement.
     warn_no_context : bool, optional
@@ -93,9 +97,10 @@ class NumPack:
         self._kept: Dict[str, Tuple[Rows, Any, int]] = {}
         if warn_no_context and not strict_context_mode:
             warnings.warn(
-                f"the NumPack of {str(filename)!r} can be used outside of a with statement, where only close() frees "
-                "its files; give strict_context_mode=True, or warn_no_context=False",
-                UserWarning, stacklevel=2,
+                f"the NumPack of {str(filename)!r} can be used outside of a with statement, where only "
+                "close() frees its files; give strict_context_mode=True, or warn_no_context=False",
+                UserWarning,
+                stacklevel=2,
             )
 
     # -- opening and closing
@@ -103,7 +108,8 @@ class NumPack:
     def open(self) -> None:
         """Opens the store. Does nothing if it is open; opens it again after `close`.
 
-        Raises `FormatError` for a folder that is no store, or a damaged one, and `NotADirectoryError` for a file.
+        Raises `FormatError` for a folder that is no store, or a damaged one, and `NotADirectoryError` for a
+        file.
         """
         if self._store is not None:
             return
@@ -116,7 +122,8 @@ class NumPack:
         self._store = store
 
     def close(self, force_gc: Optional[bool] = None) -> None:
-        """Closes the store; all changes are on the disk already. Arrays and lazy arrays that came from it live on."""
+        """Closes the store; all changes are on the disk already. Arrays and lazy arrays that came from it
+        live on."""
         if self._batch is not None:
             raise RuntimeError("the store is in batch_mode; leave that first")
         if self._store is None:
@@ -158,19 +165,21 @@ class NumPack:
         store = self._store
         if store is None:
             raise RuntimeError(
-                f"the NumPack of {str(self._filename)!r} is not opened or has been closed; call open(), or use it in "
-                "a with statement"
+                f"the NumPack of {str(self._filename)!r} is not opened or has been closed; call open(), or "
+                "use it in a with statement"
             )
         if self._strict_context_mode and not self._context_entered:
             raise RuntimeError(
-                f"the NumPack of {str(self._filename)!r} is in strict context mode; use it in a with statement"
+                f"the NumPack of {str(self._filename)!r} is in strict context mode; "
+                "use it in a with statement"
             )
         return store
 
     # -- changes
 
     def _change(self, what: str, names: List[str], *arguments: Any) -> None:
-        """A change of some arrays by the function of that name, of the store or of the writer that batch_mode has."""
+        """A change of some arrays by the function of that name, of the store or of the writer that batch_mode
+        has."""
         if self._batch is not None:
             self._batch._call(what, names, *arguments)
             return
@@ -179,10 +188,11 @@ class NumPack:
             getattr(lib, f"store_{what}")(handle, *arguments)
 
     def save(self, arrays: Dict[str, Any]) -> None:
-        """Writes arrays, each in the place of one of its name, whatever that one's type and shape: all or none.
+        """Writes arrays, each in the place of one of its name, whatever that one's type and shape: all or
+        none.
 
-        They may be anything that NumPy takes, tensors of torch on any device, and objects of DLPack; any strides and
-        byte order. bfloat16 and float8, of ml_dtypes, torch or this library, keep their type.
+        They may be anything that NumPy takes, tensors of torch on any device, and objects of DLPack; any
+        strides and byte order. bfloat16 and float8, of ml_dtypes, torch or this library, keep their type.
 
         Raises `TypeError` for elements that are no numbers.
         """
@@ -193,16 +203,19 @@ class NumPack:
         if self._batch is not None:
             self._batch._save(arrays, pieces)
         elif all(piece.is_plain for piece in pieces.values()):
-            self._change("save", list(pieces), texts(pieces), views(p.view() for p in pieces.values()), len(pieces))
+            self._change(
+                "save", list(pieces), texts(pieces), views(p.view() for p in pieces.values()), len(pieces)
+            )
         else:
             with store.changing():
                 save_tensors(path(store.path), pieces, c.EXISTING_MERGE)
 
     def append(self, arrays: Dict[str, Any]) -> None:
-        """Adds rows at the end of arrays, all or none: `{name: rows}`, of shape ``(n, ...)`` or one row of ``(...)``.
+        """Adds rows at the end of arrays, all or none: `{name: rows}`, of shape ``(n, ...)`` or one row of
+        ``(...)``.
 
-        Raises `KeyError` for an array that is not there, `TypeError` for rows of another element type, `ValueError`
-        for such of another shape.
+        Raises `KeyError` for an array that is not there, `TypeError` for rows of another element type,
+        `ValueError` for such of another shape.
         """
         pieces = self._fitting(arrays)
         if pieces:
@@ -210,7 +223,8 @@ class NumPack:
             self._change("append", list(pieces), texts(pieces), views(made), len(pieces))
 
     def replace(self, arrays: Dict[str, Any], indexes: Indexes) -> None:
-        """Replaces rows, in the order of ``indexes``: `{name: rows}`, as many rows as indexes, or one row for one.
+        """Replaces rows, in the order of ``indexes``: `{name: rows}`, as many rows as indexes, or one row for
+        one.
 
         Of a row that is named twice, the last one counts. Several arrays are changed all or none.
 
@@ -229,9 +243,12 @@ class NumPack:
     def _replace(self, pieces: Dict[str, Tuple[Piece, Info]], choice: Choice) -> None:
         for name, (piece, info) in pieces.items():
             view = piece.view(info.stored.number)
-            choice.checked(info.shape[0] if info.shape else 0, lambda: self._change(
-                "replace_rows", [name], text(name), ctypes.byref(choice.rows), ctypes.byref(view)
-            ))
+            choice.checked(
+                info.shape[0] if info.shape else 0,
+                lambda: self._change(
+                    "replace_rows", [name], text(name), ctypes.byref(choice.rows), ctypes.byref(view)
+                ),
+            )
 
     def _fitting(self, arrays: Any) -> Dict[str, Tuple[Piece, Info]]:
         self._checked()
@@ -244,8 +261,8 @@ class NumPack:
     def drop(self, array_name: Union[str, List[str]], indexes: Optional[Indexes] = None) -> None:
         """Drops arrays, or rows of them, all or none.
 
-        A dropped array is gone from the list; one that is not there is gone already. Dropped rows are not seen any more,
-        and `update` frees their room.
+        A dropped array is gone from the list; one that is not there is gone already. Dropped rows are not
+        seen any more, and `update` frees their room.
 
         Raises `IndexError` for a row that is not there, and `KeyError` for rows of such an array.
         """
@@ -266,9 +283,10 @@ class NumPack:
     def _drop(self, names: List[str], choice: Choice) -> None:
         for name in names:
             shape = self._info(name).shape
-            choice.checked(shape[0] if shape else 0, lambda: self._change(
-                "drop_rows", [name], text(name), ctypes.byref(choice.rows), None
-            ))
+            choice.checked(
+                shape[0] if shape else 0,
+                lambda: self._change("drop_rows", [name], text(name), ctypes.byref(choice.rows), None),
+            )
 
     def update(self, array_name: str) -> None:
         """Frees the room of an array's dropped rows. Raises `KeyError` where it is not there."""
@@ -276,12 +294,14 @@ class NumPack:
         self._change("compact", [array_name], text(array_name), None)
 
     def clone(self, source_name: str, target_name: str) -> None:
-        """Copies an array to another name. Raises `KeyError` where it is not there, `ValueError` for a name in use."""
+        """Copies an array to another name. Raises `KeyError` where it is not there, `ValueError` for a name
+        in use."""
         self._checked()
         self._change("clone_array", [source_name, target_name], text(source_name), text(target_name))
 
     def rename(self, array_name: str, new_name: str) -> None:
-        """Gives an array another name. Raises `KeyError` where it is not there, `ValueError` for a name in use."""
+        """Gives an array another name. Raises `KeyError` where it is not there, `ValueError` for a name in
+        use."""
         self._checked()
         self._change("rename_array", [array_name, new_name], text(array_name), text(new_name))
 
@@ -324,10 +344,12 @@ class NumPack:
         return [info for info in self._checked().infos() if not info.hidden]
 
     def load(self, array_name: str, lazy: bool = False) -> Any:
-        """An array: read into memory of its own, or, if ``lazy``, a `LazyArray`, whose rows are read when asked for.
+        """An array: read into memory of its own, or, if ``lazy``, a `LazyArray`, whose rows are read when
+        asked for.
 
-        bfloat16 and float8 come in the types of ml_dtypes where that is installed, else as their bits in uint16 and
-        uint8. Raises `KeyError` where there is no such array, `FileNotFoundError` where there is no store.
+        bfloat16 and float8 come in the types of ml_dtypes where that is installed, else as their bits in
+        uint16 and uint8. Raises `KeyError` where there is no such array, `FileNotFoundError` where there is
+        no store.
         """
         store = self._checked()
         if self._batch is not None and not lazy:
@@ -365,13 +387,15 @@ class NumPack:
         folder, stamp = self._checked().settled()
         rows = self._rows(name)
         if stamp and folder.stamp() == stamp:
-            while len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
+            # Other threads may do the same.
+            for old in list(self._kept)[: max(0, len(self._kept) - _KEPT + 1)]:
+                self._kept.pop(old, None)
             self._kept[name] = rows, folder, stamp
         return rows
 
     def stream_load(self, array_name: str, buffer_size: Optional[int] = None) -> Iterator[np.ndarray]:
-        """The array as it is now in pieces of ``buffer_size`` rows, by default single rows: ``(n, ...)`` each.
+        """The array as it is now in pieces of ``buffer_size`` rows, by default single rows: ``(n, ...)``
+        each.
 
         Raises `ValueError` for a size below 1.
         """
@@ -401,8 +425,8 @@ class NumPack:
         return None if found is None else found.modified
 
     def get_metadata(self) -> Dict[str, Any]:
-        """What there is: ``arrays``, by name, each with ``shape``, ``dtype``, ``size_bytes`` and ``last_modified``;
-        ``base_dir``; ``total_arrays``.
+        """What there is: ``arrays``, by name, each with ``shape``, ``dtype``, ``size_bytes`` and
+        ``last_modified``; ``base_dir``; ``total_arrays``.
 
         The shape and the size are those of the rows that are seen. ``dtype`` is a word such as ``Float32``.
         """
@@ -437,11 +461,12 @@ class NumPack:
     # -- many changes
 
     def batch_mode(self, memory_limit: Optional[float] = None) -> BatchModeContext:
-        """Many changes in one commit, at the end of a ``with`` statement; none of them if that ends by an exception.
+        """Many changes in one commit, at the end of a ``with`` statement; none of them if that ends by an
+        exception.
 
-        Within it `load` gives an array that is kept, the same object each time, and saving that object takes what
-        became of it at the end. Other arrays are saved as they are at the call. The store is locked meanwhile: other
-        writers wait.
+        Within it `load` gives an array that is kept, the same object each time, and saving that object takes
+        what became of it at the end. Other arrays are saved as they are at the call. The store is locked
+        meanwhile: other writers wait.
 
         Parameters
         ----------
@@ -464,11 +489,12 @@ class NumPack:
         return BatchModeContext(self, memory_limit)
 
     def writable_batch_mode(self) -> WritableBatchMode:
-        """Arrays as memory to work in, without a copy: in a ``with`` statement, whose object has ``load`` and ``save``.
+        """Arrays as memory to work in, without a copy: in a ``with`` statement, whose object has ``load`` and
+        ``save``.
 
-        What is written is in the file at once, for every reader, and on the disk at the end. It is no commit: a crash
-        leaves some of it, and an exception takes nothing back. Shapes stay as they are, and an array with dropped rows
-        is to be compacted by `update` first.
+        What is written is in the file at once, for every reader, and on the disk at the end. It is no commit:
+        a crash leaves some of it, and an exception takes nothing back. Shapes stay as they are, and an array
+        with dropped rows is to be compacted by `update` first.
 
         >>> import numpy as np, tempfile, os
         >>> from libnumpack import NumPack

@@ -16,12 +16,12 @@ from .errors import MissingError, StoreError
 from .store_rows import Info, infos
 
 _SETTLED = 50_000_000
-"""A folder's time of change is only good to tell a later one from if it is this many nanoseconds old: the system's
-clock for it goes in ticks of up to 10 ms."""
+"""A folder's time of change is only good to tell a later one from if it is this many nanoseconds old: the
+system's clock for it goes in ticks of up to 10 ms."""
 
 _changing: dict[str, tuple[int, int]] = {}
-"""Stores, and the process and thread that has one locked beyond a call. A change of the same store by the same thread
-would wait for ever."""
+"""Stores, and the process and thread that has one locked beyond a call. A change of the same store by the
+same thread would wait for ever."""
 
 
 def warn(messages: list[str], level: int = 3) -> None:
@@ -36,7 +36,9 @@ class Folder:
     __slots__ = ("_number", "__weakref__")
 
     def __init__(self, place: str) -> None:
-        self._number = os.open(place, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self._number = os.open(
+            place, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+        )
         weakref.finalize(self, os.close, self._number)
 
     def stamp(self) -> int:
@@ -82,7 +84,9 @@ class OpenStore:
     def _note_warnings(self, handle: Handle) -> None:
         messages: list[str] = []
         with Callbacks() as callbacks:
-            note = callbacks.make("warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None)
+            note = callbacks.make(
+                "warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None
+            )
             lib.list_warnings(make("list", "store_list", handle), note, None)
         warn(messages, 5)
 
@@ -133,8 +137,8 @@ class OpenStore:
         """Raises `StoreError` where a change would wait for this very thread."""
         if _changing.get(os.path.realpath(self.path)) == (os.getpid(), threading.get_ident()):
             raise StoreError(
-                f"this thread has {self.path} open in batch_mode or writable_batch_mode; change the store through "
-                "that, or leave it first"
+                f"this thread has {self.path} open in batch_mode or writable_batch_mode; change the store "
+                "through that, or leave it first"
             )
 
     @contextmanager
@@ -172,7 +176,9 @@ def commit(writer: Handle) -> None:
     """Commits what a writer did, and ends it."""
     messages: list[str] = []
     with Callbacks() as callbacks:
-        note = callbacks.make("warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None)
+        note = callbacks.make(
+            "warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None
+        )
         lib.writer_commit(writer.hand_over(), note, None)
     warn(messages, 4)
 
@@ -181,7 +187,9 @@ def warnings_of(call: Any) -> Any:
     """Calls with a callback for warnings, which become Python's when the call is done."""
     messages: list[str] = []
     with Callbacks() as callbacks:
-        note = callbacks.make("warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None)
+        note = callbacks.make(
+            "warning_fn", lambda message, _: messages.append(message.decode("utf-8", "replace")), None
+        )
         found = call(note)
     warn(messages, 4)
     return found

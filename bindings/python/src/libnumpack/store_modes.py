@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._native import Handle, constants as c, lib, make, structs, text, texts
+from ._native import Handle, lib, make, structs, text, texts
+from ._native import constants as c
 from .errors import MissingError, StoreError
 from .store_handle import OpenStore, commit
 from .store_rows import Info, Rows, lent
@@ -139,7 +140,8 @@ class BatchModeContext:
         info = self._rows(name).info if name in self._names else None
         if info is None or info.logical is not piece.dtype or info.shape != piece.shape or not piece.shape:
             raise TypeError(
-                f"a new array of {piece.dtype.name} cannot be saved within batch_mode: save {name!r} before or after it"
+                f"a new array of {piece.dtype.name} cannot be saved within batch_mode: "
+                f"save {name!r} before or after it"
             )
 
     def _make_room(self) -> None:
@@ -168,10 +170,13 @@ class BatchModeContext:
             if not piece.is_plain:
                 view = piece.view(c.DTYPE_UINT8 if piece.dtype.itemsize == 1 else c.DTYPE_UINT16)
                 everything = structs["rows"](kind=c.ROWS_ALL)
-                lib.writer_replace_rows(self._writer, text(name), ctypes.byref(everything), ctypes.byref(view))
+                lib.writer_replace_rows(
+                    self._writer, text(name), ctypes.byref(everything), ctypes.byref(view)
+                )
 
     def _rows(self, name: str) -> Rows:
-        """An array with the changes so far. It is read rather than mapped: if they are given up, the file shrinks."""
+        """An array with the changes so far. It is read rather than mapped: if they are given up, the file
+        shrinks."""
         with self._lock:
             self._flush()
             array = make("array", "writer_array", self._writer, text(name))
@@ -207,8 +212,8 @@ class WritableBatchMode:
 
         It is good until the ``with`` statement ends, and read-only after it.
 
-        Raises `KeyError` where there is no such array, and `ValueError` for one with dropped rows: `NumPack.update`
-        it first.
+        Raises `KeyError` where there is no such array, and `ValueError` for one with dropped rows:
+        `NumPack.update` it first.
         """
         if self._store is None:
             raise StoreError("writable_batch_mode is over; use it in a with statement")
@@ -237,13 +242,18 @@ class WritableBatchMode:
         return lent(shared.address, info.shape, info.dtype, shared, False), shared, info
 
     def _check_loaded(self, store: OpenStore) -> None:
-        """Between two arrays the store was not locked: whether somebody gave one that is here another file."""
+        """Between two arrays the store was not locked: whether somebody gave one that is here another
+        file."""
         for name, (_, _, before) in self._loaded.items():
             now = store.info(name)
             if now is None or (now.modified, now.shape, now.stored_rows) != (
-                before.modified, before.shape, before.stored_rows
+                before.modified,
+                before.shape,
+                before.stored_rows,
             ):
-                raise StoreError(f"another writer changed {name!r} meanwhile; load all arrays before you write")
+                raise StoreError(
+                    f"another writer changed {name!r} meanwhile; load all arrays before you write"
+                )
 
     def save(self, arrays_dict: dict[str, Any]) -> None:
         """Copies arrays into those of their names; one that `load` gave is there already.
@@ -255,7 +265,9 @@ class WritableBatchMode:
             if given is not array:
                 value = np.asarray(given)
                 if value.shape != array.shape:
-                    raise ValueError(f"{name!r} has shape {array.shape}, not {value.shape}, and keeps it in this mode")
+                    raise ValueError(
+                        f"{name!r} has shape {array.shape}, not {value.shape}, and keeps it in this mode"
+                    )
                 np.copyto(array, value, casting="same_kind")
 
     def _unlock(self) -> None:
@@ -290,8 +302,8 @@ def _libc() -> Any:
 class _Shared:
     """A second map of the same pages of a file as another one that is shared.
 
-    The library's own map ends with the lock of the store, and arrays of it may live on: this one stays as long as
-    they do.
+    The library's own map ends with the lock of the store, and arrays of it may live on: this one stays as
+    long as they do.
     """
 
     __slots__ = ("address", "size", "_libc", "__weakref__")

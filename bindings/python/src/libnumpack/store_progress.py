@@ -19,8 +19,8 @@ _PAUSE = 0.1
 
 @contextmanager
 def progress_of(progress: Progress, label: str) -> Iterator[Any]:
-    """A callback for the library. There is always one: while Python runs it, signals are handled, so that Ctrl-C
-    stops the work; what it raises is raised when the work has stopped."""
+    """A callback for the library. There is always one: while Python runs it, signals are handled, so that
+    Ctrl-C stops the work; what it raises is raised when the work has stopped."""
     shown = _Shown(label) if progress is True else None
     report = shown or (progress if callable(progress) else _nothing)
 
@@ -61,7 +61,9 @@ class _Shown:
     def __call__(self, done: int, total: int) -> None:
         if self._tqdm is not None:
             if self._bar is None:
-                self._bar = self._tqdm(total=total, desc=self._label, unit="B", unit_scale=True, file=sys.stderr)
+                self._bar = self._tqdm(
+                    total=total, desc=self._label, unit="B", unit_scale=True, file=sys.stderr
+                )
             self._bar.total = total
             self._bar.update(done - self._bar.n)
             return
@@ -69,7 +71,9 @@ class _Shown:
         if done >= total or now - self._last >= _PAUSE:
             self._last, self._wrote = now, True
             part = 100 if not total else done * 100 // total
-            print(f"\r{self._label}: {part:3d} % of {total / 1e6:.1f} MB", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{self._label}: {part:3d} % of {total / 1e6:.1f} MB", end="", file=sys.stderr, flush=True
+            )
 
     def close(self) -> None:
         if self._bar is not None:

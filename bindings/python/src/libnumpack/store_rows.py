@@ -8,18 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from ._native import Handle, constants as c, lib, make, structs, text
+from ._native import Handle, lib, make, structs, text
+from ._native import constants as c
 from .dtypes import as_dtype, of_number
-
-_BY_SYSTEM_CALL = 256 << 10
-"""From this many bytes on, a run of rows is read from the file rather than copied out of its map: that touches no
-page of the map."""
 
 
 class Info:
     """What a store says of one array: a copy of the C interface's struct, which is borrowed."""
 
-    __slots__ = ("name", "stored", "logical", "shape", "hidden", "nbytes", "row_size", "stored_rows", "modified")
+    __slots__ = (
+        "name",
+        "stored",
+        "logical",
+        "shape",
+        "hidden",
+        "nbytes",
+        "row_size",
+        "stored_rows",
+        "modified",
+    )
 
     def __init__(self, found: Any) -> None:
         self.name: str = ctypes.string_at(found.name, found.name_length).decode("utf-8", "surrogateescape")
@@ -58,14 +65,19 @@ class _Memory:
     _owner: Any
 
 
-def lent(address: int, shape: tuple[int, ...], dtype: np.dtype[Any], owner: Any, read_only: bool) -> np.ndarray:
+def lent(
+    address: int, shape: tuple[int, ...], dtype: np.dtype[Any], owner: Any, read_only: bool
+) -> np.ndarray:
     """An array on memory of ``owner``."""
     # Types of ml_dtypes have no word in the interface.
     raw = dtype if dtype.kind in "biufc" and dtype.isbuiltin == 1 else np.dtype(f"<u{dtype.itemsize}")
     memory = _Memory()
     memory._owner = owner
     memory.__array_interface__ = {
-        "version": 3, "shape": shape, "typestr": raw.str, "data": (address, read_only),
+        "version": 3,
+        "shape": shape,
+        "typestr": raw.str,
+        "data": (address, read_only),
     }
     shown = np.asarray(memory)
     return shown if raw is dtype else shown.view(dtype)
@@ -84,8 +96,8 @@ def address(array: np.ndarray) -> int:
 class Rows:
     """An array of a store as it was when this was made, without dropped rows.
 
-    Where its rows are one piece of a file, that is mapped, and NumPy does the rest. Where they are not, they are
-    gathered from maps, or read.
+    Where its rows are one piece of a file, that is mapped, and NumPy does the rest. Where they are not, they
+    are gathered from maps, or read.
     """
 
     __slots__ = ("array", "info", "shape", "dtype", "whole", "_mapped", "_may_map")
@@ -133,22 +145,28 @@ class Rows:
 
     def run(self, start: int, stop: int) -> np.ndarray:
         """The rows from ``start`` to before ``stop``, which are there, in memory of their own."""
+        if self.whole is not None:
+            copied: np.ndarray = self.whole[start:stop].copy()
+            return copied
         count = max(0, stop - start)
         out = np.empty((count, *self.shape[1:]), self.dtype)
-        if self.whole is not None and out.nbytes < _BY_SYSTEM_CALL:
-            out[...] = self.whole[start:stop]
-        elif out.nbytes:
+        if out.nbytes:
             lib.array_read_rows(self.array, start, count, address(out), out.nbytes)
         return out
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of these numbers, in memory of their own; the result has the shape of ``rows`` and that of a row.
+        """The rows of these numbers, in memory of their own; the result has the shape of ``rows`` and that of
+        a row.
 
         Raises `IndexError` where there is no such row.
         """
         if self.whole is not None:
             return self.whole.take(rows, 0) if rows.dtype.kind == "i" else self.whole[rows]
-        wanted = rows if rows.dtype == np.int64 and rows.flags.c_contiguous else np.ascontiguousarray(rows, np.int64)
+        wanted = (
+            rows
+            if rows.dtype == np.int64 and rows.flags.c_contiguous
+            else np.ascontiguousarray(rows, np.int64)
+        )
         out = np.empty(wanted.shape + self.shape[1:], self.dtype)
         try:
             self._gather(wanted, out)
@@ -208,7 +226,8 @@ class Rows:
                 known = not any(e is Ellipsis for e in expanded)
                 if known and k.shape != self.shape[at : at + k.ndim]:
                     raise IndexError(
-                        f"the mask has shape {k.shape}, and the array {self.shape}; give one truth value for each row"
+                        f"the mask has shape {k.shape}, and the array {self.shape}; "
+                        "give one truth value for each row"
                     )
                 expanded.extend(k.nonzero())
             else:
@@ -224,8 +243,10 @@ class Rows:
         elif isinstance(chosen, (int, np.integer)) and not isinstance(chosen, (bool, np.bool_)):
             picked = self.gather(np.array([chosen]))
             expanded[first] = 0
-        elif isinstance(chosen, np.ndarray) and chosen.dtype.kind in "iu" or (
-            isinstance(chosen, np.ndarray) and not chosen.size
+        elif (
+            isinstance(chosen, np.ndarray)
+            and chosen.dtype.kind in "iu"
+            or (isinstance(chosen, np.ndarray) and not chosen.size)
         ):
             numbers = chosen.astype(np.int64)
             picked = self.gather(numbers.reshape(-1))

@@ -9,9 +9,11 @@ from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
-from ._native import Handle, constants as c, handles, lib, make, sizes, structs, text, texts
+from ._native import Handle, handles, lib, make, sizes, structs, text, texts
+from ._native import constants as c
 from ._native.library import callback
-from .dtypes import as_dtype, dtype as DType, of_numpy
+from .dtypes import as_dtype, of_number, of_numpy
+from .dtypes import dtype as DType
 from .store_rows import Info, address
 
 
@@ -21,8 +23,14 @@ class Piece:
     __slots__ = ("dtype", "shape", "strides", "data", "nbytes", "offset", "owner")
 
     def __init__(
-        self, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] | None, data: int, nbytes: int,
-        offset: int, owner: Any,
+        self,
+        dtype: DType,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None,
+        data: int,
+        nbytes: int,
+        offset: int,
+        owner: Any,
     ) -> None:
         self.dtype = dtype
         self.shape = shape
@@ -38,8 +46,13 @@ class Piece:
         """The C interface's struct, with another element type of the same size where one is given."""
         strides = None if self.strides is None else (ctypes.c_int64 * len(self.strides))(*self.strides)
         return structs["view"](
-            dtype=self.dtype.number if number is None else number, ndim=len(self.shape), shape=sizes(self.shape),
-            strides=strides, data=self.data or None, nbytes=self.nbytes, offset=self.offset,
+            dtype=self.dtype.number if number is None else number,
+            ndim=len(self.shape),
+            shape=sizes(self.shape),
+            strides=strides,
+            data=self.data or None,
+            nbytes=self.nbytes,
+            offset=self.offset,
         )
 
     def tensor(self) -> Handle:
@@ -49,7 +62,8 @@ class Piece:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a store has such elements. Others are stored as bits, beside a word on what they stand for."""
+        """Whether a store has such elements. Others are stored as bits, beside a word on what they stand
+        for."""
         return self.dtype.number <= c.DTYPE_COMPLEX128
 
 
@@ -79,12 +93,17 @@ def of_array(value: Any) -> Piece:
     """
     if is_torch(value):
         return of_torch(value)
+    if hasattr(value, "_memory"):
+        from .tensor import Tensor
+
+        if isinstance(value, Tensor):
+            return _of_tensor(value.detach().cpu())
     array = as_array(value)
     kind = of_numpy(array.dtype)
     if kind is None:
         raise TypeError(
-            f"elements of type {array.dtype} cannot be stored; bool, integers of 8 to 64 bits, floats of 16 to 64 "
-            "and complex numbers of 64 or 128 can, so convert it first with .astype()"
+            f"elements of type {array.dtype} cannot be stored; bool, integers of 8 to 64 bits, floats of 16 "
+            "to 64 and complex numbers of 64 or 128 can, so convert it first with .astype()"
         )
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
@@ -92,10 +111,26 @@ def of_array(value: Any) -> Piece:
         array = np.ascontiguousarray(array).reshape(array.shape)
     if array.flags.c_contiguous or not array.size:
         return Piece(kind, array.shape, None, address(array), array.nbytes, 0, array)
-    before = sum((n - 1) * s for n, s in zip(array.shape, array.strides) if s < 0)
-    after = sum((n - 1) * s for n, s in zip(array.shape, array.strides) if s > 0)
-    size = after - before + array.itemsize
-    return Piece(kind, array.shape, array.strides, address(array) + before, size, -before, array)
+    return _strided(kind, array.shape, array.strides, address(array), array)
+
+
+def _of_tensor(tensor: Any) -> Piece:
+    """A tensor of this library, on the host."""
+    memory, layout = tensor._memory(), structs["tensor_layout"]()
+    lib.tensor_get_layout(memory, ctypes.byref(layout))
+    kind = of_number(layout.dtype)
+    shape = tuple(layout.shape[: layout.ndim])
+    strides = tuple(s * kind.itemsize for s in layout.strides[: layout.ndim])
+    return _strided(kind, shape, strides, layout.data or 0, memory)
+
+
+def _strided(kind: DType, shape: tuple[int, ...], strides: tuple[int, ...], first: int, owner: Any) -> Piece:
+    """Elements that lie so from the first one on."""
+    if 0 in shape:
+        return Piece(kind, shape, None, first, 0, 0, owner)
+    before = sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
+    after = sum((n - 1) * s for n, s in zip(shape, strides) if s > 0)
+    return Piece(kind, shape, strides, first + before, after - before + kind.itemsize, -before, owner)
 
 
 def of_torch(tensor: Any) -> Piece:
@@ -113,12 +148,8 @@ def of_torch(tensor: Any) -> Piece:
     tensor = tensor.cpu().resolve_conj().resolve_neg()
     kind = as_dtype(tensor.dtype)
     size = tensor.element_size()
-    storage = tensor.untyped_storage()
     strides = tuple(s * size for s in tensor.stride())
-    return Piece(
-        kind, tuple(tensor.shape), strides, storage.data_ptr(), storage.nbytes(), tensor.storage_offset() * size,
-        tensor,
-    )
+    return _strided(kind, tuple(tensor.shape), strides, tensor.data_ptr(), tensor)
 
 
 def fitting(value: Any, info: Info) -> Piece:
@@ -131,17 +162,19 @@ def fitting(value: Any, info: Info) -> Piece:
     piece = of_array(value)
     if piece.dtype is not info.logical and piece.dtype is not info.stored:
         raise TypeError(
-            f"the array {info.name!r} has elements of {info.logical.name}, and the rows of {piece.dtype.name}; "
-            f"convert them first with .astype()"
+            f"the array {info.name!r} has elements of {info.logical.name}, and the rows of "
+            f"{piece.dtype.name}; convert them first with .astype()"
         )
     if len(piece.shape) != len(info.shape) or piece.shape[1:] != info.shape[1:]:
         if piece.shape == info.shape[1:]:
             # One row, as it stands in the array.
             strides = None if piece.strides is None else (0, *piece.strides)
-            return Piece(piece.dtype, (1, *piece.shape), strides, piece.data, piece.nbytes, piece.offset, piece.owner)
+            return Piece(
+                piece.dtype, (1, *piece.shape), strides, piece.data, piece.nbytes, piece.offset, piece.owner
+            )
         raise ValueError(
-            f"the array {info.name!r} has shape {info.shape}, and the rows {piece.shape}; only the first dimension "
-            "may differ"
+            f"the array {info.name!r} has shape {info.shape}, and the rows {piece.shape}; only the first "
+            "dimension may differ"
         )
     return piece
 
@@ -154,13 +187,16 @@ class Choice:
     def __init__(self, indexes: Any) -> None:
         self._kept: Any = None
         if isinstance(indexes, slice):
-            start, stop, step = (None if i is None else operator.index(i) for i in (
-                indexes.start, indexes.stop, indexes.step
-            ))
+            start, stop, step = (
+                None if i is None else operator.index(i) for i in (indexes.start, indexes.stop, indexes.step)
+            )
             if step == 0:
                 raise ValueError("the step of a slice cannot be 0")
             self.rows = structs["rows"](
-                kind=c.ROWS_SLICE, start=_edge(start), stop=_edge(stop), step=_within(1 if step is None else step)
+                kind=c.ROWS_SLICE,
+                start=_edge(start),
+                stop=_edge(stop),
+                step=_within(1 if step is None else step),
             )
             return
         if isinstance(indexes, (str, bytes, dict)) or not (
@@ -176,7 +212,9 @@ class Choice:
         if found.ndim == 0 and found.dtype.kind in "iu":
             found = found.reshape(1)
         if found.ndim != 1:
-            raise ValueError(f"the indexes must be one row number each, or a mask; they have shape {found.shape}")
+            raise ValueError(
+                f"the indexes must be one row number each, or a mask; they have shape {found.shape}"
+            )
         if found.dtype == np.bool_:
             mask = np.ascontiguousarray(found)
             self._kept = mask
