@@ -98,9 +98,9 @@ const Index = Union{Integer,Colon,AbstractVector{<:Integer}}
 
 function Base.getindex(A::LazyArray{T,N}, rows::Index, others::Vararg{Index}) where {T,N}
     length(others) == N - 1 || return invoke(getindex, Tuple{AbstractArray,Vararg{Any}}, A, rows, others...)
-    choice = choose(rows, A.size[1])
-    read = turned(read_rows(A.array, choice))
-    return read[rows isa Integer ? 1 : Colon(), others...]
+    read = finished(read_rows(A.array, choose(rows, A.size[1])), A.array.info.dtype, rows, nothing)
+    others isa Tuple{Vararg{Colon}} && return read
+    return rows isa Integer ? read[others...] : read[:, others...]
 end
 
 Base.Array(A::LazyArray) = Array(turned(read_all(A.array)))
