@@ -136,8 +136,8 @@ struct CUnpackOptions
 end
 
 const STRUCTS = (
-    CStoreOptions, CView, CRows, CArrayInfo, CTensorInfo, CCheckpointOptions, CFromTorchOptions, CToTorchOptions,
-    CExportOptions, CSaveOptions, CPackOptions, CUnpackOptions,
+    CStoreOptions, CView, CRows, CArrayInfo, CTensorInfo, CCheckpointOptions, CFromTorchOptions,
+    CToTorchOptions, CExportOptions, CSaveOptions, CPackOptions, CUnpackOptions,
 )
 
 """A struct of the C interface with some members set and zero for all others but its size."""
