@@ -185,19 +185,12 @@ function save_torch(path, pairs, overwrite)
     forward(A::AbstractArray) = any(s -> s < 0, Layout(A).strides) ? Array(A) : A
     forward(A) = A
     pairs = [first(pair) => forward(last(pair)) for pair in pairs]
-    all(pair -> Layout(last(pair)).dtype in OLD_TYPES, pairs) || return save_by_store(path, pairs, overwrite)
     options = Ref(make(CSaveOptions; overwrite = overwrite))
     with_named(pairs) do names, views
         check(@native save_torch(path::Cstring, names::Ptr{Cstring}, views::Ptr{CView},
                                  length(views)::Csize_t, options::Ptr{CSaveOptions})::Int32)
     end
 end
-
-"""The types that torch has had storages of, which `numpack_save_torch` writes; others come out of a store."""
-const OLD_TYPES = Set(element_type(name).number for name in (
-    :bool, :uint8, :int8, :int16, :int32, :int64, :float16, :float32, :float64, :complex64, :complex128,
-    :bfloat16, :qint8, :quint8, :qint32,
-))
 
 """Calls `f` with tensors that have copies of the elements of views, in C order."""
 function with_tensors(f, views)
