@@ -2960,6 +2960,13 @@ void numpack_tensor_free(numpack_tensor *tensor);
 int32_t numpack_tensor_get_layout(const numpack_tensor *tensor, numpack_tensor_layout *layout);
 
 /*
+ Says whether anybody else holds a tensor's memory: `shared` takes 1 if another tensor shows it or
+ it was given to another library by DLPack, else 0. Handles that `numpack_tensor_retain` gave, and
+ pointers to the memory, are not counted.
+ */
+int32_t numpack_tensor_is_shared(const numpack_tensor *tensor, int32_t *shared);
+
+/*
  Says where two tensors' memory is the same: `same` takes 1 if they show one storage, else 0.
  */
 int32_t numpack_tensor_shares(const numpack_tensor *tensor,

@@ -170,7 +170,8 @@ static void attention_with_masks(void) {
             float differ = 0;
             for (int k = 0; k < 4; k++) {
                 CHECK(fabsf(wanted[k] - found[k]) < 1e-5f);
-                differ = fmaxf(differ, fabsf(plain[k] - found[k]));
+                const float apart = fabsf(plain[k] - found[k]);
+                differ = apart > differ ? apart : differ;
             }
             /* The encoder's last norm of two columns gives 1 and -1. */
             CHECK(m == 1 || differ > 1e-4f);

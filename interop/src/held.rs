@@ -31,7 +31,12 @@ impl<'a> Held<'a> {
 
     /// One storage more.
     pub(crate) fn storage(&mut self, window: Tensor, data: &'a [u8]) -> StorageId {
-        let (dtype, numel) = (StorageType::Typed(window.dtype), window.numel().unwrap_or(u64::MAX));
+        let numel = window.numel().unwrap_or(u64::MAX);
+        // Of newer types torch has no typed storages.
+        let (dtype, numel) = match window.dtype.storage_class() {
+            Some(_) => (StorageType::Typed(window.dtype), numel),
+            None => (StorageType::Untyped, numel.saturating_mul(window.dtype.size() as u64)),
+        };
         let key = self.storages.len().to_string().into();
         self.storages.push((window, data));
         self.tree.add_storage(Storage { key, dtype, location: "cpu".into(), numel })

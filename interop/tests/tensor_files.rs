@@ -26,6 +26,10 @@ fn tensors() -> Vec<(&'static str, Tensor)> {
         ("lent", Tensor::new(lent, DType::UINT8, &[2, 2], &[3, 1], 1).unwrap()),
         ("odd", apart.slice(0, Some(3), None, 2).unwrap()),
         ("flags", Tensor::from_slice(&[true, false], &[2]).unwrap()),
+        // Of these torch has no typed storages.
+        ("shorts", Tensor::from_slice(&[1_u16, 65_535], &[2]).unwrap()),
+        ("longs", Tensor::from_slice(&[u64::MAX], &[1, 1]).unwrap()),
+        ("eights", apart.to_dtype(DType::FLOAT8_E4M3FN).unwrap().narrow(0, 3, 4).unwrap()),
     ]
 }
 

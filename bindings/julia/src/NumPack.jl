@@ -29,12 +29,13 @@ julia> close(store)
 | read a checkpoint | [`Checkpoint`](@ref), `checkpoint[name]` |
 | convert files | [`convert_file`](@ref), [`NumPack.pack`](@ref), [`NumPack.unpack`](@ref) |
 
-Indices are the ones that Python has, plus one: an array of shape `(1000, 128)` there has the size `(1000, 128)`
-here, and its `a[0, 1]` is `A[1, 2]`. Nothing is copied or turned around for that; [`NumPack.load`](@ref) says how.
+Indices are the ones that Python has, plus one: an array of shape `(1000, 128)` there has the size
+`(1000, 128)` here, and its `a[0, 1]` is `A[1, 2]`. Nothing is copied or turned around for that;
+[`NumPack.load`](@ref) says how.
 
 The files: `native.jl` has the C library, its errors and handles; `structs.jl` its structs; `types.jl` element
-types; `memory.jl` how arrays lie in memory; `rows.jl` choices of rows; `callbacks.jl` functions that it calls;
-`store.jl`, `changes.jl`, `read.jl`, `checkpoint.jl` and `convert.jl` what is said above.
+types; `memory.jl` how arrays lie in memory; `rows.jl` choices of rows; `callbacks.jl` functions that it
+calls; `store.jl`, `changes.jl`, `read.jl`, `checkpoint.jl` and `convert.jl` what is said above.
 """
 module NumPack
 

@@ -46,7 +46,8 @@ function with_callbacks(call, progress, warning)
             call((
                 progress = progress === nothing ? C_NULL :
                            @cfunction(on_progress, Int32, (UInt64, UInt64, Ptr{Cvoid})),
-                warning = warning === nothing ? C_NULL : @cfunction(on_warning, Cvoid, (Ptr{UInt8}, Ptr{Cvoid})),
+                warning = warning === nothing ? C_NULL :
+                          @cfunction(on_warning, Cvoid, (Ptr{UInt8}, Ptr{Cvoid})),
                 user = pointer_from_objref(callbacks),
             ))
         end

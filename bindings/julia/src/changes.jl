@@ -11,7 +11,7 @@ const Changing = Union{Store,Writer}
 
 function change(f, store::Store)
     store.batching[] === current_task() &&
-        throw(ArgumentError("this is within a batch of the store; change it through the writer that the batch gives"))
+        throw(ArgumentError("this is within a batch of the store; use the writer that the batch gives"))
     use(pointer -> patiently(() -> f(pointer), store.wait), store.handle)
 end
 
@@ -22,18 +22,18 @@ for (T, prefix) in ((:Store, :store), (:Writer, :writer))
     @eval begin
         c_save(::$T, pointer, names, views) = @native $(call(:save))(pointer::Ptr{Cvoid}, names::Ptr{Cstring},
             views::Ptr{CView}, length(views)::Csize_t)::Int32
-        c_append(::$T, pointer, names, views) = @native $(call(:append))(pointer::Ptr{Cvoid}, names::Ptr{Cstring},
-            views::Ptr{CView}, length(views)::Csize_t)::Int32
+        c_append(::$T, pointer, names, views) = @native $(call(:append))(pointer::Ptr{Cvoid},
+            names::Ptr{Cstring}, views::Ptr{CView}, length(views)::Csize_t)::Int32
         c_replace_rows(::$T, pointer, name, rows, views) = @native $(call(:replace_rows))(pointer::Ptr{Cvoid},
             name::Cstring, rows::Ptr{CRows}, views::Ptr{CView})::Int32
         c_drop_rows(::$T, pointer, name, rows, out) = @native $(call(:drop_rows))(pointer::Ptr{Cvoid},
             name::Cstring, rows::Ptr{CRows}, out::Ptr{UInt64})::Int32
         c_remove_arrays(::$T, pointer, names) = @native $(call(:remove_arrays))(pointer::Ptr{Cvoid},
             names::Ptr{Cstring}, length(names)::Csize_t)::Int32
-        c_rename_array(::$T, pointer, from, to) = @native $(call(:rename_array))(pointer::Ptr{Cvoid}, from::Cstring,
-            to::Cstring)::Int32
-        c_compact_one(::$T, pointer, name, out) = @native $(call(:compact))(pointer::Ptr{Cvoid}, name::Cstring,
-            out::Ptr{UInt64})::Int32
+        c_rename_array(::$T, pointer, from, to) = @native $(call(:rename_array))(pointer::Ptr{Cvoid},
+            from::Cstring, to::Cstring)::Int32
+        c_compact_one(::$T, pointer, name, out) = @native $(call(:compact))(pointer::Ptr{Cvoid},
+            name::Cstring, out::Ptr{UInt64})::Int32
         c_compact_all(::$T, pointer, out) = @native $(call(:compact))(pointer::Ptr{Cvoid}, C_NULL::Ptr{UInt8},
             out::Ptr{UInt64})::Int32
     end
@@ -107,7 +107,8 @@ const Named = Pair{<:Union{AbstractString,Symbol}}
 
 function with_named(f, pairs)
     layouts = Layout[Layout(last(pair)) for pair in pairs]
-    with_texts(names -> with_views(views -> f(names, views), layouts), [String(first(pair)) for pair in pairs])
+    names = String[String(first(pair)) for pair in pairs]
+    with_texts(texts -> with_views(views -> f(texts, views), layouts), names)
 end
 
 """
@@ -117,10 +118,10 @@ end
 Writes arrays, all or none, and durably. Python and torch see the same indices, less one: no array needs to be
 turned around for that, and views with steps, transposed ones and numbers serve too.
 
-The suffix of the path says what is written. A `.pt`, `.pth`, `.bin` or `.ckpt` file is a dict of tensors, which
-`torch.load` takes with `weights_only=True`; `.safetensors`, `.npz` and, of one array, `.npy` files are what the
-libraries of these formats read. Any other path is a store: in one that is there, arrays of other names stay.
-`overwrite` replaces a file or store whole.
+The suffix of the path says what is written. A `.pt`, `.pth`, `.bin` or `.ckpt` file is a dict of tensors,
+which `torch.load` takes with `weights_only=True`; `.safetensors`, `.npz` and, of one array, `.npy` files are
+what the libraries of these formats read. Any other path is a store: in one that is there, arrays of other
+names stay. `overwrite` replaces a file or store whole.
 
 | Julia | in the file |
 |---|---|
@@ -131,8 +132,8 @@ libraries of these formats read. Any other path is a store: in one that is there
 | `ComplexF16`, by a path | `complex32` |
 | [`Raw`](@ref), by a path | `bfloat16`, `float8_e4m3fn`, … |
 
-Errors: `ArgumentError` for elements of another type; [`NumPackError`](@ref) with the status `:exists` for a file
-that is there, without `overwrite`.
+Errors: `ArgumentError` for elements of another type; [`NumPackError`](@ref) with the status `:exists` for a
+file that is there, without `overwrite`.
 
 ```jldoctest
 julia> A = reshape(collect(1.0f0:6), 2, 3);
@@ -150,7 +151,8 @@ function save(path::AbstractString, pairs::Named...; overwrite::Bool = false)
     kind = suffix(path)
     kind in TORCH && return save_torch(path, pairs, overwrite)
     kind in NEIGHBOURS && return save_by_store(path, pairs, overwrite)
-    kind == "npkg" && throw(ArgumentError("a package is made of a store; save to one that ends in .npk, then pack it"))
+    kind == "npkg" &&
+        throw(ArgumentError("a package is made of a store; save to one that ends in .npk, then pack it"))
     any(pair -> is_logical(last(pair)), pairs) && return save_logical(path, pairs, overwrite)
     if ispath(path) && !overwrite
         return Store(store -> save(store, pairs...), path; create = true)
@@ -183,19 +185,12 @@ function save_torch(path, pairs, overwrite)
     forward(A::AbstractArray) = any(s -> s < 0, Layout(A).strides) ? Array(A) : A
     forward(A) = A
     pairs = [first(pair) => forward(last(pair)) for pair in pairs]
-    all(pair -> Layout(last(pair)).dtype in OLD_TYPES, pairs) || return save_by_store(path, pairs, overwrite)
     options = Ref(make(CSaveOptions; overwrite = overwrite))
     with_named(pairs) do names, views
-        check(@native save_torch(path::Cstring, names::Ptr{Cstring}, views::Ptr{CView}, length(views)::Csize_t,
-                                 options::Ptr{CSaveOptions})::Int32)
+        check(@native save_torch(path::Cstring, names::Ptr{Cstring}, views::Ptr{CView},
+                                 length(views)::Csize_t, options::Ptr{CSaveOptions})::Int32)
     end
 end
-
-"""The types that torch has had storages of, which `numpack_save_torch` writes; others come out of a store."""
-const OLD_TYPES = Set(element_type(name).number for name in (
-    :bool, :uint8, :int8, :int16, :int32, :int64, :float16, :float32, :float64, :complex64, :complex128, :bfloat16,
-    :qint8, :quint8, :qint32,
-))
 
 """Calls `f` with tensors that have copies of the elements of views, in C order."""
 function with_tensors(f, views)
@@ -245,8 +240,8 @@ Base.setindex!(to::Changing, array, name::Union{AbstractString,Symbol}) = (save(
     append!(store, name, rows)
     append!(store, name => rows, …)
 
-Adds rows at the end of arrays, all or none. They have the type of the array's elements, and its size but for the
-first dimension.
+Adds rows at the end of arrays, all or none. They have the type of the array's elements, and its size but for
+the first dimension.
 
 ```jldoctest
 julia> store = Store("grow.npk"; create = true);
@@ -274,12 +269,12 @@ bits(rows::Raw) = rows.bits
 """
     replace!(store, name, rows, values)
 
-Replaces chosen rows of an array by those of `values`, in the order of the choice. `rows` is a number, a range, a
-vector of numbers, a vector of `Bool`, or `:`; of a row that is chosen several times, the last one counts. For one
-row by its number, `values` may have a dimension less.
+Replaces chosen rows of an array by those of `values`, in the order of the choice. `rows` is a number, a
+range, a vector of numbers, a vector of `Bool`, or `:`; of a row that is chosen several times, the last one
+counts. For one row by its number, `values` may have a dimension less.
 
-Errors: `BoundsError` for a row that is not there; [`NumPackError`](@ref) with the status `:parameter` for values
-that do not fit.
+Errors: `BoundsError` for a row that is not there; [`NumPackError`](@ref) with the status `:parameter` for
+values that do not fit.
 
 ```jldoctest
 julia> store = Store("change.npk"; create = true);
@@ -318,8 +313,8 @@ end
     drop!(store, name, rows)
     drop!(store, name…)
 
-Drops rows of an array, or whole arrays, all or none. Of rows it returns how many; [`compact!`](@ref) frees their
-room.
+Drops rows of an array, or whole arrays, all or none. Of rows it returns how many; [`compact!`](@ref) frees
+their room.
 
 ```jldoctest
 julia> store = Store("less.npk"; create = true);

@@ -38,7 +38,8 @@ end
 function Checkpoint(path::AbstractString; crc::Symbol = :refuse)
     out = Ref{Ptr{Cvoid}}(C_NULL)
     options = Ref(make(CCheckpointOptions; crc = crc_number(crc)))
-    check(@native checkpoint_open(path::Cstring, options::Ptr{CCheckpointOptions}, out::Ptr{Ptr{Cvoid}})::Int32)
+    check(@native checkpoint_open(path::Cstring, options::Ptr{CCheckpointOptions},
+                                  out::Ptr{Ptr{Cvoid}})::Int32)
     return Checkpoint(Handle(out[], "checkpoint", :checkpoint_free), path)
 end
 
@@ -48,9 +49,9 @@ Base.close(checkpoint::Checkpoint) = close(checkpoint.handle)
 Base.isopen(checkpoint::Checkpoint) = isopen(checkpoint.handle)
 
 """
-What is known of a tensor: its `name`, the `dtype` that it stands for, such as `:bfloat16`, the `eltype` and `shape`
-that it is loaded with, its size in bytes, the number of its `storage`, which tensors that share memory have in
-common, and whether it `requires_grad` and is a `parameter` of a module.
+What is known of a tensor: its `name`, the `dtype` that it stands for, such as `:bfloat16`, the `eltype` and
+`shape` that it is loaded with, its size in bytes, the number of its `storage`, which tensors that share
+memory have in common, and whether it `requires_grad` and is a `parameter` of a module.
 """
 struct TensorInfo
     name::String
@@ -65,8 +66,9 @@ end
 
 function TensorInfo(info::CTensorInfo)
     type = element_type(info.dtype)
-    return TensorInfo(unsafe_string(info.name, info.name_length), type.name, type.type, dims(info.shape, info.ndim),
-                      info.nbytes, info.storage, info.requires_grad != 0, info.parameter != 0)
+    return TensorInfo(unsafe_string(info.name, info.name_length), type.name, type.type,
+                      dims(info.shape, info.ndim), info.nbytes, info.storage,
+                      info.requires_grad != 0, info.parameter != 0)
 end
 
 Base.show(io::IO, info::TensorInfo) = print(io, info.name, ": ", info.dtype, info.shape)
@@ -98,12 +100,13 @@ info(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}) =
     use(pointer -> tensor_info(pointer, place_of(pointer, name)), checkpoint.handle)
 
 Base.getindex(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}) = load(checkpoint, name)
-Base.getindex(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}, rows) = load(checkpoint, name; rows = rows)
+Base.getindex(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}, rows) =
+    load(checkpoint, name; rows = rows)
 
 function load(checkpoint::Checkpoint, name::Union{AbstractString,Symbol}; rows = :, mmap::Bool = false,
               lazy::Bool = false, as = nothing)
     options(rows, mmap, lazy, as)
-    lazy && throw(ArgumentError("lazy is for stores; load the rows that are wanted by `rows`, or map the tensor by mmap"))
+    lazy && throw(ArgumentError("lazy is for stores; choose rows by `rows`, or map the tensor by mmap"))
     use(checkpoint.handle) do pointer
         index = place_of(pointer, name)
         info = tensor_info(pointer, index)
@@ -125,7 +128,8 @@ function mapped(checkpoint::Checkpoint, pointer, index, info)
                                  size::Ptr{Csize_t})::Int32)
     # A handle of its own, so that closing the checkpoint takes no memory away.
     kept = @native checkpoint_retain(pointer::Ptr{Cvoid})::Ptr{Cvoid}
-    return lent(info.eltype, info.shape, data[], size[], Handle(kept, "checkpoint", :checkpoint_free), info.name)
+    owner = Handle(kept, "checkpoint", :checkpoint_free)
+    return lent(info.eltype, info.shape, data[], size[], owner, info.name)
 end
 
 """Reads chosen rows, those that follow each other at once."""
@@ -142,7 +146,8 @@ function read_rows(pointer::Ptr{Cvoid}, index, info::TensorInfo, rows)
         while done + count < length(wanted) && wanted[done+count+1] == first + count
             count += 1
         end
-        check(@native checkpoint_read_rows(pointer::Ptr{Cvoid}, index::Csize_t, (first - 1)::UInt64, count::UInt64,
+        check(@native checkpoint_read_rows(pointer::Ptr{Cvoid}, index::Csize_t, (first - 1)::UInt64,
+                                           count::UInt64,
                                            (Ptr{UInt8}(Base.pointer(read)) + done * row_size)::Ptr{Cvoid},
                                            (count * row_size)::Csize_t)::Int32)
         done += count

@@ -3,8 +3,8 @@
 """
     convert_file(input, output; overwrite = false, …)
 
-Converts a file to the kind that the suffix of `output` says; streaming, nothing in the file is executed, and the
-output appears whole or not at all.
+Converts a file to the kind that the suffix of `output` says; streaming, nothing in the file is executed, and
+the output appears whole or not at all.
 
 | `output` | what is made |
 |---|---|
@@ -30,7 +30,8 @@ output appears whole or not at all.
 
 What `progress` or `warning` throws stops the work, leaves the output as it was, and is thrown on.
 
-Returns how many tensors and bytes were written.
+Returns how many tensors and bytes were written; of packages what [`NumPack.pack`](@ref) and
+[`NumPack.unpack`](@ref) do.
 
 ```jldoctest
 julia> NumPack.save("m.pt", "w" => ones(Float32, 4, 2));
@@ -45,8 +46,9 @@ julia> convert_file("m.npk", "again.pt"; progress = (done, total) -> error("enou
 ERROR: enough
 ```
 """
-function convert_file(input::AbstractString, output::AbstractString; overwrite::Bool = false, merge::Bool = false,
-                      key = nothing, names = nothing, progress = nothing, warning = warn, chunk_size::Integer = 0,
+function convert_file(input::AbstractString, output::AbstractString; overwrite::Bool = false,
+                      merge::Bool = false, key = nothing, names = nothing, progress = nothing, warning = warn,
+                      chunk_size::Integer = 0,
                       crc::Symbol = :refuse, keep_objects::Bool = false, compact_views::Bool = false,
                       copy_shared::Bool = false, alignment::Integer = 64)
     kind = suffix(output)
@@ -66,8 +68,8 @@ function convert_file(input::AbstractString, output::AbstractString; overwrite::
     function call(callbacks, key::Cstring, names::Ptr{Cstring}, count)
         if to_store
             chosen = Ref(make(CFromTorchOptions; existing = existing, key = key, chunk_size = chunk_size,
-                              crc = crc_number(crc), keep_objects = keep_objects, compact_views = compact_views,
-                              callbacks...))
+                              crc = crc_number(crc), keep_objects = keep_objects,
+                              compact_views = compact_views, callbacks...))
             @native from_torch_file(input::Cstring, output::Cstring, chosen::Ptr{CFromTorchOptions},
                                     tensors::Ptr{UInt64}, bytes::Ptr{UInt64})::Int32
         elseif to_torch
@@ -85,7 +87,9 @@ function convert_file(input::AbstractString, output::AbstractString; overwrite::
     end
 
     if to_store || to_torch || to_neighbour
-        is_package(input) && to_store && return unpack(input, output; overwrite = overwrite, warning = warning)
+        if is_package(input) && to_store
+            return unpack(input, output; overwrite = overwrite, warning = warning)
+        end
         wanted = names === nothing ? String[] : String[String(name) for name in names]
         key_text = key === nothing ? "" : String(key)
         with_texts(wanted) do texts
@@ -99,8 +103,8 @@ function convert_file(input::AbstractString, output::AbstractString; overwrite::
     elseif kind == "npkg"
         return pack(input, output; overwrite = overwrite, warning = warning)
     end
-    throw(ArgumentError("the suffix of $output says what to write: .npk, .pt, .pth, .bin, .ckpt, .safetensors, " *
-                        ".npy, .npz or .npkg"))
+    throw(ArgumentError("the suffix of $output says what to write: .npk, .pt, .pth, .bin, .ckpt, " *
+                        ".safetensors, .npy, .npz or .npkg"))
 end
 
 is_package(path) = suffix(path) == "npkg"
@@ -108,8 +112,8 @@ is_package(path) = suffix(path) == "npkg"
 """
     NumPack.pack(store, package; compression = :none, overwrite = false, warning = …)
 
-Makes a package, one file, of the store at a path. `compression` is `:none` or `:zlib`. Returns how many `files` are
-in it, their `bytes`, and the `package_bytes`.
+Makes a package, one file, of the store at a path. `compression` is `:none` or `:zlib`. Returns how many
+`files` are in it, their `bytes`, and the `package_bytes`.
 
 ```jldoctest
 julia> NumPack.save("p.npk", "a" => 1:3);
@@ -125,8 +129,8 @@ julia> NumPack.load("q.npk", "a") == [1, 2, 3]
 true
 ```
 """
-function pack(store::AbstractString, package::AbstractString; compression::Symbol = :none, overwrite::Bool = false,
-              warning = warn)
+function pack(store::AbstractString, package::AbstractString; compression::Symbol = :none,
+              overwrite::Bool = false, warning = warn)
     compression in (:none, :zlib) ||
         throw(ArgumentError("compression is :none or :zlib, not $(repr(compression))"))
     files, bytes, package_bytes = Ref{UInt64}(0), Ref{UInt64}(0), Ref{UInt64}(0)
@@ -142,8 +146,8 @@ end
 """
     NumPack.unpack(package, store; overwrite = false, wait = true, warning = …)
 
-Makes a store of a package. Everything is checked before it appears, whole. Returns how many `files` it has, and
-their `bytes`.
+Makes a store of a package. Everything is checked before it appears, whole. Returns how many `files` it has,
+and their `bytes`.
 """
 function unpack(package::AbstractString, store::AbstractString; overwrite::Bool = false, wait::Bool = true,
                 warning = warn)

@@ -1,5 +1,6 @@
-# How arrays lie in memory. Files have C order, the last index steps fastest; Julia's arrays the other way round. So
-# the same bytes are an array of the reversed size, and what is shown is that array with its dimensions turned.
+# How arrays lie in memory. Files have C order, the last index steps fastest; Julia's arrays the other way
+# round. So the same bytes are an array of the reversed size, and what is shown is that array with its
+# dimensions turned.
 
 """The array whose bytes are `A`'s, with the indices in the order that Python has."""
 turned(A::AbstractArray{<:Any,0}) = A
@@ -46,7 +47,9 @@ function sound(A::Array{Bool})
     return A
 end
 
-"""Where an array's first element is, and its steps in bytes; nothing where it does not lie in memory by steps."""
+"""
+Where an array's first element is, and its steps in bytes; nothing where it does not lie in memory by steps.
+"""
 place(A::AbstractArray) = nothing
 place(A::StridedArray) = (Ptr{UInt8}(pointer(A)), collect(Int64, strides(A)) .* sizeof(eltype(A)))
 
@@ -90,7 +93,7 @@ function Layout(A::AbstractArray)
     T = eltype(A)
     found = element_type(T)
     found === nothing && throw(ArgumentError(
-        "elements of type $T cannot be stored; give Bool, integers and floats of up to 64 bits, or complex floats"))
+        "elements of type $T cannot be stored; give Bool, numbers of up to 64 bits, or complex floats"))
     return Layout(A, found.number)
 end
 
@@ -121,7 +124,8 @@ function with_views(f, layouts::Vector{Layout})
     GC.@preserve layouts begin
         f(CView[
             make(CView; dtype = l.dtype, ndim = length(l.shape), shape = pointer(l.shape),
-                 strides = pointer(l.strides), data = l.first + l.lowest, nbytes = l.nbytes, offset = -l.lowest)
+                 strides = pointer(l.strides), data = l.first + l.lowest, nbytes = l.nbytes,
+                 offset = -l.lowest)
             for l in layouts
         ])
     end

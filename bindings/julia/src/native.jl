@@ -26,8 +26,8 @@ function open_library()
         version === nothing && error("$candidate is not libnumpack; name that by the variable $SETTING")
         found = ccall(version, UInt32, ())
         found == ABI_VERSION && return handle
-        error("$candidate has interface $found, and this package needs $ABI_VERSION; install them together, " *
-              "or name another one by the variable $SETTING")
+        error("$candidate has interface $found, and this package needs $ABI_VERSION; install them " *
+              "together, or name another one by the variable $SETTING")
     end
     error("$(join(candidates, " and ")) cannot be loaded; set the variable $SETTING to where libnumpack is")
 end
@@ -54,8 +54,8 @@ macro native(signature)
 end
 
 const STATUSES = (
-    :io, :format, :unsupported, :parameter, :limit, :cancelled, :exists, :locked, :panic, :not_found, :changed,
-    :forked, :poisoned, :not_a_store, :sharing, :type, :in_use, :out_of_memory, :device,
+    :io, :format, :unsupported, :parameter, :limit, :cancelled, :exists, :locked, :panic, :not_found,
+    :changed, :forked, :poisoned, :not_a_store, :sharing, :type, :in_use, :out_of_memory, :device,
 )
 const LOCKED = Int32(8)
 
@@ -78,8 +78,8 @@ What the library refused or could not do. `code` is the C interface's number, `s
 | `:limit` | a file asks for more than the limits allow |
 | `:changed` | somebody else changed or replaced the store meanwhile |
 
-The others are `:cancelled`, `:panic`, `:forked`, `:poisoned`, `:sharing`, `:type`, `:in_use`, `:out_of_memory` and
-`:device`; `numpack.h` says what they mean.
+The others are `:cancelled`, `:panic`, `:forked`, `:poisoned`, `:sharing`, `:type`, `:in_use`,
+`:out_of_memory` and `:device`; `numpack.h` says what they mean.
 
 ```jldoctest
 julia> try
@@ -115,7 +115,9 @@ function last_error()
     return String(resize!(buffer, size))
 end
 
-"""What the library gave, and takes back when it is closed or nothing refers to it any more, and no call uses it."""
+"""
+What the library gave, and takes back when it is closed or nothing refers to it any more, and no call uses it.
+"""
 mutable struct Handle
     pointer::Ptr{Cvoid}
     what::String

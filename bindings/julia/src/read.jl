@@ -61,14 +61,14 @@ end
 function lent(T, shape, data, size, owner, name)
     size == prod(shape) * sizeof(T) || error("the map of $name has $size bytes, and its shape is $shape")
     UInt(data) % Base.datatype_alignment(T) == 0 ||
-        throw(ArgumentError("$name lies in the file at an address that cannot be mapped; load it without `mmap`"))
+        throw(ArgumentError("$name lies in the file where it cannot be mapped; load it without `mmap`"))
     dims = reverse(shape)
     return turned(MappedArray{T,length(dims)}(data, dims, owner))
 end
 
 """
-An array of a store whose elements are read when they are asked for: an `AbstractArray` that keeps the state of the
-store that it was opened in. The first index chooses rows; only these are read.
+An array of a store whose elements are read when they are asked for: an `AbstractArray` that keeps the state
+of the store that it was opened in. The first index chooses rows; only these are read.
 """
 struct LazyArray{T,N} <: AbstractArray{T,N}
     array::StoredArray
@@ -98,9 +98,9 @@ const Index = Union{Integer,Colon,AbstractVector{<:Integer}}
 
 function Base.getindex(A::LazyArray{T,N}, rows::Index, others::Vararg{Index}) where {T,N}
     length(others) == N - 1 || return invoke(getindex, Tuple{AbstractArray,Vararg{Any}}, A, rows, others...)
-    choice = choose(rows, A.size[1])
-    read = turned(read_rows(A.array, choice))
-    return read[rows isa Integer ? 1 : Colon(), others...]
+    read = finished(read_rows(A.array, choose(rows, A.size[1])), A.array.info.dtype, rows, nothing)
+    others isa Tuple{Vararg{Colon}} && return read
+    return rows isa Integer ? read[others...] : read[:, others...]
 end
 
 Base.Array(A::LazyArray) = Array(turned(read_all(A.array)))
@@ -112,13 +112,15 @@ Base.setindex!(::LazyArray, value, ::Int...) =
     NumPack.load(path, name; …)
     NumPack.load(path; …)
 
-Loads an array of a store, or a tensor of a checkpoint, a package, or a `.safetensors` or `.npz` file. Without a name
-it loads all of them, as a `Dict`, or, where the file holds one tensor and no more, as `.npy` files do, that one.
+Loads an array of a store, or a tensor of a checkpoint, a package, or a `.safetensors` or `.npz` file. Without
+a name it loads all of them, as a `Dict`, or, where the file holds one tensor and no more, as `.npy` files do,
+that one.
 
-An array that has the shape `(1000, 128)` in Python has the size `(1000, 128)`, and its `a[0, 1]` is `A[1, 2]`. In
-files the last index steps fastest, in Julia's own arrays the first, so what comes is a turned view of the array that
-was read, without a copy: a `transpose` of two dimensions, which BLAS knows, and a `PermutedDimsArray` of more.
-`parent(A)` is the array itself, of the reversed size; `Array(A)` a copy that lies as Julia's arrays do.
+An array that has the shape `(1000, 128)` in Python has the size `(1000, 128)`, and its `a[0, 1]` is
+`A[1, 2]`. In files the last index steps fastest, in Julia's own arrays the first, so what comes is a turned view
+of the array that was read, without a copy: a `transpose` of two dimensions, which BLAS knows, and a
+`PermutedDimsArray` of more. `parent(A)` is the array itself, of the reversed size; `Array(A)` a copy that
+lies as Julia's arrays do.
 
 | Option | |
 |---|---|
@@ -166,7 +168,7 @@ end
 function options(rows, mmap, lazy, as)
     mmap && lazy && throw(ArgumentError("choose one of mmap and lazy"))
     (mmap || lazy) && !(rows isa Colon && as === nothing) &&
-        throw(ArgumentError("rows and as are for arrays that are read now; index the array that mmap or lazy gives"))
+        throw(ArgumentError("rows and as are for what is read now; index the array that mmap or lazy gives"))
 end
 
 """What was read as it is shown: of another type, one row with a dimension less, turned."""

@@ -41,7 +41,7 @@ function choose(rows::AbstractVector{<:Integer}, total)
 end
 
 choose(rows, total) = throw(ArgumentError(
-    "rows are chosen by a number, a range, a vector of numbers or of Bool, or by :, not by a $(typeof(rows))"))
+    "rows are chosen by a number, a range, a vector of numbers or of Bool, or :, not by a $(typeof(rows))"))
 
 """Calls `f` with a choice as C has it."""
 function with_rows(f, choice::Choice)

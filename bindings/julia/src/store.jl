@@ -5,13 +5,15 @@
     Store(f, path; …)
 
 Opens the store at a path for reading and writing. With `create`, one that is not there is made first. `f` is
-called with the store, which is closed after it; without `f` it is closed by `close`, or when nothing refers to it.
+called with the store, which is closed after it; without `f` it is closed by `close`, or when nothing refers
+to it.
 
-A store is locked only while something changes it. Where another writer is at it, a change waits, and other tasks
-run; without `wait` it is a [`NumPackError`](@ref) with the status `:locked`. Tasks and threads may share a store.
+A store is locked only while something changes it. Where another writer is at it, a change waits, and other
+tasks run; without `wait` it is a [`NumPackError`](@ref) with the status `:locked`. Tasks and threads may
+share a store.
 
-Errors: [`NumPackError`](@ref) with the status `:not_a_store` where there is nothing, or something else; `:format`
-for a damaged store.
+Errors: [`NumPackError`](@ref) with the status `:not_a_store` where there is nothing, or something else;
+`:format` for a damaged store.
 
 ```jldoctest
 julia> Store("scores.npk"; create = true) do store
@@ -40,7 +42,8 @@ function Store(path::AbstractString; create::Bool = false, wait::Bool = true)
     options = Ref(CHANGES)
     patiently(wait) do
         if create
-            @native store_open_or_create(path::Cstring, options::Ptr{CStoreOptions}, out::Ptr{Ptr{Cvoid}})::Int32
+            @native store_open_or_create(path::Cstring, options::Ptr{CStoreOptions},
+                                          out::Ptr{Ptr{Cvoid}})::Int32
         else
             @native store_open(path::Cstring, options::Ptr{CStoreOptions}, out::Ptr{Ptr{Cvoid}})::Int32
         end
@@ -99,9 +102,9 @@ function path(store::Store)
 end
 
 """
-What is known of an array: its `name`, the `dtype` that it stands for, such as `:bfloat16`, the `eltype` and `shape`
-that it is loaded with, its size in bytes, and when it was `modified`, in microseconds since 1970. `hidden` is an
-array that is only a part of something: what several tensors of a checkpoint share.
+What is known of an array: its `name`, the `dtype` that it stands for, such as `:bfloat16`, the `eltype` and
+`shape` that it is loaded with, its size in bytes, and when it was `modified`, in microseconds since 1970.
+`hidden` is an array that is only a part of something: what several tensors of a checkpoint share.
 """
 struct ArrayInfo
     name::String
@@ -133,7 +136,8 @@ Base.show(io::IO, info::ArrayInfo) = print(io, info.name, ": ", info.dtype, info
     NumPack.list(store)
     NumPack.list(checkpoint)
 
-What each array or tensor is: `name`, `dtype`, `shape` and more, in their order, all in one state of the store.
+What each array or tensor is: `name`, `dtype`, `shape` and more, in their order, all in one state of the
+store.
 
 ```jldoctest
 julia> NumPack.save("two.npk", "a" => zeros(Float32, 1000, 128), "b" => trues(3));
@@ -163,7 +167,8 @@ end
 Base.keys(store::Store) = String[info.name for info in list(store) if !info.hidden]
 Base.length(store::Store) = length(keys(store))
 Base.isempty(store::Store) = length(store) == 0
-Base.haskey(store::Store, name::Union{AbstractString,Symbol}) = any(info -> info.name == String(name), list(store))
+Base.haskey(store::Store, name::Union{AbstractString,Symbol}) =
+    any(info -> info.name == String(name), list(store))
 
 function Base.show(io::IO, store::Store)
     isopen(store) || return print(io, "Store (closed)")

@@ -136,21 +136,28 @@ struct CUnpackOptions
 end
 
 const STRUCTS = (
-    CStoreOptions, CView, CRows, CArrayInfo, CTensorInfo, CCheckpointOptions, CFromTorchOptions, CToTorchOptions,
-    CExportOptions, CSaveOptions, CPackOptions, CUnpackOptions,
+    CStoreOptions, CView, CRows, CArrayInfo, CTensorInfo, CCheckpointOptions, CFromTorchOptions,
+    CToTorchOptions, CExportOptions, CSaveOptions, CPackOptions, CUnpackOptions,
 )
 
 """A struct of the C interface with some members set and zero for all others but its size."""
-function make(::Type{S}; members...) where {S}
-    given = values(members)
-    found = ntuple(fieldcount(S)) do i
-        name, type = fieldname(S, i), fieldtype(S, i)
-        name === :struct_size && return UInt32(sizeof(S))
-        value = get(given, name, 0)
-        return value == 0 && type <: Union{Ptr,Cstring} ? type(C_NULL) : convert(type, value)
+make(::Type{S}; members...) where {S} = filled(S, values(members))
+
+# One for each set of members, so that making one takes no time.
+@generated function filled(::Type{S}, members::NamedTuple{names}) where {S,names}
+    unknown = setdiff(names, fieldnames(S))
+    isempty(unknown) || error("$S has no $(join(unknown, " and "))")
+    found = map(fieldnames(S), fieldtypes(S)) do name, type
+        name === :struct_size && return :(UInt32(sizeof(S)))
+        name in names && return :(member($type, members.$name))
+        return :(member($type, 0))
     end
-    return S(found...)
+    return :(S($(found...)))
 end
+
+member(type::Type, value) = convert(type, value)
+member(type::Type{<:Union{Ptr,Cstring}}, value::Integer) = type(C_NULL)
+member(type::Type{Ptr{T}}, value::Ptr) where {T} = Ptr{T}(value)
 
 """Such a struct for a call to fill, and what it is then."""
 function ask(call, ::Type{S}) where {S}

@@ -8,7 +8,8 @@ end
 
 const ELEMENT_TYPES = [
     ElementType(number, name, type) for (number, name, type) in (
-        (0, :bool, Bool), (1, :uint8, UInt8), (2, :uint16, UInt16), (3, :uint32, UInt32), (4, :uint64, UInt64),
+        (0, :bool, Bool), (1, :uint8, UInt8), (2, :uint16, UInt16), (3, :uint32, UInt32), 
+        (4, :uint64, UInt64),
         (5, :int8, Int8), (6, :int16, Int16), (7, :int32, Int32), (8, :int64, Int64), (9, :float16, Float16),
         (10, :float32, Float32), (11, :float64, Float64), (12, :complex64, ComplexF32),
         (13, :complex128, ComplexF64), (32, :bfloat16, UInt16), (33, :complex32, ComplexF16),
@@ -34,10 +35,10 @@ function element_type(name::Symbol)
     return ELEMENT_TYPES[place]
 end
 
-"""The type whose elements Julia's are; nothing where there is none. The first thirteen come before those that only
-show bits."""
+"""The type whose elements Julia's are; nothing where there is none."""
 function element_type(::Type{T}) where {T}
     T === ComplexF16 && return element_type(:complex32)
+    # Those that only show bits come later in the list.
     place = findfirst(t -> t.type === T, ELEMENT_TYPES)
     return place === nothing ? nothing : ELEMENT_TYPES[place]
 end
@@ -45,8 +46,8 @@ end
 """
     Raw(dtype, bits)
 
-Elements of a type that Julia lacks, by their bits, for [`NumPack.save`](@ref): `UInt16` for `:bfloat16`, `UInt8` for
-`:float8_e4m3fn`, `:float8_e5m2` and the other types of 8 bits.
+Elements of a type that Julia lacks, by their bits, for [`NumPack.save`](@ref): `UInt16` for `:bfloat16`,
+`UInt8` for `:float8_e4m3fn`, `:float8_e5m2` and the other types of 8 bits.
 
 ```jldoctest
 julia> NumPack.save("half.pt", "w" => Raw(:bfloat16, [0x3f80, 0xc000]))
@@ -69,8 +70,8 @@ struct Raw{A<:AbstractArray}
     end
 end
 
-# Floats of 8 bits: of the exponent and the fraction, the bias of the exponent, and which bits are no number or
-# infinity.
+# Floats of 8 bits: of the exponent and the fraction, the bias of the exponent, and which bits are no number
+# or infinity.
 const FLOAT8 = Dict(
     :float8_e4m3fn => (4, 3, 7, :last), :float8_e4m3fnuz => (4, 3, 8, :negative_zero),
     :float8_e5m2 => (5, 2, 15, :ieee), :float8_e5m2fnuz => (5, 2, 16, :negative_zero),

@@ -5,10 +5,12 @@ const CHECKPOINT = joinpath(REPOSITORY, "examples", "checkpoint.pt")
 """What torch said of each tensor of the example."""
 function truth()
     text = read(joinpath(REPOSITORY, "examples", "checkpoint.truth.json"), String)
-    entry = r"\"name\": \"([^\"]*)\",\s*\"dtype\": \"([^\"]*)\",\s*\"shape\": \[([^\]]*)\],\s*\"storage\": (\d+),\s*\"sha256\": \"([^\"]*)\""
+    text = replace(text, r"\s" => "")
+    entry = r""""name":"([^"]*)","dtype":"([^"]*)","shape":\[([^]]*)\],"storage":(\d+),"sha256":"([^"]*)\""""
     return map(eachmatch(entry, text)) do m
         shape = Tuple(parse(Int, n) for n in split(m[3], ','; keepempty = false))
-        (name = String(m[1]), dtype = Symbol(m[2]), shape = shape, storage = parse(Int, m[4]), sha256 = String(m[5]))
+        (name = String(m[1]), dtype = Symbol(m[2]), shape = shape, storage = parse(Int, m[4]),
+         sha256 = String(m[5]))
     end
 end
 

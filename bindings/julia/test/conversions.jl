@@ -23,11 +23,16 @@ struct Stop <: Exception end
         @test sort(keys(Store("b.npk"))) == ["a", "c", "m.b"]
         for wrong in (
             () -> convert_file("a.pt", "x.txt"), () -> convert_file("a.pt", "x"),
-            () -> convert_file("b.npk", "x.pt"; key = "a"), () -> convert_file("a.pt", "x.npk"; names = ["a"]),
-            () -> convert_file("b.npk", "x.pt"; merge = true), () -> convert_file("a.pt", "x.npk"; copy_shared = true),
-            () -> convert_file("b.npk", "x.pt"; crc = :off), () -> convert_file("b.npk", "x.pt"; keep_objects = true),
-            () -> convert_file("a.pt", "x.npk"; alignment = 4096), () -> NumPack.pack("b.npk", "x.npkg"; compression = :lz4),
-            () -> convert_file("a.pt", "x.npk"; merge = true, overwrite = true), () -> NumPack.save("x.npkg", "a" => A),
+            () -> convert_file("b.npk", "x.pt"; key = "a"),
+            () -> convert_file("a.pt", "x.npk"; names = ["a"]),
+            () -> convert_file("b.npk", "x.pt"; merge = true),
+            () -> convert_file("a.pt", "x.npk"; copy_shared = true),
+            () -> convert_file("b.npk", "x.pt"; crc = :off),
+            () -> convert_file("b.npk", "x.pt"; keep_objects = true),
+            () -> convert_file("a.pt", "x.npk"; alignment = 4096),
+            () -> NumPack.pack("b.npk", "x.npkg"; compression = :lz4),
+            () -> convert_file("a.pt", "x.npk"; merge = true, overwrite = true),
+            () -> NumPack.save("x.npkg", "a" => A),
         )
             @test_throws ArgumentError wrong()
         end
@@ -37,7 +42,8 @@ struct Stop <: Exception end
         # What shares memory is refused, or written twice.
         @test status_of(() -> convert_file(CHECKPOINT, "s.safetensors"; key = "model")) === :unsupported
         convert_file(CHECKPOINT, "s.safetensors"; key = "model", copy_shared = true)
-        @test NumPack.load("s.safetensors", "output.weight") == NumPack.load(CHECKPOINT, "model.output.weight")
+        @test NumPack.load("s.safetensors", "output.weight") ==
+              NumPack.load(CHECKPOINT, "model.output.weight")
     end
 end
 
@@ -64,20 +70,19 @@ end
         convert_file("big.pt", "big.npk"; progress = (done, total) -> push!(seen, (done, total)))
         @test length(seen) >= 3 && issorted(first.(seen)) && last(seen) == (40 << 20, 40 << 20)
         # What it throws stops the work, whoever waits for it meanwhile.
-        for (output, already) in ("fresh.npk" => false, "there.pt" => true, "there.npk" => true, "e.npy" => false)
+        outputs = ("fresh.npk" => false, "there.pt" => true, "there.npk" => true, "e.npy" => false)
+        for (output, already) in outputs
             already && NumPack.save(output, "old" => [1, 2])
             calls = 0
             source = endswith(output, ".npk") ? "big.pt" : "big.npk"
-            @test_throws Stop convert_file(source, output; overwrite = already, progress = (done, total) -> begin
-                calls += 1
-                yield()
-                throw(Stop())
-            end)
+            progress(done, total) = (calls += 1; yield(); throw(Stop()))
+            @test_throws Stop convert_file(source, output; overwrite = already, progress = progress)
             @test calls == 1
             @test ispath(output) == already
             already && @test NumPack.load(output) == Dict("old" => [1, 2])
         end
-        @test status_of(() -> convert_file("nowhere.pt", "x.npk"; progress = (done, total) -> nothing)) === :io
+        idle(done, total) = nothing
+        @test status_of(() -> convert_file("nowhere.pt", "x.npk"; progress = idle)) === :io
     end
 end
 
@@ -85,10 +90,13 @@ end
     in_folder() do
         messages = String[]
         # Of a checkpoint with a counter of epochs and the like.
-        convert_file(CHECKPOINT, "w.safetensors"; copy_shared = true, warning = message -> push!(messages, message))
+        keep(message) = push!(messages, message)
+        convert_file(CHECKPOINT, "w.safetensors"; copy_shared = true, warning = keep)
         @test length(messages) >= 1 && all(!isempty, messages)
-        @test_throws Stop convert_file(CHECKPOINT, "x.safetensors"; copy_shared = true, warning = _ -> throw(Stop()))
-        @test_logs (:warn, messages[1]) match_mode = :any convert_file(CHECKPOINT, "y.safetensors"; copy_shared = true)
+        @test_throws Stop convert_file(CHECKPOINT, "x.safetensors"; copy_shared = true,
+                                       warning = _ -> throw(Stop()))
+        noisy() = convert_file(CHECKPOINT, "y.safetensors"; copy_shared = true)
+        @test_logs (:warn, messages[1]) match_mode = :any noisy()
         convert_file(CHECKPOINT, "z.safetensors"; copy_shared = true, warning = nothing)
         @test ispath("z.safetensors")
     end

@@ -43,7 +43,8 @@ end
         @test number_of("NUMPACK_" * uppercase(string(status))) == code
     end
     @test NumPack.LOCKED == number_of("NUMPACK_LOCKED")
-    types = Dict(lowercase(m[1]) => parse(Int, m[2]) for m in eachmatch(r"#define NUMPACK_DTYPE_(\w+) (\d+)", HEADER))
+    found = eachmatch(r"#define NUMPACK_DTYPE_(\w+) (\d+)", HEADER)
+    types = Dict(lowercase(m[1]) => parse(Int, m[2]) for m in found)
     @test Dict(string(t.name) => Int(t.number) for t in NumPack.ELEMENT_TYPES) == types
     @test NumPack.REFUSE == number_of("NUMPACK_EXISTING_REFUSE")
     @test NumPack.REPLACE == number_of("NUMPACK_EXISTING_REPLACE")

@@ -1,5 +1,5 @@
-# Run as `julia --project=bindings/julia bindings/julia/test/runtests.jl`, with LIBNUMPACK where the system has no
-# libnumpack.
+# Run as `julia --project=bindings/julia bindings/julia/test/runtests.jl`, with LIBNUMPACK where the system
+# has no libnumpack.
 
 using NumPack
 using SHA: sha256
@@ -27,7 +27,8 @@ end
 function write_npy(path, descr, shape, bytes)
     header = "{'descr': '$descr', 'fortran_order': False, 'shape': $shape, }"
     header *= " "^(63 - (10 + length(header)) % 64) * "\n"
-    write(path, vcat(b"\x93NUMPY\x01\x00", reinterpret(UInt8, [UInt16(length(header))]), codeunits(header), bytes))
+    start = [b"\x93NUMPY\x01\x00"; reinterpret(UInt8, [UInt16(length(header))])]
+    write(path, [start; codeunits(header); bytes])
 end
 
 """What a `.npy` file says of itself, and its bytes."""
@@ -42,7 +43,8 @@ end
 c_order(A) = [A[i] for i in vec(permutedims(CartesianIndices(A), ndims(A):-1:1))]
 
 """Where in bytes others stand, from 0."""
-place_of(part, bytes) = first(i for i in 0:length(bytes)-length(part) if view(bytes, i+1:i+length(part)) == part)
+place_of(part, bytes) =
+    first(i for i in 0:length(bytes)-length(part) if view(bytes, i+1:i+length(part)) == part)
 
 as_bytes(elements) = collect(reinterpret(UInt8, Vector(elements)))
 

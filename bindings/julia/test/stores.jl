@@ -68,7 +68,8 @@ end
         @test status_of(() -> append!(store, "symbol" => [4], "a" => [1 2 3])) === :parameter
         @test store["symbol"] == [1, 2, 3]
 
-        choices = (1, 8, 2:4, 8:-3:1, 1:0, [5, 1, 5], BitVector([1, 0, 0, 0, 0, 1, 0, 1]), :, UInt8(3):UInt8(4))
+        choices = (1, 8, 2:4, 8:-3:1, 1:0, [5, 1, 5], BitVector([1, 0, 0, 0, 0, 1, 0, 1]), :,
+            UInt8(3):UInt8(4))
         for rows in choices
             @test store["a", rows] == expected[rows, :]
             @test NumPack.load(store, "a"; lazy = true)[rows, :] == expected[rows, :]

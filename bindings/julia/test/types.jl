@@ -7,8 +7,9 @@ const PLAIN = (
 )
 
 @testset "NumPy's types" begin
-    expected(T) = T <: Complex ? T[x - x * im for x in [0 1 2; 3 4 5]] : T === Bool ? [false true true; true true true] :
-                  T[0 1 2; 3 4 5]
+    expected(T) = T[0 1 2; 3 4 5]
+    expected(::Type{Bool}) = [false true true; true true true]
+    expected(T::Type{<:Complex}) = T[x - x * im for x in [0 1 2; 3 4 5]]
     in_folder() do
         convert_file(joinpath(FIXTURES, "types.npz"), "types.npk")
         Checkpoint(joinpath(FIXTURES, "types.npz")) do file
@@ -63,7 +64,8 @@ end
         json = "{" * join(entries, ",") * "}"
         json *= " "^(-length(json) & 7)
         all_bytes = collect(0x00:0xff)
-        write("f.safetensors", reinterpret(UInt8, [UInt64(length(json))]), json, all_bytes, all_bytes, all_bytes, halves)
+        start = reinterpret(UInt8, [UInt64(length(json))])
+        write("f.safetensors", start, json, all_bytes, all_bytes, all_bytes, halves)
         convert_file("f.safetensors", "f.npk")
         for source in ("f.safetensors", "f.npk")
             for (name, dtype) in types
@@ -80,7 +82,8 @@ end
             # The largest, the smallest, and the special ones of the types' definitions.
             @test value("F8_E4M3")[1 .+ [0x7e, 0x38, 0x01, 0x08, 0xc0]] == Float32[448, 1, 2.0^-9, 2.0^-6, -2]
             @test isequal(value("F8_E4M3")[1 .+ [0x7f, 0xff, 0x80]], [NaN32, NaN32, -0.0f0])
-            @test value("F8_E5M2")[1 .+ [0x7b, 0x3c, 0x01, 0x7c, 0xfc]] == Float32[57344, 1, 2.0^-16, Inf, -Inf]
+            @test value("F8_E5M2")[1 .+ [0x7b, 0x3c, 0x01, 0x7c, 0xfc]] == 
+                  Float32[57344, 1, 2.0^-16, Inf, -Inf]
             @test all(isnan, value("F8_E5M2")[1 .+ [0x7d, 0x7e, 0xff]])
             @test value("F8_E8M0")[1 .+ [0x00, 0x7f, 0xfe]] == Float32[2.0^-127, 1, 2.0^127]
             @test isnan(value("F8_E8M0")[256])
@@ -141,7 +144,8 @@ end
         end
         @test_throws ArgumentError Raw(:bfloat16, [1.0f0])
         @test_throws ArgumentError Raw(:float7, [0x00])
-        for wrong in (Any[1, 2], Int128[1], ["a"], [1//2], Complex{Int}[1im], Union{Missing,Int}[1, missing], "text")
+        wrongs = (Any[1, 2], Int128[1], ["a"], [1//2], Complex{Int}[1im], Union{Missing,Int}[1, missing], "t")
+        for wrong in wrongs
             @test_throws ArgumentError NumPack.save("wrong.npk", "w" => wrong)
             @test !ispath("wrong.npk")
         end

@@ -166,3 +166,28 @@ def test_views_of_a_gradient_are_the_gradient():
     before.zero_()
     grad[0] = 9
     assert x.grad.tolist() == [[4, 4], [4, 4]]
+
+
+def test_memory_that_is_no_longer_shared_is_let_go():
+    x = ln.randn(1000, requires_grad=True)
+    with ln.no_grad():
+        x.fill_(1)
+    array = x.detach().numpy()
+    (x * 1).sum()
+    array[0] = 5
+    assert (x * 1)[0].item() == 5
+    view = x.detach()[1:]
+    del array
+    (x * 1).sum()
+    view[0] = 7
+    assert (x * 1)[1].item() == 7
+    del view
+    (x * 1).sum()
+    # Nobody could see a change of it any more.
+    assert x._mem is None and x.tolist()[:3] == [5, 7, 1]
+    import ctypes
+
+    address = x.data_ptr()
+    (x * 1).sum()
+    ctypes.c_float.from_address(address).value = 3
+    assert (x * 1)[0].item() == 3

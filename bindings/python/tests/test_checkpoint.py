@@ -59,6 +59,17 @@ def test_there_and_back(tmp_path):
     assert isinstance(again["parameter"], ln.nn.Parameter) and again["parameter"].requires_grad
 
 
+@pytest.mark.parametrize("name", [
+    "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "complex128",
+])
+def test_types_without_a_storage_of_their_own(tmp_path, name):
+    ours = ln.arange(6).to(name).reshape(2, 3)
+    ln.save({"t": ours, "row": ours[1]}, tmp_path / "o.pt")
+    again = ln.load(tmp_path / "o.pt")
+    assert again["t"].dtype is ours.dtype and again["t"].tolist() == ours.tolist()
+    assert again["row"].data_ptr() == again["t"].data_ptr() + 3 * ours.itemsize
+
+
 def test_one_object_at_two_places_stays_one(tmp_path):
     part = [1]
     t = ln.ones(2)

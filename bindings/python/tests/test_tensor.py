@@ -517,9 +517,10 @@ class TestOperations:
         for grad in (False, True):
             for _ in range(20):
                 t = ln.tensor([1.0, 2.0], requires_grad=grad) * 3
+                held = t.detach()
                 with ThreadPoolExecutor(6) as pool:
                     found = list(pool.map(lambda _: (t.is_leaf, t.detach().data_ptr(), t.tolist(), (t * 2).tolist()), range(6)))
-                assert found == [(not grad, t.detach().data_ptr(), [3, 6], [6, 12])] * 6
+                assert found == [(not grad, held.data_ptr(), [3, 6], [6, 12])] * 6
 
     def test_numbers(self):
         assert float(ln.tensor(2.5)) == 2.5 and int(ln.tensor([3])) == 3 and [0, 1, 2][ln.tensor(1)] == 1

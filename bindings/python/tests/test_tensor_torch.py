@@ -147,3 +147,12 @@ def test_files_go_both_ways(tmp_path):
     ln.save({"w": weight, "leaf": torch.ones(1, requires_grad=True)}, tmp_path / "direct.pt")
     direct = torch.load(tmp_path / "direct.pt", weights_only=True)
     assert torch.equal(direct["w"], weight) and direct["leaf"].requires_grad
+
+
+@pytest.mark.parametrize("name", ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"])
+def test_newer_types_in_files(tmp_path, name):
+    ours = ln.arange(6).to(name).reshape(2, 3)
+    ln.save({"t": ours, "row": ours[1]}, tmp_path / "o.pt")
+    theirs = torch.load(tmp_path / "o.pt", weights_only=True)
+    assert theirs["t"].dtype is getattr(torch, name) and theirs["t"].double().tolist() == ours.double().tolist()
+    assert theirs["row"].untyped_storage().data_ptr() == theirs["t"].untyped_storage().data_ptr()

@@ -2,7 +2,7 @@
 
 | module | holds |
 |---|---|
-| `tensor` | tensors: made, viewed, computed with, differentiated |
+| `tensors` | tensors: made, viewed, computed with, differentiated |
 | `checkpoint` | `load` and `save`: files of tensors and values |
 | `store`, `lazy` | NumPack stores: arrays whose rows are appended, replaced and dropped |
 | `packages` | stores in one file |
@@ -33,8 +33,8 @@ from .dtypes import int32 as int
 from .dtypes import int64 as long
 from .packages import get_package_info, pack, unpack
 from .store import LazyArray, NumPack
-from .tensor import *  # noqa: F403
-from .tensor import Tensor, tensor
+from .tensors import *  # noqa: F403
+from .tensors import Tensor, tensor
 
 __version__: str = _lib.version().decode()
 """The version of the library."""

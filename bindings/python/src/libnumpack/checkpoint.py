@@ -18,7 +18,7 @@ from ._native import Callbacks, Handle, lib, make, path, structs
 from ._native import constants as c
 from .devices import DeviceLike
 from .errors import FormatError
-from .tensor import Size, Tensor, as_tensor
+from .tensors import Size, Tensor, as_tensor
 
 MapLocation = Union[DeviceLike, Mapping[str, DeviceLike], Callable[..., Any], None]
 

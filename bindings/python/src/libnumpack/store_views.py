@@ -94,7 +94,7 @@ def of_array(value: Any) -> Piece:
     if is_torch(value):
         return of_torch(value)
     if hasattr(value, "_memory"):
-        from .tensor import Tensor
+        from .tensors import Tensor
 
         if isinstance(value, Tensor):
             return _of_tensor(value.detach().cpu())

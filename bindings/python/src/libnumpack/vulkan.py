@@ -16,7 +16,7 @@ from . import dtypes
 from ._native import lib, make, structs
 from .devices import DeviceLike, callers_level, device
 from .errors import DependencyError, DeviceError
-from .tensor import Tensor, as_tensor
+from .tensors import Tensor, as_tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
@@ -82,7 +82,7 @@ class VulkanTensor(Tensor):
     def __init__(self, data: Any, device: DeviceLike = "vulkan") -> None:
         there = _uploaded(data, device)
         self._mem, self._nn = None, there._compute()
-        self._grad_of = self._base = None
+        self._grad_of = self._base = self._own = None
         self._describe()
 
     def numpy(self) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..errors import SharingError
-from ..tensor import Tensor, as_tensor, no_grad
+from ..tensors import Tensor, as_tensor, no_grad
 from ..vulkan import VulkanTensor
 
 if TYPE_CHECKING:

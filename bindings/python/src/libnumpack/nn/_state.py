@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from ..tensor import Tensor, as_tensor
+from ..tensors import Tensor, as_tensor
 from ._inputs import is_torch
 from .parameter import at, write
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 from .._native import constants as c
 from ..devices import DeviceLike
 from ..dtypes import DTypeLike
-from ..tensor import Tensor
+from ..tensors import Tensor
 from . import functional as F
 from . import init
 from .containers import ModuleList

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from itertools import groupby
 from typing import Any, Iterable, Iterator, Mapping, overload
 
-from ..tensor import Tensor
+from ..tensors import Tensor
 from . import functional as F
 from .layers import Activation, Linear
 from .module import Module

@@ -13,7 +13,7 @@ from typing import Any, Sequence
 
 from .._native import constants as c
 from .._native import make, sizes, structs
-from ..tensor import Tensor, arange, full, ones, where
+from ..tensors import Tensor, arange, full, ones, where
 
 _REDUCTIONS = {"mean": c.NN_REDUCTION_MEAN, "sum": c.NN_REDUCTION_SUM, "none": c.NN_REDUCTION_NONE}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
-from ..tensor import Tensor, no_grad, rand, randn
+from ..tensors import Tensor, no_grad, rand, randn
 from .parameter import write
 
 T = TypeVar("T", bound=Tensor)

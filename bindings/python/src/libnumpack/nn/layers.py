@@ -10,7 +10,7 @@ from .. import dtypes
 from .._native import constants as c
 from ..devices import DeviceLike, callers_level
 from ..dtypes import DTypeLike
-from ..tensor import Tensor, empty, no_grad
+from ..tensors import Tensor, empty, no_grad
 from . import functional as F
 from . import init
 from .module import Module

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from .. import devices, dtypes
-from ..tensor import Tensor
-from ..tensor.core import names_device
+from ..tensors import Tensor
+from ..tensors.core import names_device
 from . import _inputs, _state
 from .parameter import Parameter, at, put
 

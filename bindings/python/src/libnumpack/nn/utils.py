@@ -7,7 +7,7 @@ import math
 from typing import Iterable, Union
 
 from .._native import handles, lib
-from ..tensor import Tensor, no_grad, stack, tensor
+from ..tensors import Tensor, no_grad, stack, tensor
 
 Tensors = Union[Tensor, Iterable[Tensor]]
 

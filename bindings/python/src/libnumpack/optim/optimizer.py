@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterable, Mapping, Union
 from .._native import Handle, handles, lib, make, text, texts
 from ..nn._inputs import is_torch
 from ..nn.module import Module, clear_grad
-from ..tensor import Tensor, as_tensor, enable_grad
+from ..tensors import Tensor, as_tensor, enable_grad
 
 Params = Union[Iterable[Tensor], Iterable[Mapping[str, Any]]]
 

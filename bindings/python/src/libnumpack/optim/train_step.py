@@ -13,7 +13,7 @@ from ..nn import _inputs
 from ..nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss
 from ..nn.module import Module
 from ..nn.parameter import Moves, at
-from ..tensor import Tensor
+from ..tensors import Tensor
 from .optimizer import Optimizer
 
 

@@ -53,8 +53,8 @@ class Shape:
         if self._by_memory():
             return self._showing(make("tensor", f"tensor_{name}", self._memory(), *arguments))
         nn = make("nn_tensor", f"nn_tensor_{name}", self._compute(), *arguments)
-        mem = None if self._mem is None else make("tensor", f"tensor_{name}", self._mem, *arguments)
-        return self._new(mem, nn)
+        mem = self._mem
+        return self._new(None if mem is None else make("tensor", f"tensor_{name}", mem, *arguments), nn)
 
     def transpose(self, dim0: int, dim1: int) -> Any:
         """The same memory with two dimensions swapped."""

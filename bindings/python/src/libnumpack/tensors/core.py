@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Tensor(Pointwise, Reduction, Shape):
     #
     # A gradient knows the leaf that it is of, and what it was when it was handed out, as its ``_grad_of``; a view of
     # one knows the gradient as its ``_base``.
-    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "_base", "__weakref__")
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "_base", "_own", "__weakref__")
 
     # NumPy leaves operators with a tensor to the tensor.
     __array_priority__ = 1000
@@ -58,6 +59,7 @@ class Tensor(Pointwise, Reduction, Shape):
     _device: device
     _grad_of: tuple[Tensor, Handle | None] | None
     _base: Tensor | None
+    _own: bool | None
 
     def __init_subclass__(cls) -> None:
         cls._is_usual = False
@@ -71,7 +73,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def _new(cls, mem: Handle | None, nn: Handle | None) -> Tensor:
         made = cls.__new__(cls)
         made._mem, made._nn = mem, nn
-        made._grad_of = made._base = None
+        made._grad_of = made._base = made._own = None
         return made
 
     @classmethod
@@ -117,18 +119,22 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def _memory(self) -> Handle:
         """The tensor in memory, made if there is none yet."""
-        if self._mem is None:
+        memory = self._mem
+        if self._nn is not None:
             with _lock:
                 if self._mem is None:
                     self._make_memory()
-        assert self._mem is not None
-        return self._mem
+                # Not after the lock, where another thread may let it go.
+                memory = self._mem
+        assert memory is not None
+        return memory
 
     def _make_memory(self) -> None:
         self._must_be_here()
         made = make("tensor", "nn_tensor_to_tensor", self._nn)
         if self.requires_grad:
             self._mem = make("tensor", "tensor_detach", made)
+            self._own = True
         else:
             self._mem = made
             self._nn = None
@@ -138,9 +144,21 @@ class Tensor(Pointwise, Reduction, Shape):
         nn = self._nn
         if nn is None:
             return make("nn_tensor", "nn_tensor_from_tensor", self._mem)
-        if self._mem is not None:
-            lib.nn_tensor_refresh(nn, self._mem, None)
+        memory = self._mem
+        if memory is not None:
+            lib.nn_tensor_refresh(nn, memory, None)
+            # Memory that was made to be looked at is not compared again once nobody does: no tensor or other library
+            # has its storage, and no array its handle.
+            if self._own:
+                with _lock:
+                    shared = ctypes.c_int32()
+                    lib.tensor_is_shared(memory, ctypes.byref(shared))
+                    if not shared.value and self._references(memory) == _ALONE:
+                        self._mem = None
         return nn
+
+    def _references(self, memory: Handle) -> Any:
+        return getrefcount(memory)
 
     def _changed(self) -> None:
         """To be called when the library changed the tensor that computes: others see it too."""
@@ -254,6 +272,8 @@ class Tensor(Pointwise, Reduction, Shape):
     def data_ptr(self) -> int:
         """The address of the first element, on the host; 0 where there is none."""
         layout = self._layout()
+        # Who has it may look there at any time.
+        self._own = None
         return int(layout.data or 0) if layout.numel else 0
 
     def untyped_storage(self) -> Storage:
@@ -599,6 +619,16 @@ Tensor._is_usual = True
 # Within the class these are its methods.
 bool_, int_, float_ = bool, int, float
 
+
+def _references_alone() -> Any:
+    """What ``_references`` finds of memory that only its tensor has, which hangs on the version of Python."""
+    tensor = Tensor._new(Handle(ctypes.c_void_p(), "tensor"), None)
+    memory = tensor._mem
+    assert memory is not None
+    return tensor._references(memory)
+
+
+_ALONE = _references_alone()
 
 # Held while elements are brought into memory, which is done once for each tensor.
 _lock = threading.Lock()

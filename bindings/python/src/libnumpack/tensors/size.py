@@ -33,7 +33,7 @@ class Storage:
     """The memory that a tensor shows, on the host: all of it, also what the tensor leaves out."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self._tensor = tensor
+        self._memory = tensor._memory()
         layout = tensor._layout()
         self._pointer = (layout.data or 0) - (layout.offset * tensor.itemsize if layout.data else 0)
         self._size = int(layout.storage_nbytes)
