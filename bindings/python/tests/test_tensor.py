@@ -186,6 +186,12 @@ class TestTensor:
         # Elements of an array are converted as NumPy converts them.
         assert ln.tensor(np.array([300]), dtype="uint8").item() == 44
 
+    def test_arrays_of_objects_are_refused_also_those_of_numbers(self):
+        for value in ([1, 2], [1.5, 2], [None], []):
+            for make in (ln.tensor, ln.as_tensor, ln.from_numpy):
+                with pytest.raises(TypeError):
+                    make(np.array(value, dtype=object))
+
     @pytest.mark.parametrize(("value", "word"), [(None, "NoneType"), ({1: 2}, "dict"), ([object()], "object")])
     def test_what_is_no_number_is_named(self, value, word):
         with pytest.raises(TypeError, match=f"{word} is no number"):
@@ -574,6 +580,9 @@ class TestText:
         (lambda: ln.tensor(3.0, requires_grad=True), "tensor(3., requires_grad=True)"),
         (lambda: ln.tensor([0.1, 1e10]), "tensor([1.0000e-01, 1.0000e+10])"),
         (lambda: ln.tensor([float("nan"), float("inf"), -1.0]), "tensor([nan, inf, -1.])"),
+        (lambda: ln.tensor([1e-320, 2.0], dtype="float64"), (
+            "tensor([9.9999e-321,  2.0000e+00], dtype=libnumpack.float64)"
+        )),
         (lambda: ln.zeros(0, 3), "tensor([], size=(0, 3))"),
         (lambda: ln.zeros(2, 2), "tensor([[0., 0.],\n        [0., 0.]])"),
         (lambda: ln.tensor([1 + 2j]), "tensor([1.+2.j])"),
