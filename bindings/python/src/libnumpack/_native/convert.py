@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import operator
 import os
 from typing import Any, Iterable, Sequence
 
@@ -33,19 +32,21 @@ def texts(values: Iterable[str], what: str = "name") -> Any:
 
 def sizes(values: Sequence[int]) -> Any:
     """Lengths of dimensions. Raises `ValueError` for a negative one."""
-    found = numbers(values)
-    if any(value < 0 for value in found):
-        raise ValueError(f"there is a negative size in {list(values)}; give 0 or more")
-    return (ctypes.c_uint64 * len(found))(*found)
+    return _checked((ctypes.c_uint64 * len(values))(*values), values)
 
 
 def numbers(values: Sequence[int]) -> Any:
-    """Indices, dimensions and the like. Raises `OverflowError` for one beyond 64 bits, which ctypes would cut off."""
-    found = [operator.index(value) for value in values]
-    for value in found:
-        if not -(1 << 63) <= value < 1 << 63:
-            raise OverflowError(f"{value} does not fit 64 bits; give a smaller number")
-    return (ctypes.c_int64 * len(found))(*found)
+    """Indices, dimensions and the like."""
+    return _checked((ctypes.c_int64 * len(values))(*values), values)
+
+
+def _checked(made: Any, values: Sequence[int]) -> Any:
+    """Raises for numbers that do not fit, of which ctypes cuts bits off."""
+    if made[:] != list(values):
+        if any(value >= 1 << 63 or value < -(1 << 63) for value in values):
+            raise OverflowError(f"one of {list(values)} does not fit 64 bits; give smaller numbers")
+        raise ValueError(f"there is a negative size in {list(values)}; give 0 or more")
+    return made
 
 
 def handles(values: Sequence[Any]) -> Any:

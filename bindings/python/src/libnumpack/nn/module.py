@@ -408,6 +408,7 @@ def _joined(prefix: str, name: str) -> str:
 
 def clear_grad(tensor: Tensor, set_to_none: bool) -> None:
     """Leaves a tensor without its gradient, or with zeros."""
-    grad = tensor.grad
-    if grad is not None:
-        tensor.grad = None if set_to_none else grad.detach() * 0
+    if set_to_none:
+        tensor.grad = None
+    elif tensor.grad is not None:
+        tensor.grad = tensor.grad.detach() * 0

@@ -141,7 +141,9 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
         raise ValueError("the lists are of unequal lengths, and no tensor; fill the short ones up") from e
     if not isinstance(data, (np.ndarray, np.generic)) and not hasattr(data, "__array__"):
         # Made of Python's own numbers.
-        if array.dtype == np.float64 and (np.abs(array) >= 1 << 63).any():
+        first = _first(data)
+        is_plain = not isinstance(first, (np.generic, np.ndarray))
+        if type(first) is int and array.dtype == np.float64 and (np.abs(array) >= 1 << 63).any():
             # Integers, some beyond int64, which NumPy makes floats of.
             exact = np.asarray(data, object)
             array = exact if all(isinstance(x, int) for x in exact.flat) else array
@@ -152,9 +154,9 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
                 raise OverflowError("the integers do not fit 64 bits; give floats") from None
         if wanted is not None:
             _must_fit(array, wanted)
-        if array.dtype == np.float64 and _is_plain(data):
+        if array.dtype == np.float64 and is_plain:
             wanted = wanted or dtypes.float32
-        elif array.dtype == np.complex128 and _is_plain(data):
+        elif array.dtype == np.complex128 and is_plain:
             wanted = wanted or dtypes.complex64
     beyond = _beyond_numpy(array.dtype)
     if beyond is not None:
@@ -183,13 +185,13 @@ def _nested(data: Sequence[Any]) -> Any:
     return data
 
 
-def _is_plain(data: Any) -> bool:
-    """Whether the first number is Python's own."""
+def _first(data: Any) -> Any:
+    """The first number in lists, None for empty ones."""
     while isinstance(data, (list, tuple)):
         if not data:
-            return True
+            return None
         data = data[0]
-    return not isinstance(data, (np.generic, np.ndarray))
+    return data
 
 
 def from_dlpack(source: Any) -> Tensor:

@@ -90,6 +90,8 @@ def _other(other: Any) -> Any:
 
 def must_fit(value: Any, kind: dtypes.dtype) -> None:
     """Raises where a number of Python's cannot be an element of a type, but for the digits of floats."""
+    if kind.is_floating_point and type(value) in (float, int):
+        return
     if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
         if not kind.is_complex:
             raise TypeError(f"{value} is complex, and the elements are {kind.name}; give its real part")
