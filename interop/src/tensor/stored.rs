@@ -83,7 +83,10 @@ impl Tensors {
             None => {
                 let nbytes = usize::try_from(info.storage_nbytes).map_err(|_| too_large(info))?;
                 let bytes = Tensor::zeros(&[nbytes], DType::UINT8)?;
-                self.read_storage(self.tree().tensor(info.id).storage, &mut bytes.storage.write()?)?;
+                self.read_storage(
+                    self.tree().tensor(info.id).storage,
+                    &mut bytes.storage.write()?,
+                )?;
                 shown.storage.insert(bytes.storage).clone()
             }
         };
@@ -104,7 +107,9 @@ impl Tensors {
         if at == size {
             return Ok(());
         }
-        Err(Error::Parameter(format!("a storage of {size} bytes gave {at}; it was changed meanwhile")))
+        Err(Error::Parameter(format!(
+            "a storage of {size} bytes gave {at}; it was changed meanwhile"
+        )))
     }
 
     /// Maps a tensor: its memory is the file's, read as it is touched, and read-only. Its strides

@@ -499,7 +499,8 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[Any, Any] | None = None,
                    dl_device: tuple[Any, Any] | None = None, copy: Any = None) -> Any:
-        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this.
+        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this. Memory that is
+        read-only, such as a mapped file's, is copied, unless ``copy`` is False.
 
         Raises `SharingError` for a tensor on a device, or one that requires grad.
         """
@@ -511,6 +512,9 @@ class Tensor(Pointwise, Reduction, Shape):
         if self.requires_grad:
             raise SharingError("the tensor requires grad, which others do not know; call .detach() first")
         versioned = max_version is not None and max_version[0] >= 1
+        # Others write to what they are given, whatever it says of itself: PyTorch does. So a mapped file is copied.
+        if copy is None:
+            copy = self._layout().read_only
         return exchange.to_capsule(self._memory(), versioned, bool_(copy))
 
     def __dlpack_device__(self) -> tuple[Any, Any]:
