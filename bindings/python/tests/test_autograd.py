@@ -144,6 +144,30 @@ def test_a_long_graph_is_freed_without_recursion():
     assert x.tolist() == [1]
 
 
+def test_views_of_a_gradient_are_the_gradient():
+    x = ln.ones(2, 2, requires_grad=True)
+    (x * x).sum().backward()
+    x.grad[0].zero_()
+    x.grad.T[1][1] = 7
+    x.grad.detach().view(4)[2:3].add_(1)
+    assert x.grad.tolist() == [[0, 0], [3, 7]]
+    # What is read from it is one's own.
+    x.grad.numpy()[:] = 5
+    x.grad.clone().zero_()
+    assert x.grad.tolist() == [[0, 0], [3, 7]]
+    # One that is the gradient no more changes nothing.
+    grad = x.grad
+    x.grad = None
+    grad.fill_(1)
+    assert x.grad is None
+    (x * x).sum().backward()
+    before = x.grad
+    (x * x).sum().backward()
+    before.zero_()
+    grad[0] = 9
+    assert x.grad.tolist() == [[4, 4], [4, 4]]
+
+
 def test_memory_that_is_no_longer_shared_is_let_go():
     x = ln.randn(1000, requires_grad=True)
     with ln.no_grad():

@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +202,24 @@ def test_what_is_no_file_of_tensors(tmp_path):
         ln.load(tmp_path / "cut.pt")
     with pytest.raises(ValueError, match="NUL"):
         ln.load("a\0b")
+
+
+class Calls:
+    """A call of a function, as a pickle has it."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
+def test_plain_values_that_are_made_by_calls(tmp_path):
+    obj = [1 + 2j, slice(1, None), range(3, 9, 2), Counter("aab")]
+    path = a_file_of(tmp_path / "calls.pt", pickle.dumps(obj, 2, fix_imports=False))
+    found = ln.load(path)
+    assert found == obj and type(found[3]) is Counter
+    for wrong in (Calls(range, "a"), Calls(complex, "x"), Calls(slice), Calls(range, 1, 2, 0)):
+        path = a_file_of(tmp_path / "wrong.pt", pickle.dumps(wrong, 2, fix_imports=False))
+        with pytest.raises(FormatError, match="arguments that it does not take"):
+            ln.load(path)

@@ -536,3 +536,10 @@ def test_errors_of_devices_name_both():
     x = Elsewhere._of_memory(libnumpack.ones(1, 10)._memory())
     with pytest.raises(SharingError, match=r"vulkan:3, and Sequential on cpu.*\.to\('cpu'\)"):
         classifier()(x)
+
+
+def test_warnings_show_the_line_of_who_calls():
+    for model in (nn.Softmax(), nn.Sequential(nn.Linear(2, 2), nn.Softmax())):
+        with pytest.warns(UserWarning, match="give dim") as warned:
+            model(np.ones((1, 2)))
+        assert warned[0].filename == __file__

@@ -18,6 +18,15 @@ def _seed():
     libnumpack.manual_seed(7)
 
 
+def test_functions_take_tensors_alone():
+    for wrong in (
+        lambda: F.relu(np.ones(2)), lambda: F.linear(libnumpack.ones(2), [[1.0, 2.0]]), lambda: F.mse_loss(1.0, 1.0),
+        lambda: F.cross_entropy(libnumpack.ones(2, 3), [0, 1]),
+    ):
+        with pytest.raises(TypeError, match="is no Tensor"):
+            wrong()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(3)

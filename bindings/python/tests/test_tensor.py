@@ -186,6 +186,12 @@ class TestTensor:
         # Elements of an array are converted as NumPy converts them.
         assert ln.tensor(np.array([300]), dtype="uint8").item() == 44
 
+    def test_arrays_of_objects_are_refused_also_those_of_numbers(self):
+        for value in ([1, 2], [1.5, 2], [None], []):
+            for make in (ln.tensor, ln.as_tensor, ln.from_numpy):
+                with pytest.raises(TypeError):
+                    make(np.array(value, dtype=object))
+
     @pytest.mark.parametrize(("value", "word"), [(None, "NoneType"), ({1: 2}, "dict"), ([object()], "object")])
     def test_what_is_no_number_is_named(self, value, word):
         with pytest.raises(TypeError, match=f"{word} is no number"):
@@ -365,6 +371,12 @@ class TestIndexing:
             with pytest.raises(TypeError, match="no number"):
                 t.fill_(value)
 
+    def test_leading_dimensions_of_one_are_no_matter(self):
+        t = ln.zeros(2, 3)
+        t[0, 1] = ln.tensor([[5.0]])
+        t[1] = ln.tensor([[[1.0, 2.0, 3.0]]])
+        assert t.tolist() == [[0, 5, 0], [1, 2, 3]]
+
     def test_views_show_the_same_memory(self):
         t = ln.zeros(2, 3)
         t[0] = 1
@@ -434,6 +446,15 @@ class TestOperations:
         assert [p.tolist() for p in ln.arange(5).split(2)] == [[0, 1], [2, 3], [4]]
         assert a.clamp(max=1.5).tolist() == [1, 1.5] and a.masked_fill(a > 1, 9).tolist() == [1, 9]
 
+    def test_bounds_that_an_integer_type_does_not_have(self):
+        t = ln.tensor([0, 1, 200], dtype="uint8")
+        assert t.clamp(-1, 1).tolist() == [0, 1, 1] and t.clamp(-5).tolist() == [0, 1, 200]
+        assert t.clamp(max=1000).tolist() == [0, 1, 200] and t.clamp(1, 1000).tolist() == [1, 1, 200]
+        for wrong in ({"min": 256}, {"max": -1}):
+            with pytest.raises(OverflowError):
+                t.clamp(**wrong)
+        assert t.clamp(-0.5, 0.5).tolist() == [0, 0.5, 0.5]
+
     def test_shapes(self):
         t = ln.arange(24).reshape(2, 3, 4)
         assert t.permute(2, 0, 1).shape == (4, 2, 3) and t.transpose(0, 2).shape == (4, 3, 2)
@@ -490,6 +511,8 @@ class TestOperations:
         t = ln.tensor([[1.0, 5.0], [3.0, 2.0]])
         assert t.max(np.int64(0)).values.tolist() == [3, 5] and t.sum(np.int64(1)).tolist() == [6, 5]
         assert [p.tolist() for p in t[0].split(np.int64(1))] == [[1], [5]]
+        truths = ln.tensor([[False, True], [False, False]])
+        assert truths.max(1).values.tolist() == [True, False] and truths.min(0).indices.tolist() == [0, 1]
         assert ln.tensor(3.0).sum(0).item() == ln.tensor(3.0).mean(-1).item() == 3
         for wrong, kind in ((lambda: t.size(2), IndexError), (lambda: t.chunk(0), ValueError),
                             (lambda: t.narrow(0, 0, 3), ValueError)):
@@ -557,6 +580,9 @@ class TestText:
         (lambda: ln.tensor(3.0, requires_grad=True), "tensor(3., requires_grad=True)"),
         (lambda: ln.tensor([0.1, 1e10]), "tensor([1.0000e-01, 1.0000e+10])"),
         (lambda: ln.tensor([float("nan"), float("inf"), -1.0]), "tensor([nan, inf, -1.])"),
+        (lambda: ln.tensor([1e-320, 2.0], dtype="float64"), (
+            "tensor([9.9999e-321,  2.0000e+00], dtype=libnumpack.float64)"
+        )),
         (lambda: ln.zeros(0, 3), "tensor([], size=(0, 3))"),
         (lambda: ln.zeros(2, 2), "tensor([[0., 0.],\n        [0., 0.]])"),
         (lambda: ln.tensor([1 + 2j]), "tensor([1.+2.j])"),
@@ -589,3 +615,13 @@ class TestCopies:
         assert a.equal(ln.randn(1000)) and abs(a.mean().item()) < 0.2 and abs(a.std().item() - 1) < 0.1
         u = ln.rand(1000)
         assert 0 <= u.min().item() and u.max().item() < 1
+
+
+def test_the_package_says_what_it_is_and_has():
+    assert ln.__version__.count(".") >= 2
+    assert {"io", "nn", "optim", "utils", "vulkan", "tensor", "NumPack", "long", "bool"} <= set(dir(ln))
+    with pytest.raises(AttributeError, match="nothing_such"):
+        ln.nothing_such
+    for kind in ln.Tensor.__mro__[:-1]:
+        for name, value in vars(kind).items():
+            assert name.startswith("_") or value.__doc__, name

@@ -194,6 +194,18 @@ def test_a_tensor_that_stays_on_the_device(rng):
 
 
 @on_device
+def test_numbers_and_arrays_of_any_type_are_written_to_elements():
+    x = libnumpack.zeros(2, 3, device="vulkan")
+    x[0] = np.array([[1.0, 2.0, 3.0]])
+    x[1, 1:] = [4, 5]
+    x[:, 0] = libnumpack.tensor([7, 8], device="vulkan")
+    x[0, 1] = True
+    assert x.tolist() == [[7, 1, 3], [8, 4, 5]]
+    x[0] = libnumpack.ones(3)
+    assert x.tolist() == [[1, 1, 1], [8, 4, 5]]
+
+
+@on_device
 def test_what_is_computed_of_one_is_one(rng):
     a, b = rng.standard_normal((2, 4, 4)).astype(np.float32)
     x = vulkan.to_vulkan_gpu(a)

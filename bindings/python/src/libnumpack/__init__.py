@@ -19,6 +19,7 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from . import errors
+from ._native import lib as _lib
 from .checkpoint import load, save
 from .devices import device
 from .dtypes import *  # noqa: F403
@@ -35,6 +36,9 @@ from .store import LazyArray, NumPack
 from .tensors import *  # noqa: F403
 from .tensors import Tensor, tensor
 
+__version__: str = _lib.version().decode()
+"""The version of the library."""
+
 _LATER = ("io", "nn", "optim", "utils", "vulkan")
 
 
@@ -42,3 +46,7 @@ def __getattr__(name: str) -> _Any:
     if name in _LATER:
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

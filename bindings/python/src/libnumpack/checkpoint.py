@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import typing
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any, Callable, Union
 
@@ -109,7 +109,7 @@ class _Reader:
             hear = callbacks.make("warning_fn", lambda text, _: warned.append(text.decode()), None)
             lib.checkpoint_warnings(self.checkpoint, hear, None)
         for text in warned:
-            warnings.warn(text, stacklevel=4)
+            warnings.warn(text, stacklevel=devices.callers_level())
         if not self.mmap:
             count = lib.checkpoint_count(self.checkpoint)
             found = (ctypes.c_void_p * max(count, 1))()
@@ -264,8 +264,8 @@ class _Reader:
             if known is not None:
                 try:
                     return known(*made.arguments)
-                except ValueError as e:
-                    raise FormatError(f"{self.name}: {made.callable!r} of {made.arguments!r}: {e}") from e
+                except (TypeError, ValueError, OverflowError) as e:
+                    raise FormatError(f"{self.name}: {made.callable!r} with arguments that it does not take: {e}") from e
         if self.weights_only:
             raise FormatError(
                 f"{self.name}: {made.callable!r} is no plain value, and is not built; "
@@ -295,6 +295,7 @@ _KNOWN_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "complex"): complex,
     ("builtins", "slice"): slice,
     ("builtins", "range"): range,
+    ("collections", "Counter"): Counter,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import threading
 import warnings
@@ -100,6 +101,15 @@ def opened(place: device) -> tuple[device, Handle | None]:
     return found
 
 
+def callers_level() -> int:
+    """The ``stacklevel`` of a warning that the caller of this gives: that of who called the package."""
+    level, frame = 1, inspect.currentframe()
+    frame = frame and frame.f_back
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _open(index: int | None) -> tuple[device, Handle]:
     options = structs["device_options"]()
     if index is not None:
@@ -110,7 +120,7 @@ def _open(index: int | None) -> tuple[device, Handle]:
     warning = ctypes.c_char_p()
     lib.device_get_warning(handle, ctypes.byref(warning))
     if warning.value:
-        warnings.warn(warning.value.decode(), RuntimeWarning, stacklevel=4)
+        warnings.warn(warning.value.decode(), RuntimeWarning, stacklevel=callers_level())
     return device("vulkan", info.index), handle
 
 

@@ -7,6 +7,7 @@
 | `KeyError` | there is no array or key of that name |
 | `IndexError` | there is no such row or element |
 | `TypeError` | an element type or object is not possible |
+| `OverflowError` | a number is beyond an element type, or beyond 64 bits |
 | `MemoryError` | there is not so much memory, on the host or on a device |
 | `FormatError`, a `ValueError` | a file is damaged, of an unknown kind, or asks for too much |
 | `ValueError` | any other argument that cannot be |

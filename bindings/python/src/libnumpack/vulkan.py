@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dtypes
 from ._native import lib, make, structs
-from .devices import DeviceLike, device
+from .devices import DeviceLike, callers_level, device
 from .errors import DependencyError, DeviceError
 from .tensors import Tensor, as_tensor
 
@@ -82,7 +82,7 @@ class VulkanTensor(Tensor):
     def __init__(self, data: Any, device: DeviceLike = "vulkan") -> None:
         there = _uploaded(data, device)
         self._mem, self._nn = None, there._compute()
-        self._grad_of = self._own = None
+        self._grad_of = self._base = self._own = None
         self._describe()
 
     def numpy(self) -> Array:
@@ -167,7 +167,7 @@ def to_vulkan(tensor: Any, keep_on_gpu: bool = False) -> Any:
         try:
             return to_vulkan_gpu(tensor)
         except DeviceError as e:
-            warnings.warn(f"this stays in an array on the host: {e}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"this stays in an array on the host: {e}", RuntimeWarning, stacklevel=callers_level())
     return ensure_vulkan_compatible(tensor)
 
 
@@ -207,7 +207,7 @@ def from_vulkan(array: Any, device: Any = "cuda") -> Any:
         raise DependencyError("from_vulkan gives tensors of torch; install it: pip install torch") from e
     where = torch.device(device)
     if where.type == "cuda" and not torch.cuda.is_available():
-        warnings.warn("torch has no CUDA here: the tensor is on the host; give device='cpu'", stacklevel=2)
+        warnings.warn("torch has no CUDA here: the tensor is on the host; give device='cpu'", stacklevel=callers_level())
         where = torch.device("cpu")
     if isinstance(array, Tensor):
         return torch.from_dlpack(array.detach().cpu()).to(where)

@@ -21,9 +21,11 @@ _REDUCTIONS = {"mean": c.NN_REDUCTION_MEAN, "sum": c.NN_REDUCTION_SUM, "none": c
 def _computed(function: str, tensor: Tensor, *arguments: Any) -> Tensor:
     """What the library computes of a tensor and others, given as they are. The result is of the tensor's
     class."""
-    # Whatever else has a shape must be a tensor.
+    # Whatever else has a shape, or is a list, must be a tensor.
     handles = [_handle(tensor)]
-    handles += [_handle(value) if hasattr(value, "shape") else value for value in arguments]
+    handles += [
+        _handle(value) if hasattr(value, "shape") or isinstance(value, (list, tuple)) else value for value in arguments
+    ]
     return type(tensor)._of_compute(make("nn_tensor", function, *handles))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Sequence, Union
 
 from .. import dtypes
 from .._native import constants as c
-from ..devices import DeviceLike
+from ..devices import DeviceLike, callers_level
 from ..dtypes import DTypeLike
 from ..tensors import Tensor, empty, no_grad
 from . import functional as F
@@ -314,5 +314,5 @@ def _dim(dim: int | None, input: Tensor) -> int:
     """PyTorch's choice of a dimension where none was given."""
     if dim is not None:
         return dim
-    warnings.warn("a softmax without dim chooses one by the number of dimensions; give dim", stacklevel=5)
+    warnings.warn("a softmax without dim chooses one by the number of dimensions; give dim", stacklevel=callers_level())
     return 0 if input.ndim in (0, 1, 3) else 1

@@ -34,7 +34,7 @@ class Parameter(Tensor):
     def _begin(self, memory: Handle | None, compute: Handle, requires_grad: bool) -> None:
         lib.nn_tensor_require_grad(compute, requires_grad)
         self._mem, self._nn = memory, compute
-        self._grad_of = self._own = None
+        self._grad_of = self._base = self._own = None
         self._describe()
 
     @classmethod

@@ -2,7 +2,8 @@
 
 | module | holds |
 |---|---|
-| `core` | `Tensor`: what it is, where its elements are, gradients, moving, NumPy |
+| `core` | `Tensor`: what it is, where its elements are, gradients, moving |
+| `values` | elements as arrays and numbers, and for other libraries |
 | `pointwise` | functions of elements, operators |
 | `reduction` | sums and the like, products of matrices |
 | `shape` | views, indexing, joining |

@@ -14,29 +14,25 @@ from .. import devices, dtypes
 from .._native import Handle, lib, make, structs
 from ..devices import device
 from ..errors import SharingError
-from . import exchange, text
-from .grad import is_grad_enabled, no_grad
+from . import exchange
+from .grad import grad_of, is_grad_enabled
 from .pointwise import Pointwise
 from .reduction import Reduction
 from .shape import Shape
 from .size import Size, Storage
+from .values import Values
 
 if TYPE_CHECKING:
     from ..devices import DeviceLike
     from ..dtypes import DTypeLike
 
 
-class Tensor(Pointwise, Reduction, Shape):
+class Tensor(Pointwise, Reduction, Shape, Values):
     """Elements of one type, on the host or on a device: names and rules are PyTorch's.
 
     Made by `libnumpack.tensor` and its neighbours, not by calling this class. Operations give new tensors, or
     views of the same memory; those that change a tensor in place end with an underscore. Tensors of floats can
     have gradients. Any number of threads may use one that nobody changes.
-
-    Where the elements are: memory that NumPy, PyTorch or a view may share is the library's tensor in memory,
-    ``_mem``. What computes is another handle, ``_nn``, with elements of its own on the host. A tensor has one of
-    them, or both; then memory is what counts, because others may write to it, and ``_compute`` brings the
-    other up to date.
 
     >>> import libnumpack
     >>> x = libnumpack.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -45,7 +41,14 @@ class Tensor(Pointwise, Reduction, Shape):
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "_own", "__weakref__")
+    # Where the elements are: memory that NumPy, PyTorch or a view may share is the library's tensor in memory,
+    # ``_mem``. What computes is another handle, ``_nn``, with elements of its own on the host. A tensor has one of
+    # them, or both; then memory is what counts, because others may write to it, and ``_compute`` brings the other
+    # up to date.
+    #
+    # A gradient knows the leaf that it is of, and what it was when it was handed out, as its ``_grad_of``; a view of
+    # one knows the gradient as its ``_base``.
+    __slots__ = ("_mem", "_nn", "_shape", "_dtype", "_device", "_grad_of", "_base", "_own", "__weakref__")
 
     # NumPy leaves operators with a tensor to the tensor.
     __array_priority__ = 1000
@@ -55,7 +58,8 @@ class Tensor(Pointwise, Reduction, Shape):
     _shape: Size
     _dtype: dtypes.dtype
     _device: device
-    _grad_of: Tensor | None
+    _grad_of: tuple[Tensor, Handle | None] | None
+    _base: Tensor | None
     _own: bool | None
 
     def __init_subclass__(cls) -> None:
@@ -70,7 +74,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def _new(cls, mem: Handle | None, nn: Handle | None) -> Tensor:
         made = cls.__new__(cls)
         made._mem, made._nn = mem, nn
-        made._grad_of = made._own = None
+        made._grad_of = made._base = made._own = None
         return made
 
     @classmethod
@@ -105,16 +109,26 @@ class Tensor(Pointwise, Reduction, Shape):
         self._dtype = dtypes.of_number(info.dtype)
         self._device = place
 
+    def _showing(self, handle: Handle) -> Tensor:
+        """A tensor that shows this one's memory."""
+        made = Tensor._new(handle, None)
+        if self._grad_of is not None or self._base is not None:
+            made._base = self
+        return made
+
     # Where its elements are
 
     def _memory(self) -> Handle:
         """The tensor in memory, made if there is none yet."""
+        memory = self._mem
         if self._nn is not None:
             with _lock:
                 if self._mem is None:
                     self._make_memory()
-        assert self._mem is not None
-        return self._mem
+                # Not after the lock, where another thread may let it go.
+                memory = self._mem
+        assert memory is not None
+        return memory
 
     def _make_memory(self) -> None:
         self._must_be_here()
@@ -155,8 +169,16 @@ class Tensor(Pointwise, Reduction, Shape):
 
     def _mutated(self) -> None:
         """To be called when the elements were changed in place: a gradient that was handed out is one."""
+        if self._base is not None:
+            self._base._mutated()
         if self._grad_of is not None:
-            lib.nn_tensor_set_grad(self._grad_of._compute(), self._compute())
+            leaf, before = self._grad_of
+            # One that has been replaced meanwhile is nobody's.
+            if grad_of(leaf._nn, before):
+                lib.nn_tensor_set_grad(leaf._nn, self._compute())
+                self._grad_of = leaf, grad_of(leaf._nn)
+            else:
+                self._grad_of = None
 
     def _set(self, other: Tensor) -> None:
         """Takes the elements of another tensor of its shape, of any type and device, in place of its own."""
@@ -185,18 +207,22 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def shape(self) -> Size:
+        """The sizes of the dimensions."""
         return self._shape
 
     @property
     def dtype(self) -> dtypes.dtype:
+        """The type of the elements."""
         return self._dtype
 
     @property
     def device(self) -> device:
+        """Where the elements are."""
         return self._device
 
     @property
     def ndim(self) -> int:
+        """How many dimensions there are."""
         return len(self._shape)
 
     def dim(self) -> int:
@@ -221,6 +247,7 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def itemsize(self) -> int:
+        """Bytes of an element."""
         return self._dtype.itemsize
 
     @property
@@ -264,9 +291,11 @@ class Tensor(Pointwise, Reduction, Shape):
         return bool(info.contiguous)
 
     def is_floating_point(self) -> bool:
+        """Whether the elements are floats."""
         return self._dtype.is_floating_point
 
     def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
         return self._dtype.is_complex
 
     @property
@@ -316,15 +345,17 @@ class Tensor(Pointwise, Reduction, Shape):
 
     @property
     def grad(self) -> Any:
-        """The gradient that `backward` left, or None. It can be set, and changed in place."""
+        """The gradient that `backward` left, or None. It can be set, and changed in place, but not by way of an
+        array: that of ``.grad.numpy()`` is a copy."""
         if self._nn is None:
             return None
-        out = ctypes.c_void_p()
-        lib.nn_tensor_grad(self._nn, ctypes.byref(out))
-        if out.value is None:
+        handle = grad_of(self._nn)
+        if handle is None:
             return None
-        found = Tensor._of_compute(Handle(out, "nn_tensor"))
-        found._grad_of = self
+        found = Tensor._of_compute(handle)
+        if self._device.type == "cpu":
+            # On a device it is the same memory; here a handle of its own keeps what it was.
+            found._grad_of = self, grad_of(self._nn)
         return found
 
     @grad.setter
@@ -350,7 +381,7 @@ class Tensor(Pointwise, Reduction, Shape):
     def detach(self) -> Tensor:
         """The same elements, in the same memory, computed of nothing."""
         if self._device.type == "cpu":
-            return Tensor._of_memory(make("tensor", "tensor_detach", self._memory()))
+            return self._showing(make("tensor", "tensor_detach", self._memory()))
         return self._of_compute(make("nn_tensor", "nn_tensor_detach", self._nn))
 
     @property
@@ -437,134 +468,34 @@ class Tensor(Pointwise, Reduction, Shape):
         return self._move(device("vulkan", index))
 
     def float(self) -> Tensor:
+        """As float32."""
         return self._cast(dtypes.float32)
 
     def double(self) -> Tensor:
+        """As float64."""
         return self._cast(dtypes.float64)
 
     def half(self) -> Tensor:
+        """As float16."""
         return self._cast(dtypes.float16)
 
     def bfloat16(self) -> Tensor:
+        """As bfloat16."""
         return self._cast(dtypes.bfloat16)
 
     def long(self) -> Tensor:
+        """As int64."""
         return self._cast(dtypes.int64)
 
     def int(self) -> Tensor:
+        """As int32."""
         return self._cast(dtypes.int32)
 
     def bool(self) -> Tensor:
+        """As truth values."""
         return self._cast(dtypes.bool_)
 
-    # Values, NumPy and other libraries
-
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The elements as an array that shares the tensor's memory.
-
-        Raises `SharingError` for a tensor on a device (``.cpu()`` first) and one that requires grad (``.detach()``
-        first), `TypeError` for a type that NumPy lacks, unless ml_dtypes has it and is installed.
-
-        >>> import libnumpack
-        >>> t = libnumpack.tensor([1.0, 2.0])
-        >>> t.numpy()[0] = 7
-        >>> t
-        tensor([7., 2.])
-        """
-        self._must_be_here()
-        if self.requires_grad:
-            raise SharingError("the tensor requires grad, which an array does not know; call .detach() first")
-        if self._dtype.numpy() is None:
-            raise TypeError(
-                f"NumPy has no {self._dtype.name}; install ml_dtypes, or convert it with .float() first"
-            )
-        return exchange.shown(self._memory(), self._dtype)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError(f"{self._dtype.name} becomes {np.dtype(dtype)} only by a copy; allow it")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        array = self.numpy()
-        found = dict(array.__array_interface__)
-        return found
-
-    def __buffer__(self, flags: Any) -> memoryview:
-        return memoryview(self.numpy())  # type: ignore[arg-type]
-
-    def __dlpack__(self, *, stream: Any = None, max_version: tuple[Any, Any] | None = None,
-                   dl_device: tuple[Any, Any] | None = None, copy: Any = None) -> Any:
-        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this. Memory that is
-        read-only, such as a mapped file's, is copied, unless ``copy`` is False.
-
-        Raises `SharingError` for a tensor on a device, or one that requires grad.
-        """
-        if stream is not None:
-            raise SharingError("a tensor on the host has no stream; leave it out")
-        if dl_device is not None and tuple(map(int, dl_device)) != self.__dlpack_device__():
-            raise BufferError("the tensor is on the host, and cannot be given on another device")
-        self._must_be_here()
-        if self.requires_grad:
-            raise SharingError("the tensor requires grad, which others do not know; call .detach() first")
-        versioned = max_version is not None and max_version[0] >= 1
-        # Others write to what they are given, whatever it says of itself: PyTorch does. So a mapped file is copied.
-        if copy is None:
-            copy = self._layout().read_only
-        return exchange.to_capsule(self._memory(), versioned, bool_(copy))
-
-    def __dlpack_device__(self) -> tuple[Any, Any]:
-        self._must_be_here()
-        return (1, 0)
-
-    def item(self) -> Any:
-        """The only element, as Python's number.
-
-        Raises `ValueError` for a tensor of more or no elements.
-        """
-        if self.numel() != 1:
-            raise ValueError(f"a tensor of {self.numel()} elements is no number; choose one, or use .tolist()")
-        return self._values().item()
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python's numbers."""
-        return self._values().tolist()
-
-    def _values(self) -> np.ndarray[Any, Any]:
-        """The elements as an array to look at, of floats where NumPy has no such type."""
-        return (self if self._dtype.numpy() is not None else self.detach().float())._flat()
-
-    def __bool__(self) -> Any:
-        return bool_(self.item())
-
-    def __int__(self) -> Any:
-        return int_(self.item())
-
-    def __float__(self) -> Any:
-        return float_(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> Any:
-        if self._dtype.is_floating_point or self._dtype.is_complex:
-            raise TypeError(f"a tensor of {self._dtype.name} is no index; give one of integers")
-        return int_(self.item())
-
-    def __len__(self) -> Any:
-        if not self._shape:
-            raise TypeError("a tensor of 0 dimensions has no length; .numel() is 1")
-        return self._shape[0]
-
-    def __repr__(self) -> str:
-        return text.shown(self)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and not self._shape else format(repr(self), spec)
+    # Copies of tensors
 
     __hash__ = object.__hash__
 
@@ -582,9 +513,6 @@ class Tensor(Pointwise, Reduction, Shape):
 
 
 Tensor._is_usual = True
-
-# Within the class these are its methods.
-bool_, int_, float_ = bool, int, float
 
 
 def _references_alone() -> Any:
@@ -618,7 +546,7 @@ def _given(value: Any, what: str) -> Tensor:
 def names_device(given: Any) -> bool:
     """Whether it is a device and no type, where a call takes either."""
     return isinstance(given, str) and given.partition(":")[0] in ("cpu", "vulkan", "cuda") or (
-        isinstance(given, int_) and not isinstance(given, bool_)
+        isinstance(given, int) and not isinstance(given, bool)
     )
 
 

@@ -98,8 +98,9 @@ def _of_array(array: np.ndarray[Any, Any]) -> Tensor:
 
 def _must_be_numbers(array: np.ndarray[Any, Any]) -> None:
     if array.dtype == object:
-        other = next((x for x in array.flat if not isinstance(x, (int, float, complex))), None)
-        raise TypeError(f"{type(other).__name__} is no number, and no tensor; convert it first")
+        for item in array.flat:
+            if not isinstance(item, (int, float, complex)):
+                raise TypeError(f"{type(item).__name__} is no number, and no tensor; convert it first")
     if array.dtype.kind not in "biufcV" or array.dtype.names is not None:
         raise TypeError(f"elements of {array.dtype} are no numbers; convert them first")
 
@@ -144,6 +145,11 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
             # Integers, some beyond int64, which NumPy makes floats of.
             exact = np.asarray(data, object)
             array = exact if all(isinstance(x, int) for x in exact.flat) else array
+        if array.dtype == object and array.size and all(isinstance(x, int) for x in array.flat):
+            try:
+                array = array.astype(np.uint64)
+            except OverflowError:
+                raise OverflowError("the integers do not fit 64 bits; give floats") from None
         if wanted is not None:
             _must_fit(array, wanted)
         if array.dtype == np.float64 and _is_plain(data):
@@ -154,11 +160,6 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
     if beyond is not None:
         shared = from_numpy(array.copy())
         return shared if wanted is None else shared.to(dtype=wanted)
-    if array.dtype == object and array.size and all(isinstance(x, int) for x in array.flat):
-        try:
-            array = array.astype(np.uint64)
-        except OverflowError:
-            raise OverflowError("the integers do not fit 64 bits; give floats") from None
     _must_be_numbers(array)
     number = -1 if wanted is None else wanted.number
     return Tensor._of_memory(

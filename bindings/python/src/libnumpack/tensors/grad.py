@@ -6,9 +6,28 @@ import ctypes
 import functools
 from typing import Any, Callable, TypeVar
 
-from .._native import lib
+from .._native import Handle, lib, structs
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def grad_of(leaf: Any, expected: Any = None) -> Handle | None:
+    """The gradient of a leaf, both as handles; None too if it is not equal to the one that is expected."""
+    out = ctypes.c_void_p()
+    lib.nn_tensor_grad(leaf, ctypes.byref(out))
+    found = None if out.value is None else Handle(out, "nn_tensor")
+    if found is None or expected is None or _bytes(found) == _bytes(expected):
+        return found
+    return None
+
+
+def _bytes(tensor: Handle) -> bytearray:
+    info = structs["nn_tensor_info"]()
+    lib.nn_tensor_get_info(tensor, info)
+    found = bytearray(info.nbytes)
+    if found:
+        lib.nn_tensor_read(tensor, ctypes.addressof(ctypes.c_char.from_buffer(found)), len(found))
+    return found
 
 
 def _set(enabled: bool) -> bool:

@@ -12,7 +12,7 @@ from .. import dtypes
 from .._native import constants as c
 from .._native import lib, make, structs
 from ..errors import SharingError
-from .grad import is_grad_enabled, no_grad
+from .grad import is_grad_enabled
 
 if TYPE_CHECKING:
     from .core import Tensor
@@ -100,6 +100,17 @@ def must_fit(value: Any, kind: dtypes.dtype) -> None:
             # Not true of NaN either.
             if not bounds.min <= int_part(value) <= bounds.max:
                 raise OverflowError(f"{value} is no {kind.name}, which goes from {bounds.min} to {bounds.max}")
+
+
+def _bounds(kind: dtypes.dtype, least: Any, most: Any) -> tuple[Any, Any]:
+    """Bounds within which an integer type is: those that none is beyond are its own."""
+    raw = kind.numpy()
+    if raw is None or raw.kind not in "iu" or isinstance(least, float) or isinstance(most, float):
+        return least, most
+    own = np.iinfo(raw)
+    if (least is not None and least > own.max) or (most is not None and most < own.min):
+        raise OverflowError(f"a bound of {kind.name} is beyond {own.min} to {own.max}; give one within")
+    return (None if least is None else max(least, own.min)), (None if most is None else min(most, own.max))
 
 
 def int_part(value: Any) -> Any:
@@ -247,7 +258,9 @@ class Pointwise:
     silu = _unary(c.NN_SILU, "x times the sigmoid of x, of each element x.")
 
     def clamp(self, min: float | None = None, max: float | None = None) -> Any:
-        """Each element, or the bound that it is beyond."""
+        """Each element, or the bound that it is beyond. Raises `OverflowError` for a bound that integers of this type
+        are all beyond."""
+        min, max = _bounds(self._dtype, min, max)
         bounds = [None if b is None else ctypes.byref(ctypes.c_double(b)) for b in (min, max)]
         return self._of_compute(make("nn_tensor", "nn_tensor_clamp", self._compute(), *bounds))
 

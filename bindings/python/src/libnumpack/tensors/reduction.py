@@ -94,18 +94,20 @@ class Reduction:
         place of ``dim``, the larger of each two."""
         if dim is None:
             return self.amax()
-        return self._extremes(dim, keepdim, self.argmax) if _is_dim(dim) else self.maximum(dim)
+        return self._extremes(dim, keepdim, "argmax") if _is_dim(dim) else self.maximum(dim)
 
     def min(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest, as `max` has the largest."""
         if dim is None:
             return self.amin()
-        return self._extremes(dim, keepdim, self.argmin) if _is_dim(dim) else self.minimum(dim)
+        return self._extremes(dim, keepdim, "argmin") if _is_dim(dim) else self.minimum(dim)
 
-    def _extremes(self, dim: int, keepdim: bool, find: Any) -> Extremes:
+    def _extremes(self, dim: int, keepdim: bool, which: str) -> Extremes:
+        # Truth values have no order of their own.
+        numbers_ = self._cast(dtypes.uint8) if self._dtype is dtypes.bool_ else self
         if not self.ndim:
-            return Extremes(self, find())
-        indices = find(dim, True)
+            return Extremes(self, getattr(numbers_, which)())
+        indices = getattr(numbers_, which)(dim, True)
         values = self.gather(dim, indices)
         return Extremes(values, indices) if keepdim else Extremes(values.squeeze(dim), indices.squeeze(dim))
 

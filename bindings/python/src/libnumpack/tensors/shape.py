@@ -32,6 +32,7 @@ class Shape:
         _new: Any
         _of_compute: Any
         _of_memory: Any
+        _showing: Any
         _mutated: Any
         _assign: Any
         _flat: Any
@@ -50,9 +51,7 @@ class Shape:
     def _view(self, name: str, *arguments: Any) -> Any:
         """A view by ``tensor_name`` or ``nn_tensor_name``, or both."""
         if self._by_memory():
-            from .core import Tensor
-
-            return Tensor._of_memory(make("tensor", f"tensor_{name}", self._memory(), *arguments))
+            return self._showing(make("tensor", f"tensor_{name}", self._memory(), *arguments))
         nn = make("nn_tensor", f"nn_tensor_{name}", self._compute(), *arguments)
         mem = self._mem
         return self._new(None if mem is None else make("tensor", f"tensor_{name}", mem, *arguments), nn)
@@ -102,6 +101,7 @@ class Shape:
         return self._view("expand", len(found), numbers(found))
 
     def expand_as(self, other: Any) -> Any:
+        """`expand` to the shape of another tensor."""
         return self.expand(*other.shape)
 
     def view(self, *shape: Any) -> Any:
@@ -117,6 +117,7 @@ class Shape:
         return self._view("reshape", len(found), numbers(found))
 
     def view_as(self, other: Any) -> Any:
+        """`view` with the shape of another tensor."""
         return self.view(*other.shape)
 
     def reshape(self, *shape: Any) -> Any:
@@ -125,6 +126,7 @@ class Shape:
         return self._view("reshape", len(found), numbers(found))
 
     def reshape_as(self, other: Any) -> Any:
+        """`reshape` to the shape of another tensor."""
         return self.reshape(*other.shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -265,13 +267,16 @@ class Shape:
 
         if isinstance(value, (int, float, complex)):
             must_fit(value, self._dtype)
-        given = value if hasattr(value, "_compute") else tensor(value, device=self._device)
-        given = given.detach().to(self._dtype)
+        # Converted where it is: a device does not have all types.
+        given = (value if hasattr(value, "_compute") else tensor(value)).detach().to(self._dtype)
+        while given.ndim and given.shape[0] == 1:
+            # Which broadcasts to nothing, too.
+            given = given.select(0, 0)
         if self._device.type != "cpu":
             _, advanced = _split(index, self)
             if advanced:
                 raise SharingError("on a device only views are written to; move the tensor with .cpu() first")
-            self[index]._assign(given)
+            self[index]._assign(given if hasattr(value, "_compute") else given.to(self._device))
             return
         self._memory()
         elements = self._flat()

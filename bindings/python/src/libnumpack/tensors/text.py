@@ -110,7 +110,9 @@ def _of_floats(array: np.ndarray[Any, Any]) -> tuple[Show, int]:
     if values.size:
         least, most = np.abs(values).min(), np.abs(values).max()
         whole = bool((values == np.ceil(values)).all())
-        if most / least > 1000 or most > 1e8 or (least < 1e-4 and not whole):
+        with np.errstate(over="ignore"):
+            spread = most / least
+        if spread > 1000 or most > 1e8 or (least < 1e-4 and not whole):
             write = f"{{:.{_DIGITS}e}}".format
         elif not whole:
             write = f"{{:.{_DIGITS}f}}".format
