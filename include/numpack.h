@@ -2217,7 +2217,8 @@ const char *numpack_store_get_path(const numpack_store *store);
  shape: all or none, and durable on return.
 
  `names` are `count` texts, `views` as many views. To write one array of any size in pieces, save
- it with no rows and append to it, within one `numpack_writer`.
+ it with no rows and append to it, within one `numpack_writer`. Types that a store has only as what
+ they stand for, such as `BFLOAT16`, are `NUMPACK_TYPE`: `numpack_from_torch` writes those.
 
  The errors of every change: `NUMPACK_LOCKED` if it is not to wait for another writer,
  `NUMPACK_FORKED` in a forked child, `NUMPACK_CHANGED`, `NUMPACK_POISONED`, and `NUMPACK_IO`, as

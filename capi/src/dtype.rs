@@ -182,10 +182,16 @@ fn known(dtype: i32) -> Option<DType> {
     u8::try_from(dtype).ok().and_then(DType::from_code)
 }
 
-/// An element type that the caller names.
+/// A type that a store has, which the caller names.
 pub(crate) fn required(dtype: i32) -> Result<DType, Error> {
-    known(dtype)
-        .ok_or_else(|| parameter(format!("dtype is {dtype}, which is none of NUMPACK_DTYPE_*")))
+    match (known(dtype), required_torch(dtype)) {
+        (Some(known), _) => Ok(known),
+        (None, Ok(torch)) => Err(Error::Type {
+            problem: format!("a store has no elements of {torch} by themselves"),
+            advice: "write a tensor of them with numpack_from_torch, which keeps what they stand for",
+        }),
+        (None, Err(unknown)) => Err(unknown),
+    }
 }
 
 /// The size of an element in bytes; 0 for what is none of `NUMPACK_DTYPE_*`. Of types that pack

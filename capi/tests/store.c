@@ -76,6 +76,8 @@ static void saving(const numpack_store *store) {
     CHECK(numpack_store_save(store, both, bad, 2) == NUMPACK_PARAMETER);
     bad[1].dtype = -1;
     CHECK(numpack_store_save(store, both, bad, 2) == NUMPACK_PARAMETER);
+    bad[1].dtype = NUMPACK_DTYPE_BFLOAT16;
+    CHECK(numpack_store_save(store, both, bad, 2) == NUMPACK_TYPE);
     bad[1] = views[0];
     bad[1].nbytes--;
     CHECK(numpack_store_save(store, both, bad, 2) == NUMPACK_PARAMETER);

@@ -123,6 +123,9 @@ def test_mapped(tmp_path):
     assert w.sum().item() == 499500
     with pytest.raises(SharingError, match="read-only"):
         w[0] = 1
+    # Others would write to it.
+    taken = np.from_dlpack(w)
+    assert taken.__array_interface__["data"][0] != w.data_ptr() and taken.flags.writeable
     own = w.clone()
     own[0] = 1
     assert own[0].item() == 1
@@ -170,6 +173,21 @@ def test_nothing_is_executed(tmp_path):
     assert isinstance(found["a"], Recipe) and found["b"] == 1
     assert found["a"].callable in (Global("posix", "system"), Global("nt", "system"))
     assert found["a"].arguments == (f"touch {mark}",) and not mark.exists()
+
+
+@pytest.mark.parametrize("data", [
+    b"\x80\x02}]K\x01s.",  # a list as a key
+    b"\x80\x02]q\x00(h\x00tq\x01h\x00h\x01a0h\x01.",  # a tuple of a list of the tuple
+])
+def test_what_python_would_not_build(tmp_path, data):
+    path = a_file_of(tmp_path / "odd.pt", data)
+    try:
+        found = ln.load(path)
+    except FormatError as e:
+        assert "odd.pt" in str(e)
+    else:
+        # A tuple in a list in the tuple: torch builds it too.
+        assert found[0][0] is found
 
 
 def test_what_is_no_file_of_tensors(tmp_path):

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use torch_pickle::{Map, StorageId, TensorId};
@@ -57,24 +58,25 @@ impl Tensors {
         let mut loaded: HashMap<TensorId, Tensor> = HashMap::new();
         let mut all = Vec::with_capacity(infos.len());
         for info in infos {
-            if !loaded.contains_key(&info.id) {
-                let tensor = self.tree().tensor(info.id);
-                let new = match shown.get_mut(&info.storage) {
-                    // A bit that asks for conjugation is resolved in memory of its own.
-                    Some(shown) if shown.several && !tensor.conj && !tensor.neg => {
-                        self.load_shared(info, shown)?
-                    }
+            let tensor = match loaded.entry(info.id) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(place) => place.insert(match shown.get_mut(&info.storage) {
+                    Some(shown) if shown.several => self.load_shared(info, shown)?,
                     _ => self.load(info)?,
-                };
-                loaded.insert(info.id, new);
-            }
-            all.extend(loaded.get(&info.id).map(Tensor::alias));
+                }),
+            };
+            all.push(tensor.alias());
         }
         Ok(all)
     }
 
     /// A tensor on a storage that several show, which the first of them reads.
     fn load_shared(&self, info: &TensorInfo, shown: &mut Shown) -> Result<Tensor> {
+        let in_file = self.tree().tensor(info.id);
+        // A bit that asks for conjugation is resolved in memory of its own.
+        if in_file.conj || in_file.neg {
+            return self.load(info);
+        }
         let dtype = element_type(&format!("tensor {:?}", info.name), info.dtype)?;
         let (shape, strides) = sizes(info)?;
         let offset = usize::try_from(info.offset).map_err(|_| too_large(info))?;
@@ -83,7 +85,7 @@ impl Tensors {
             None => {
                 let nbytes = usize::try_from(info.storage_nbytes).map_err(|_| too_large(info))?;
                 let bytes = Tensor::zeros(&[nbytes], DType::UINT8)?;
-                self.read_storage(self.tree().tensor(info.id).storage, &mut bytes.storage.write()?)?;
+                self.read_storage(in_file.storage, &mut bytes.storage.write()?)?;
                 shown.storage.insert(bytes.storage).clone()
             }
         };
@@ -104,7 +106,9 @@ impl Tensors {
         if at == size {
             return Ok(());
         }
-        Err(Error::Parameter(format!("a storage of {size} bytes gave {at}; it was changed meanwhile")))
+        Err(Error::Parameter(format!(
+            "a storage of {size} bytes gave {at}; it was changed meanwhile"
+        )))
     }
 
     /// Maps a tensor: its memory is the file's, read as it is touched, and read-only. Its strides

@@ -104,7 +104,8 @@ impl Arena {
     pub(crate) fn must_hold(&self) -> Result<()> {
         for (i, (param, _)) in self.params.iter().enumerate() {
             if !param.vulkan().is_some_and(|there| there.shares_storage(&self.all)) {
-                let problem = format!("parameter {i} was moved elsewhere after the step was recorded");
+                let problem =
+                    format!("parameter {i} was moved elsewhere after the step was recorded");
                 return Err(Error::parameter("step", problem, "record another step"));
             }
         }

@@ -7,9 +7,11 @@ is: a `Recipe`.
 from __future__ import annotations
 
 import ctypes
+import typing
 import warnings
 from collections import Counter, OrderedDict
-from typing import Any, Callable, Mapping, Union
+from collections.abc import Mapping
+from typing import Any, Callable, Union
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from .devices import DeviceLike
 from .errors import FormatError
 from .tensors import Size, Tensor, as_tensor
 
-MapLocation = Union[DeviceLike, Mapping[str, DeviceLike], Callable[..., Any], None]
+MapLocation = Union[DeviceLike, typing.Mapping[str, DeviceLike], Callable[..., Any], None]
 
 
 class Global:
@@ -97,7 +99,9 @@ class _Reader:
         self.weights_only, self.mmap = weights_only, mmap
         self.tensors: dict[int, Any] = {}
         self.made: dict[int, Any] = {}
-        self.node = structs["node"]()
+        # Of what is begun and not finished: its kind, what the library says of it, its keys and values.
+        self.begun: dict[int, tuple[int, int, list[tuple[int, int]]]] = {}
+        self.node, self.info = structs["node"](), structs["tensor_info"]()
 
     def read(self) -> Any:
         with Callbacks() as callbacks:
@@ -116,10 +120,10 @@ class _Reader:
         todo = [(root.value, False)]
         while todo:
             number, is_ready = todo.pop()
-            if number in self.made and not is_ready:
-                continue
             if is_ready:
                 self.finish(number)
+                continue
+            if number in self.made or number in self.begun:
                 continue
             parts = self.begin(number)
             if parts is not None:
@@ -127,24 +131,24 @@ class _Reader:
                 todo.extend((part, False) for part in reversed(parts) if part not in self.made)
         return self.made[root.value]
 
-    def describe(self, number: int) -> Any:
-        lib.checkpoint_get_node(self.checkpoint, number, self.node)
-        return self.node
-
     def children(self, number: int, count: int) -> list[tuple[int, int]]:
         key, value = ctypes.c_uint32(), ctypes.c_uint32()
+        keys, values = ctypes.byref(key), ctypes.byref(value)
+        get, checkpoint = lib.checkpoint_get_child, self.checkpoint
         found = []
         for child in range(count):
-            lib.checkpoint_get_child(self.checkpoint, number, child, ctypes.byref(key), ctypes.byref(value))
+            get(checkpoint, number, child, keys, values)
             found.append((key.value, value.value))
         return found
 
     def begin(self, number: int) -> list[int] | None:
         """Makes what a number stands for; what is made of parts is begun, and gives their numbers."""
-        node = self.describe(number)
+        node = self.node
+        lib.checkpoint_get_node(self.checkpoint, number, node)
         kind = node.kind
         if kind in _CONTAINERS or kind == c.NODE_OBJECT:
             children = self.children(number, node.children)
+            self.begun[number] = kind, node.integer, children
             if kind not in _BUILT_LAST:
                 # Before its parts: it may be one of them.
                 self.made[number] = Recipe() if kind == c.NODE_OBJECT else _CONTAINERS[kind]()
@@ -200,43 +204,48 @@ class _Reader:
             return make("tensor", "checkpoint_load", self.checkpoint, index)
 
     def moved(self, memory: Handle, index: int) -> Any:
-        info = structs["tensor_info"]()
+        info = self.info
         lib.checkpoint_get_info(self.checkpoint, index, info)
-        made = Tensor._of_memory(make("tensor", "tensor_detach", memory))
+        # Gradients are the other handle's.
+        made = Tensor._of_memory(make("tensor", "tensor_detach", memory) if info.requires_grad else memory)
         place = self.map_location
-        if callable(place) and not isinstance(place, devices.device):
-            chosen = place(made, "cpu")
-            made = made if chosen is None else chosen
-        else:
-            if isinstance(place, Mapping):
-                place = place.get("cpu")
-            made = made.to(device=place)
+        if place is not None:
+            made = self.at(place, made)
         if info.parameter:
             from .nn import Parameter
 
             return Parameter(made, bool(info.requires_grad))
         return made.requires_grad_() if info.requires_grad else made
 
+    def at(self, place: Any, made: Tensor) -> Tensor:
+        if callable(place) and not isinstance(place, devices.device):
+            chosen = place(made, "cpu")
+            return made if chosen is None else chosen
+        return made.to(device=place.get("cpu") if isinstance(place, Mapping) else place)
+
     def finish(self, number: int) -> None:
         """Fills what was begun, now that its parts are there."""
-        node = self.describe(number)
-        kind = node.kind
-        children = self.children(number, node.children)
-        values = [self.made[value] for _, value in children]
-        if kind in _BUILT_LAST:
-            self.made[number] = _CONTAINERS[kind](values)
-        elif kind == c.NODE_LIST:
-            self.made[number].extend(values)
-        elif kind == c.NODE_SET:
-            self.made[number].update(values)
-        elif kind == c.NODE_OBJECT:
-            self.made[number] = self.object(number, node.integer, children, values)
-        else:
-            made = self.made[number]
-            for (key, _), value in zip(children, values):
-                made[self.made[key]] = value
-            if kind == c.NODE_ORDERED_DICT:
-                self.attributes(number, made)
+        kind, how, children = self.begun.pop(number)
+        try:
+            values = [self.made[value] for _, value in children]
+            if kind in _BUILT_LAST:
+                self.made[number] = _CONTAINERS[kind](values)
+            elif kind == c.NODE_LIST:
+                self.made[number].extend(values)
+            elif kind == c.NODE_SET:
+                self.made[number].update(values)
+            elif kind == c.NODE_OBJECT:
+                self.made[number] = self.object(number, how, children, values)
+            else:
+                made = self.made[number]
+                for (key, _), value in zip(children, values):
+                    made[self.made[key]] = value
+                if kind == c.NODE_ORDERED_DICT:
+                    self.attributes(number, made)
+        except KeyError:
+            raise FormatError(f"{self.name}: a tuple contains itself, which is not built") from None
+        except TypeError as e:
+            raise FormatError(f"{self.name}: what Python would not build either: {e}") from e
 
     def attributes(self, number: int, made: Any) -> None:
         found = ctypes.c_uint32()

@@ -514,6 +514,7 @@ class Tensor(Pointwise, Reduction, Shape, Values):
 
 Tensor._is_usual = True
 
+
 def _references_alone() -> Any:
     """What ``_references`` finds of memory that only its tensor has, which hangs on the version of Python."""
     tensor = Tensor._new(Handle(ctypes.c_void_p(), "tensor"), None)

@@ -15,6 +15,7 @@ class Values:
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _layout: Any
         _memory: Any
         _must_be_here: Any
         _flat: Any
@@ -65,7 +66,8 @@ class Values:
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[Any, Any] | None = None,
                    dl_device: tuple[Any, Any] | None = None, copy: Any = None) -> Any:
-        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this.
+        """A DLPack capsule on the same memory; NumPy's and PyTorch's ``from_dlpack`` call this. Memory that is
+        read-only, such as a mapped file's, is copied, unless ``copy`` is False.
 
         Raises `SharingError` for a tensor on a device, or one that requires grad.
         """
@@ -77,6 +79,9 @@ class Values:
         if self.requires_grad:
             raise SharingError("the tensor requires grad, which others do not know; call .detach() first")
         versioned = max_version is not None and max_version[0] >= 1
+        # Others write to what they are given, whatever it says of itself: PyTorch does. So a mapped file is copied.
+        if copy is None:
+            copy = self._layout().read_only
         return exchange.to_capsule(self._memory(), versioned, bool(copy))
 
     def __dlpack_device__(self) -> tuple[Any, Any]:
