@@ -433,3 +433,35 @@ def test_files_import_no_torch(state, tmp_path):
         "assert 'torch' not in sys.modules and 'tqdm' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, state, tmp_path / "o.npk", tmp_path / "o.pt"], check=True)
+
+
+def test_any_file_of_tensors_becomes_a_neighbour(tmp_path):
+    import libnumpack
+    from libnumpack.io import export_file
+
+    weight = libnumpack.arange(6).reshape(2, 3).float()
+    libnumpack.save({"model": {"w": weight, "b": libnumpack.ones(2, dtype="float64")}, "epoch": 3}, tmp_path / "m.pt")
+    export_file(tmp_path / "m.pt", tmp_path / "m.npz", key="model")
+    with np.load(tmp_path / "m.npz") as found:
+        assert sorted(found) == ["b", "w"] and found["w"].tolist() == weight.tolist()
+        assert found["b"].dtype == np.float64
+    export_file(tmp_path / "m.pt", tmp_path / "w.npy", array_names=["model.w"])
+    assert np.load(tmp_path / "w.npy").tolist() == weight.tolist()
+    with pytest.warns(RuntimeWarning, match="no tensor"):
+        export_file(tmp_path / "m.pt", tmp_path / "m.safetensors")
+    assert sorted(libnumpack.load(tmp_path / "m.safetensors")) == ["model.b", "model.w"]
+
+    libnumpack.save({"w": weight, "row": weight[0]}, tmp_path / "shared.pt")
+    before = (tmp_path / "m.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="share"):
+        export_file(tmp_path / "shared.pt", tmp_path / "m.safetensors")
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+    export_file(tmp_path / "shared.pt", tmp_path / "m.safetensors", copy_shared=True)
+    assert libnumpack.load(tmp_path / "m.safetensors")["row"].tolist() == [0, 1, 2]
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_file(tmp_path / "shared.pt", tmp_path / "new.npz", copy_shared=True, progress=stop)
+    assert not (tmp_path / "new.npz").exists()

@@ -6,6 +6,7 @@
 | `to_torch`, `to_tensor` | an array of a store | a tensor |
 | `from_torch_file`, `from_pytorch`, `from_pt` | a ``.pt`` file | a store |
 | `to_torch_file`, `to_pytorch`, `to_pt` | a store | a ``.pt`` file |
+| `export_file` | a ``.pt`` file, a store, any file of tensors | a ``.safetensors``, ``.npy`` or ``.npz`` file |
 | `pack`, `unpack`, `get_package_info` | a store | a package, and back |
 
 Those of files need no torch, run nothing that is in a file, and keep all of its object: a round trip gives an
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_CHUNK_SIZE",
     "DependencyError",
+    "export_file",
     "from_pt",
     "from_pytorch",
     "from_tensor",
@@ -270,6 +272,67 @@ def to_torch_file(
             raise
         if not _write_named(input_path, output_path, array_names or ()):
             raise MissingError(str(e)) from None
+
+
+def export_file(
+    input_path: PathLike,
+    output_path: PathLike,
+    key: Optional[str] = None,
+    array_names: Optional[Sequence[str]] = None,
+    copy_shared: bool = False,
+    chunk_size: int = DEFAULT_CHUNK_SIZE,
+    *,
+    progress: Progress = False,
+) -> None:
+    """Converts any file of tensors to a ``.safetensors``, ``.npy`` or ``.npz`` file, streaming. An existing file is
+    replaced; the new one appears whole or not at all.
+
+    Parameters
+    ----------
+    input_path, output_path : str or Path
+        The suffix of the output chooses the format.
+    key : str, optional
+        Only what stands at this key or dotted path of the object, by its names there.
+    array_names : list of str, optional
+        Only these tensors.
+    copy_shared : bool
+        Writes each of several tensors that share memory, which such files cannot hold otherwise.
+    chunk_size : int
+        Upper bound of buffers in bytes.
+    progress : bool or callable
+        As `from_torch_file` has it.
+
+    Warns (`RuntimeWarning`) of values that are no tensors, which are left out. Raises `FormatError` for element types that such a file
+    lacks, and for tensors that share memory without ``copy_shared``.
+
+    >>> import libnumpack, tempfile, os
+    >>> folder = tempfile.mkdtemp()
+    >>> model, flat = os.path.join(folder, "m.pt"), os.path.join(folder, "m.safetensors")
+    >>> libnumpack.save({"model": {"weight": libnumpack.ones(2)}}, model)
+    >>> libnumpack.io.export_file(model, flat, key="model")
+    >>> libnumpack.load(flat)
+    {'weight': tensor([1., 1.])}
+    """
+    if isinstance(array_names, str):
+        raise TypeError(f"array_names is a list of names; give [{array_names!r}]")
+    names = None if array_names is None else texts(array_names)
+    os.makedirs(os.path.dirname(os.path.abspath(output_path)), exist_ok=True)
+
+    def call(note: Any, report: Any) -> None:
+        options = structs["export_options"](
+            existing=c.EXISTING_REPLACE,
+            key=None if key is None else text(key, "key"),
+            array_names=names,
+            array_count=len(names or ()),
+            chunk_size=_bytes(chunk_size),
+            copy_shared=copy_shared,
+            progress=report,
+            warning=note,
+        )
+        lib.export_file(as_path(input_path), as_path(output_path), ctypes.byref(options), None, None)
+
+    with progress_of(progress, f"{output_path}") as report:
+        warnings_of(lambda note: call(note, report))
 
 
 from_pytorch: Callable[..., None] = from_torch_file
