@@ -302,8 +302,8 @@ def export_file(
     progress : bool or callable
         As `from_torch_file` has it.
 
-    Warns (`RuntimeWarning`) of values that are no tensors, which are left out. Raises `FormatError` for element types that such a file
-    lacks, and for tensors that share memory without ``copy_shared``.
+    Warns (`RuntimeWarning`) of values that are no tensors, which are left out. Raises `FormatError` for element types
+    that such a file lacks, and for tensors that share memory without ``copy_shared``.
 
     >>> import libnumpack, tempfile, os
     >>> folder = tempfile.mkdtemp()
