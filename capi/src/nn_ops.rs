@@ -120,10 +120,7 @@ fn reversed(number: Scalar, op: i32, t: &Tensor) -> Result<Tensor, Error> {
     let op = match op {
         NUMPACK_NN_SUB => return of_nn(t.rsub(number)),
         NUMPACK_NN_DIV => return of_nn(t.rdiv(number)),
-        NUMPACK_NN_POW => {
-            let number = Tensor::scalar(number, &t.device());
-            return of_nn(number.and_then(|number| number.pow(t)));
-        }
+        NUMPACK_NN_POW => return of_nn(t.rpow(number)),
         NUMPACK_NN_LT => NUMPACK_NN_GT,
         NUMPACK_NN_LE => NUMPACK_NN_GE,
         NUMPACK_NN_GT => NUMPACK_NN_LT,

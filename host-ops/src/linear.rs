@@ -106,8 +106,8 @@ pub fn linear(
     const OP: &str = "linear";
     one_type(OP, x, weight)?;
     let wrong = || {
-        let bias = bias.map(Array::shape);
-        let problem = format!("input {:?}, weight {:?}, bias {bias:?}", x.shape(), weight.shape());
+        let bias = bias.map_or("no bias".to_owned(), |b| format!("bias {:?}", b.shape()));
+        let problem = format!("input {:?}, weight {:?}, {bias}", x.shape(), weight.shape());
         Error::shape(OP, problem, "give (…, inputs), (outputs, inputs) and (outputs)")
     };
     let (&[outputs, inputs], Some((&last, batch))) = (weight.shape(), x.shape().split_last())

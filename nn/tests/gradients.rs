@@ -127,7 +127,7 @@ fn functions_of_two_elements() -> Result<()> {
         }
     }
     type Number = fn(&Tensor) -> Result<Tensor>;
-    let with_numbers: [(&str, Number); 12] = [
+    let with_numbers: [(&str, Number); 13] = [
         ("add", |a| a.add(2.5)),
         ("sub", |a| a.sub(2.5)),
         ("mul", |a| a.mul(2.5)),
@@ -140,6 +140,7 @@ fn functions_of_two_elements() -> Result<()> {
         ("minimum", |a| a.minimum(-0.1)),
         ("rsub", |a| a.rsub(2.5)),
         ("rdiv", |a| a.rdiv(2.5)),
+        ("rpow", |a| a.rpow(2.5)),
     ];
     for (name, f) in with_numbers {
         check(name, &|x| f(&x[0]), &[numbers(&[3, 4], true)?])?;

@@ -103,6 +103,23 @@ def test_types_of_results(op):
             assert got.double().tolist() == pytest.approx(want.double().tolist(), rel=1e-2)
 
 
+@pytest.mark.parametrize("op", BINARY)
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_types_of_results_with_numbers_on_either_side(op, shape):
+    function = getattr(operator, op)
+    for name in ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]:
+        ours, theirs = pair(np.ones(shape), name)
+        for number in (True, 2, 2.5):
+            for call in (lambda t, n: function(n, t), function):
+                try:
+                    want = call(theirs, number)
+                except RuntimeError:
+                    continue  # no rule of torch's
+                got = call(ours, number)
+                assert str(want.dtype) == f"torch.{got.dtype.name}", (name, number)
+                assert got.shape == shape and got.double().tolist() == pytest.approx(want.double().tolist(), rel=1e-2)
+
+
 FUNCTIONS = {
     "exp": lambda t: t.exp(), "log": lambda t: (t * t + 1).log(), "pow": lambda t: (t * t + 1) ** 1.5,
     "mean": lambda t: t.mean(1), "var": lambda t: t.var(0), "std": lambda t: t.std(), "max": lambda t: t.max(1)[0],

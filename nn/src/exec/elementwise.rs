@@ -1,6 +1,6 @@
 //! Functions of one and two elements, comparing, choosing.
 
-use numpack_host_ops::{self as host, Approximate, DType, Operand, Scalar};
+use numpack_host_ops::{self as host, Approximate, Array, DType, Operand, Scalar, result_type};
 
 use super::Value;
 use crate::error::Result;
@@ -229,7 +229,18 @@ impl Value {
 
     /// With a number on the left.
     pub(crate) fn number_binary(&self, op: Binary, number: Number) -> Result<Value> {
-        self.alone(number)?.binary(op, self)
+        self.number_beside(number)?.binary(op, self)
+    }
+
+    /// A number without dimensions there, that has no more say in the type of a result than a plain one: beside
+    /// what has no dimensions either it is of the type that the two have together.
+    pub(crate) fn number_beside(&self, number: Number) -> Result<Value> {
+        let alone = self.alone(number)?;
+        if self.ndim() > 0 {
+            return Ok(alone);
+        }
+        let like = Array::full(&[1], 0, self.dtype())?;
+        alone.cast(result_type(&[(&like).into(), number.into()]))
     }
 
     /// A number without dimensions there, in the type that it has by itself.

@@ -269,6 +269,14 @@ impl Tensor {
         }))
     }
 
+    /// A number to the power of each element.
+    ///
+    /// # Errors
+    /// As for [`pow`](Tensor::pow).
+    pub fn rpow(&self, number: impl Into<Scalar>) -> Result<Tensor> {
+        Tensor::of(self.get().number_beside(number.into())?).pow(self)
+    }
+
     /// Each element, or the bound that it is beyond. The gradient is 0 beyond them.
     ///
     /// # Errors
