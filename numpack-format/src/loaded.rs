@@ -28,7 +28,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn read(dir: &Dir, limits: &Limits) -> Result<Loaded> {
         // In this order: rows are counted when their record is in its place, and no other one comes
-        // before theirs is withdrawn.
+        // before theirs is withdrawn, or is made of it before that goes.
         let counted = folder::counted(dir)?;
         let waiting = row_log::read(dir, limits)?;
         let record = Redo::read(dir, limits)?;

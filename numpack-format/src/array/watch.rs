@@ -97,11 +97,13 @@ impl Watch {
         let [part] = parts else { return Ok(None) };
         let ours = FileId::of(&part.file).map_err(Error::io("inspect", &part.path))?;
         for attempt in 0..MAX_TRIES {
+            // Before the other kind of record is looked for, which may be made of it.
+            let rows_wait = row_log::read(dir, &self.limits)?.is_some();
             let Some(before) = Held::of(dir)? else {
                 pause(attempt);
                 continue;
             };
-            if before.generation.redo.is_none() && row_log::read(dir, &self.limits)?.is_none() {
+            if before.generation.redo.is_none() && !rows_wait {
                 return Ok(None);
             }
             match Loaded::read(dir, &self.limits) {
