@@ -17,7 +17,9 @@ static FIXED: LazyLock<Fixed> = LazyLock::new(Fixed::default);
 fuzz_target!(|input: &[u8]| {
     let record = |metadata: &[u8]| complete(input, metadata);
     let rows = |metadata: &[u8]| of_rows(&complete(input, metadata));
-    for file in [("libnumpack.redo", &record as &dyn Fn(&[u8]) -> Vec<u8>), ("libnumpack.rows", &rows)] {
+    for file in
+        [("libnumpack.redo", &record as &dyn Fn(&[u8]) -> Vec<u8>), ("libnumpack.rows", &rows)]
+    {
         let store = FIXED.store(32, "data_a.npkd", file);
         let before = read_all(&store);
         let written = Writer::open(&store).map(drop);
