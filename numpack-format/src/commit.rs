@@ -42,9 +42,8 @@ pub(crate) struct AtHand<'a> {
 
 /// Makes a change durable. Once this returns, or if `published` was set, the change is decided.
 /// `record` holds the new rows, if there are any, and gets the file of an earlier one, if that can
-/// be had. Last of all, `check` sees that the metadata is
-/// the one that is replaced: the syncs before may have taken long. Gives the record's file, of
-/// use when the change has been carried out.
+/// be had. Last of all, `check` sees that the metadata is the one that is replaced: the syncs before
+/// may have taken long. Gives the record's file, of use when the change has been carried out.
 ///
 /// The staged files must have been synced, and the folder they are in.
 pub(crate) fn publish(
