@@ -20,7 +20,7 @@ pub use grammar::{legacy, tar};
 pub use package::with_checksum;
 pub use reads::read_each;
 pub use scratch::Scratch;
-pub use store_input::{StoreInput, complete};
+pub use store_input::{StoreInput, complete, of_rows};
 pub use zip::{Method, Zip, checkpoint};
 
 /// What the first byte of an input says it is.

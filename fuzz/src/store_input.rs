@@ -78,6 +78,17 @@ impl StoreInput {
     }
 }
 
+/// The same record where rows are replaced by what a file holds.
+pub fn of_rows(record: &[u8]) -> Vec<u8> {
+    let record = &record[..record.len().saturating_sub(32)];
+    let mut content = b"NPKROWS\0numbered".to_vec();
+    content.extend((record.len() as u64 + 32).to_le_bytes());
+    content.extend(record);
+    let checksum = Sha256::digest(&content);
+    content.extend(checksum);
+    content
+}
+
 /// A redo record of a number, so many new bytes of rows, and a change without its hash.
 pub fn complete(redo: &[u8], metadata: &[u8]) -> Vec<u8> {
     let (n, rest) = redo.split_first().unwrap_or((&0, &[]));

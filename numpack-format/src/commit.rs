@@ -9,6 +9,7 @@ use crate::metadata;
 use crate::new_store;
 use crate::patches::{Patches, Runs};
 use crate::redo::{self, RecordWriter, Redo, sha256};
+use crate::row_log::{self, Decided, RowLog};
 use crate::spare::Spare;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -40,14 +41,15 @@ pub(crate) struct AtHand<'a> {
 }
 
 /// Makes a change durable. Once this returns, or if `published` was set, the change is decided.
-/// `record` holds the new rows, if there are any. Last of all, `check` sees that the metadata is
-/// the one that is replaced: the syncs before may have taken long. Gives the record's file, of
-/// use when the change has been carried out.
+/// `record` holds the new rows, if there are any, and gets the file of an earlier one, if that can
+/// be had. Last of all, `check` sees that the metadata is the one that is replaced: the syncs before
+/// may have taken long. Gives the record's file, of use when the change has been carried out.
 ///
 /// The staged files must have been synced, and the folder they are in.
 pub(crate) fn publish(
     dir: &Dir,
-    record: impl FnOnce() -> Result<RecordWriter>,
+    record: RecordWriter,
+    spare: Option<Spare>,
     redo: &Redo,
     limits: &Limits,
     check: impl FnOnce() -> Result<()>,
@@ -55,7 +57,7 @@ pub(crate) fn publish(
 ) -> Result<Spare> {
     let write = || {
         check_room(dir, redo)?;
-        let file = record()?.finish(redo, limits)?;
+        let file = record.finish(dir, spare, redo, limits)?;
         check()?;
         dir.rename(redo::TEMPORARY, dir, redo::FILE)?;
         Ok(file)
@@ -66,6 +68,20 @@ pub(crate) fn publish(
     *published = true;
     dir.sync()?;
     Ok(file)
+}
+
+/// The same of a change of rows and nothing else, whose record is `content`; it may be decided from
+/// when `published` is set.
+pub(crate) fn publish_rows(
+    dir: &Dir,
+    content: &[u8],
+    last: Option<RowLog>,
+    check: impl FnOnce() -> Result<()>,
+    published: &mut bool,
+) -> Result<Decided> {
+    check()?;
+    *published = true;
+    RowLog::decide(dir, last, content)
 }
 
 /// Refuses to write more than a reader with these limits takes.
@@ -121,12 +137,7 @@ pub(crate) fn apply(
     // Begun before anything else is synced, it costs no commit of a journal of its own.
     let begin = || dir.begin_file(redo::METADATA_TEMPORARY, metadata::FILE, &redo.metadata);
     let next = if is_there { None } else { Some(begin()?) };
-    if let Some(rows) = rows.filter(|_| !redo.rows.is_empty()) {
-        lock.count_up(dir)?;
-        for (name, runs) in &redo.rows {
-            put_rows(dir, name, runs, rows, at_hand)?;
-        }
-    }
+    put_all_rows(dir, lock, redo, rows, at_hand)?;
     for (name, bytes) in &redo.bitmaps {
         dir.replace_file(redo::BITMAP_TEMPORARY, name, bytes)?;
     }
@@ -172,6 +183,37 @@ pub(crate) fn apply(
     Ok(warnings)
 }
 
+/// The same of a change of rows and nothing else, whose record the caller withdraws then.
+pub(crate) fn apply_rows(
+    dir: &Dir,
+    lock: &StoreLock,
+    redo: &Redo,
+    rows: &Patches,
+    at_hand: AtHand<'_>,
+    limits: &Limits,
+) -> Result<()> {
+    // Somebody who does not know of the record may have written.
+    let check = || match metadata_hash(dir, at_hand.metadata, limits)? {
+        hash if hash == redo.old => Ok(()),
+        _ => Err(Error::Changed { file: dir.join(metadata::FILE) }),
+    };
+    check()?;
+    put_all_rows(dir, lock, redo, Some(rows), at_hand)?;
+    check()
+}
+
+fn put_all_rows(
+    dir: &Dir,
+    lock: &StoreLock,
+    redo: &Redo,
+    rows: Option<&Patches>,
+    at_hand: AtHand<'_>,
+) -> Result<()> {
+    let Some(rows) = rows.filter(|_| !redo.rows.is_empty()) else { return Ok(()) };
+    lock.count_up(dir)?;
+    redo.rows.iter().try_for_each(|(name, runs)| put_rows(dir, name, runs, rows, at_hand))
+}
+
 /// Replaces rows in place, for good.
 fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches, at_hand: AtHand<'_>) -> Result<()> {
     let path = dir.join(name);
@@ -188,7 +230,7 @@ fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches, at_hand: AtHand<
                 Some((file, ..)) => (copy(dir, &file, &path)?, true),
                 None => {
                     let problem = format!("it has new rows of {name:?}, which is missing");
-                    return Err(redo::with_hint(format(&dir.join(redo::FILE), None, problem)));
+                    return Err(redo::with_hint(format(&rows.path, None, problem)));
                 }
             };
             opened = file;
@@ -201,7 +243,7 @@ fn put_rows(dir: &Dir, name: &str, runs: &Runs, rows: &Patches, at_hand: AtHand<
         while done < run.len {
             let n = (run.len - done).min(CHUNK);
             buffer.resize(n as usize, 0);
-            let read = rows.file.read_exact_at(&mut buffer, run.at + done);
+            let read = rows.source.read_exact_at(&mut buffer, run.at + done);
             read.map_err(Error::io("read", &rows.path))?;
             disk::write_at(file, &buffer, offset + done, &path)?;
             done += n;
@@ -280,14 +322,17 @@ fn check_staged(dir: &Dir, stage: Option<&Dir>, redo: &Redo) -> Result<()> {
 pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Vec<String>> {
     let loaded = Loaded::read(dir, limits)?;
     let mut warnings = loaded.warnings;
+    if let Some((_, record, row_log::FILE)) = &loaded.redo {
+        row_log::promote(dir, record)?;
+    }
     // Whoever put a record there, or removed the last one, may not have lived to sync that. A
     // record must be there for good before any of it is carried out; and should an old one come
     // back after a power loss, it must not find a later writer's state.
     dir.sync()?;
     match loaded.redo {
-        Some((redo, file)) => {
+        Some((redo, source, _)) => {
             let path = dir.join(redo::FILE);
-            let rows = Patches { file, path, of: HashMap::new() };
+            let rows = Patches { source, path, of: HashMap::new() };
             warnings.extend(apply(dir, lock, &redo, Some(&rows), AtHand::default(), limits)?);
         }
         None if loaded.ignored => {
@@ -296,6 +341,8 @@ pub(crate) fn recover(dir: &Dir, lock: &StoreLock, limits: &Limits) -> Result<Ve
         }
         None => {}
     }
+    // Whoever withdrew the record in it may not have lived to sync that.
+    row_log::remove(dir)?;
     clear_leftovers(dir)?;
     Ok(warnings)
 }
@@ -401,14 +448,8 @@ mod tests {
         let mut published = false;
         let lock = StoreLock::in_dir(&dir, false).unwrap().unwrap();
         let check = || check_old(&dir, &redo, &limits);
-        let refused = publish(
-            &dir,
-            || RecordWriter::begin(&dir, None),
-            &redo,
-            &limits,
-            check,
-            &mut published,
-        );
+        let record = RecordWriter::new(&dir);
+        let refused = publish(&dir, record, None, &redo, &limits, check, &mut published);
         assert!(matches!(refused, Err(Error::Changed { .. })) && !published);
         let refused = apply(&dir, &lock, &redo, None, AtHand::default(), &limits);
         assert!(matches!(refused, Err(Error::Changed { .. })));

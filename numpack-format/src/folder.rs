@@ -32,7 +32,19 @@ pub(crate) struct Folder {
     /// Kept open, so that no other file can come by their identity, nor the record be overwritten.
     _files: (File, Option<Arc<File>>),
     pub(crate) generation: Generation,
+    /// How often rows had been replaced in place before a record was looked for.
+    pub(crate) count: u64,
     lock: OnceLock<File>,
+}
+
+/// How often rows have been replaced in place, and the file that says so, if it is there.
+pub(crate) type Counted = (u64, Option<File>);
+
+/// Looks at that before anything else is read.
+pub(crate) fn counted(dir: &Dir) -> Result<Counted> {
+    let Some((file, _)) = dir.open_file(lock::FILE)? else { return Ok((0, None)) };
+    let count = count(&file).map_err(Error::io("read", dir.join(lock::FILE)))?;
+    Ok((count, Some(file)))
 }
 
 impl Folder {
@@ -40,8 +52,10 @@ impl Folder {
         dir: Dir,
         files: (File, Option<Arc<File>>),
         generation: Generation,
+        (count, lock): Counted,
     ) -> Folder {
-        Folder { dir, _files: files, generation, lock: OnceLock::new() }
+        let lock = lock.map_or_else(OnceLock::new, OnceLock::from);
+        Folder { dir, _files: files, generation, count, lock }
     }
 
     /// Whether the folder is still in the state that was read.

@@ -55,7 +55,8 @@
 //!   data_<name>_segments/…     the segments
 //!   deleted_<name>.npkb        which rows are live, if any has been dropped
 //!   libnumpack.lock            locked by the writer; stays; counts replacements of rows
-//!   libnumpack.redo            a committed change that is not applied yet
+//!   libnumpack.rows            replaced rows: the record of an open handle, or none at present
+//!   libnumpack.redo            any other committed change that is not applied yet
 //!   libnumpack.redo.tmp        one that is being written, or the last one of an open handle
 //!   libnumpack.meta.tmp        metadata that are being written, or the last ones of an open handle
 //!   libnumpack.stage/….new     data files of a change that is being written
@@ -164,7 +165,7 @@
 //! next state; such a folder is like a network file system.
 //!
 //! Any other change is decided by one record, written beside, synced and renamed to
-//! `libnumpack.redo`:
+//! `libnumpack.redo`, but for what a handle does most, which is below:
 //!
 //! ```text
 //!      0     8  "NPKREDO\0"
@@ -202,19 +203,41 @@
 //! reads a record has a shared lock on it (`flock`) while it is open, and one that has been carried
 //! out is written over only under an exclusive lock that is had at once, else made anew.
 //!
-//! A reader that finds the record applies it in memory, looking for a data file in the stage first
+//! A handle that **replaces rows** and changes nothing else, by a record of up to 64 KiB, writes that
+//! into a file which keeps its name as long as the handle lives, `libnumpack.rows`, since to give a
+//! name and to take it away costs as much as all else:
+//!
+//! ```text
+//!      0     8  "NPKROWS\0"; anything else: no record
+//!      8     8  a random number
+//!     16     8  size of the record
+//!     24     …  the record as above, but the SHA-256 is of the 24 bytes before it, too
+//!      …     …  not looked at
+//! ```
+//!
+//! What has another magic or checksum, or ends too early, is no record: it was not written whole, or
+//! has been withdrawn. The number keeps two records apart that are as long and begin alike: what is
+//! written over an old one must not make that whole again. So this is decided once the file is synced, and its name where it is new; the
+//! rows are written to their place and synced; then zeros are written over the first 24 bytes, and
+//! synced before the call returns, so that no power loss brings a record back under which something
+//! has changed since. Readers copy the record, and lock nothing. When the handle is dropped the file
+//! is removed. Another writer that finds it makes a `libnumpack.redo` of a record in it, and removes
+//! it, before it does anything else; where both are there, that one counts. A copy of the folder by
+//! links has its own: a file with another name is written to no more.
+//!
+//! A reader that finds a record applies it in memory, looking for a data file in the stage first
 //! and laying new rows over what it reads. The next writer carries it out again from the start,
 //! which does no harm: it first sees that each new file has its length, in the stage or already in
 //! its place. If `metadata.npkm` is neither the file that is replaced nor the new one, another
 //! program wrote: the record is ignored with a warning, and the next writer discards it. A damaged
-//! record is an error.
+//! `libnumpack.redo` is an error.
 //!
 //! A reader looks at the identity of `libnumpack.redo` and then of `metadata.npkm` before and
-//! after, and starts again if it changed. Rows that are replaced change neither for good: so,
-//! before it touches the first row and after the record is in its place, the writer counts up the
-//! `u64` that `libnumpack.lock` holds, if it holds one; a reader that finds another number after
-//! reading than before looks for a record and reads again. Public readers see the old state until
-//! the record is carried out.
+//! after, and starts again if it changed; it reads `libnumpack.rows` before both. Rows that are
+//! replaced change neither for good: so, before it touches the first row and after the record is in
+//! its place, the writer counts up the `u64` that `libnumpack.lock` holds, if it holds one; a reader
+//! takes that number before it looks for a record, and if it finds another one after reading, looks
+//! for a record and reads again. Public readers see the old state until the record is carried out.
 //!
 //! # Side information
 //!
@@ -320,6 +343,7 @@ mod patches;
 mod plan;
 mod process;
 mod redo;
+mod row_log;
 mod rows;
 mod segments;
 pub mod side;

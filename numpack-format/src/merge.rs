@@ -10,6 +10,7 @@ use crate::metadata::{self, Metadata};
 use crate::next_metadata::LastMetadata;
 use crate::plan::{Bits, Plan};
 use crate::redo::{self, Redo, sha256};
+use crate::row_log::{self, RowLog};
 use crate::spare::Spare;
 use crate::store::Store;
 use crate::{names, new_store, segments};
@@ -35,6 +36,8 @@ pub(crate) struct State {
     hash: Option<[u8; 32]>,
     /// The file of the last record, for the next one.
     pub(crate) spare: Option<Spare>,
+    /// The file for replaced rows.
+    pub(crate) log: Option<RowLog>,
     /// The file of the metadata before, for the next one.
     pub(crate) last: Option<LastMetadata>,
 }
@@ -49,6 +52,7 @@ impl State {
             shared: None,
             hash: None,
             spare: None,
+            log: None,
             last: None,
         }
     }
@@ -60,9 +64,13 @@ impl State {
     pub(crate) fn is_of(&self, dir: &Dir, lock: &StoreLock) -> Result<bool> {
         let inspect = || Error::io("inspect", dir.path());
         let Some(folder) = self.store.folder() else { return Ok(false) };
+        // One that another writer made may hold anything.
+        let log = dir.id(row_log::FILE).map_err(inspect())?;
+        let is_ours = |id| self.log.as_ref().is_some_and(|log| log.is(&id));
         Ok(folder.dir.same_as(dir)
             && self.is_current(dir)?
             && lock.count(dir)? == self.count
+            && log.is_none_or(is_ours)
             && dir.id(redo::STAGE).map_err(inspect())?.is_none())
     }
 

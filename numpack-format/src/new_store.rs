@@ -283,8 +283,8 @@ impl NewStore {
         stage.sync()?;
         old.sync()?;
         let check = || commit::check_old(old, &redo, limits);
-        let record = || RecordWriter::begin(old, None);
-        commit::publish(old, record, &redo, limits, check, published)?;
+        let record = RecordWriter::new(old);
+        commit::publish(old, record, None, &redo, limits, check, published)?;
         let warnings = commit::apply(old, lock, &redo, None, AtHand::default(), limits)?;
         // The change stands; an empty folder that stays is cleared by the next writer.
         let _ = self.remove();

@@ -24,9 +24,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// threads can have handles; a second writer waits. Never change a store through its handle while
 /// the same thread has a writer of it: the call would wait for ever.
 ///
-/// A handle that has changed the store keeps a small file there, `libnumpack.redo.tmp`, and one
-/// that has appended to a store of many arrays the metadata as they were before,
-/// `libnumpack.meta.tmp`: its next change needs them, and they go with it.
+/// A handle that has changed the store keeps small files there: `libnumpack.rows` if it has
+/// replaced rows, `libnumpack.redo.tmp` after other changes, and if it has appended to a store of
+/// many arrays the metadata as they were before, `libnumpack.meta.tmp`. Its next change needs them,
+/// and they go with it.
 ///
 /// A handle may be used by several threads. In a forked child it refuses to change anything: open
 /// the store anew there. After a sync that failed it refuses too, for what the system has dropped
@@ -95,7 +96,8 @@ impl Drop for Kept {
         if let Some(state) = state
             && let Some(folder) = state.store.folder()
         {
-            spare::remove(&folder.dir, state.spare.as_ref(), state.last.as_ref());
+            let (record, last, rows) = (&state.spare, &state.last, &state.log);
+            spare::remove(&folder.dir, record.as_ref(), last.as_ref(), rows.as_ref());
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::limits::Limits;
 use crate::metadata::RecordRef;
 use crate::names;
-use crate::patches::Patches;
-use crate::redo::{self, Redo};
+use crate::patches::{Patches, Source};
+use crate::redo::Redo;
+use crate::row_log;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::sync::Arc;
 
 /// What a committed change puts in the place of files.
@@ -23,19 +23,23 @@ pub(crate) struct Overlay {
     pub(crate) leaving: HashSet<String>,
     /// New bytes of rows.
     pub(crate) rows: Option<Arc<Patches>>,
+    /// Whether they may have taken their place since without a trace but the count.
+    pub(crate) passing: bool,
 }
 
 impl Overlay {
-    pub(crate) fn new(dir: &Dir, redo: Redo, file: Arc<File>) -> Overlay {
+    /// `record` is the name of the file that the change was found in.
+    pub(crate) fn new(dir: &Dir, redo: Redo, source: Source, record: &str) -> Overlay {
         let leaving = redo.removals.iter().chain(&redo.stale_bitmaps).cloned().collect();
         let rows = (!redo.rows.is_empty())
-            .then(|| Arc::new(Patches { file, path: dir.join(redo::FILE), of: redo.rows }));
+            .then(|| Arc::new(Patches { source, path: dir.join(record), of: redo.rows }));
         Overlay {
             staged: redo.renames.into_iter().map(|r| (r.target, r.staged)).collect(),
             written: redo.bitmaps.into_iter().collect(),
             removed: redo.stale_bitmaps.into_iter().collect(),
             leaving,
             rows,
+            passing: record == row_log::FILE,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,10 +74,31 @@ impl Runs {
     }
 }
 
-/// A file with new bytes for data files.
+/// Where new bytes wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    File(Arc<File>),
+    Memory(Arc<[u8]>),
+}
+
+impl Source {
+    pub(crate) fn read_exact_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Source::File(file) => file.read_exact_at(out, at),
+            Source::Memory(bytes) => {
+                let bytes = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
+                let bytes = bytes.and_then(|bytes| bytes.get(..out.len()));
+                out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// New bytes for data files, and where they wait: the path is for messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Patches {
-    pub(crate) file: Arc<File>,
+    pub(crate) source: Source,
     pub(crate) path: PathBuf,
     pub(crate) of: HashMap<String, Runs>,
 }
@@ -87,7 +109,7 @@ impl Patches {
         for (from, run) in runs.within(offset, out.len() as u64) {
             let at = (from - offset) as usize;
             let now = &mut out[at..at + run.len as usize];
-            self.file.read_exact_at(now, run.at).map_err(Error::io("read", &self.path))?;
+            self.source.read_exact_at(now, run.at).map_err(Error::io("read", &self.path))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `libnumpack.redo`: a committed change that may not have been applied yet. Its file may serve
-//! for the next one; see [`crate::spare`].
+//! for the next one; see [`crate::spare`]. A change of few rows may have its record elsewhere; see
+//! [`crate::row_log`].
 
 use crate::cursor::{Cursor, put_str};
 use crate::disk::{self, Access, Dir, FileId, Found};
@@ -7,12 +8,11 @@ use crate::error::{Error, Result, UPGRADE, format};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::names;
-use crate::patches::{Patches, Runs};
+use crate::patches::{Patches, Runs, Source};
 use crate::spare::{self, Spare};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +34,11 @@ const VERSION: u32 = 2;
 const HEADER: u64 = 16;
 /// The two lengths, and the checksum.
 const TRAILER: u64 = 48;
+/// The size of a checksum.
+pub(crate) const CHECKSUM: usize = 32;
+/// A record that is being prepared is kept in memory up to here: the file of a larger one does not
+/// serve again.
+const IN_MEMORY: usize = spare::MAX as usize;
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -72,12 +77,25 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// A record that is being written, not visible yet. New bytes of rows come first, so that they
-/// need not be kept in memory until the rest is known.
+/// A record that is being prepared, not visible yet. New bytes of rows come first, so that they
+/// need not be kept in memory until the rest is known: many wait in the record's file, few where
+/// they are.
 #[derive(Debug)]
 pub(crate) struct RecordWriter {
-    file: Arc<File>,
     path: PathBuf,
+    so_far: SoFar,
+}
+
+#[derive(Debug)]
+enum SoFar {
+    InMemory(Vec<u8>),
+    InFile(Begun),
+}
+
+/// A record of which a part is in its file.
+#[derive(Debug)]
+struct Begun {
+    file: Arc<File>,
     hash: Sha256,
     at: u64,
     /// No byte of the file lies further.
@@ -89,87 +107,171 @@ pub(crate) struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// Begins a record in the file of an earlier one, where that can be had, or in a new one.
-    pub(crate) fn begin(dir: &Dir, spare: Option<Spare>) -> Result<RecordWriter> {
-        let mut header = [0; HEADER as usize];
+    pub(crate) fn new(dir: &Dir) -> RecordWriter {
+        let mut header = vec![0; HEADER as usize];
         header[..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        let (path, mut hash, like) = (dir.join(TEMPORARY), Sha256::new(), dir.like);
-        if let Some(spare) = spare.filter(|spare| spare.lock(dir)) {
-            // It begins like any other.
-            hash.update(header);
-            let (reused, reach) = (Some((spare.found, spare.len)), spare.len);
-            return Ok(RecordWriter {
-                file: spare.file,
-                path,
-                hash,
-                at: HEADER,
-                reach,
-                like,
-                reused,
-            });
-        }
-        // Only a record that never became visible, or is no more, can be in the way.
-        let file = Arc::new(dir.create_anew(TEMPORARY, like)?);
-        let mut writer = RecordWriter { file, path, hash, at: 0, reach: 0, like, reused: None };
-        writer.put(&header)?;
-        Ok(writer)
+        RecordWriter { path: dir.join(TEMPORARY), so_far: SoFar::InMemory(header) }
     }
 
     /// Adds bytes, and says where they are.
-    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<u64> {
+    pub(crate) fn put(&mut self, bytes: &[u8], dir: &Dir) -> Result<u64> {
+        match &mut self.so_far {
+            SoFar::InMemory(held) if held.len() + bytes.len() <= IN_MEMORY => {
+                let at = held.len() as u64;
+                held.extend_from_slice(bytes);
+                Ok(at)
+            }
+            SoFar::InMemory(held) => {
+                let mut begun = Begun::of(held, dir, None, &self.path)?;
+                let at = begun.put(bytes, &self.path);
+                self.so_far = SoFar::InFile(begun);
+                at
+            }
+            SoFar::InFile(begun) => begun.put(bytes, &self.path),
+        }
+    }
+
+    /// Whether a part of it is in its file.
+    pub(crate) fn is_begun(&self) -> bool {
+        matches!(self.so_far, SoFar::InFile(_))
+    }
+
+    /// The whole record but for its checksum, if it is in memory and has up to so many bytes with
+    /// that.
+    pub(crate) fn in_memory(
+        &self,
+        redo: &Redo,
+        most: u64,
+        limits: &Limits,
+    ) -> Result<Option<Vec<u8>>> {
+        let SoFar::InMemory(held) = &self.so_far else { return Ok(None) };
+        let mut all = held.clone();
+        redo.put_after(held.len() as u64, &mut all);
+        let len = (all.len() + CHECKSUM) as u64;
+        if len > most {
+            return Ok(None);
+        }
+        check_size(&self.path, len, limits)?;
+        Ok(Some(all))
+    }
+
+    /// Adds the change itself, and makes the file durable: a record that may be published, and
+    /// whose file may serve again once it has been carried out. That of an earlier one serves, if it
+    /// can be had.
+    pub(crate) fn finish(
+        self,
+        dir: &Dir,
+        spare: Option<Spare>,
+        redo: &Redo,
+        limits: &Limits,
+    ) -> Result<Spare> {
+        let path = &self.path;
+        let mut rest = Vec::new();
+        redo.put_after(self.len(), &mut rest);
+        check_size(path, self.len() + (rest.len() + CHECKSUM) as u64, limits)?;
+        let begun = match self.so_far {
+            // With what has been put before, in one go.
+            SoFar::InMemory(mut all) => {
+                all.append(&mut rest);
+                let checksum = sha256(&all);
+                all.extend_from_slice(&checksum);
+                Begun::of(&all, dir, spare, path)?
+            }
+            SoFar::InFile(mut begun) => {
+                let checksum = begun.hash.clone().chain_update(&rest).finalize();
+                rest.extend_from_slice(&checksum);
+                begun.put(&rest, path)?;
+                begun
+            }
+        };
+        begun.finish(path)
+    }
+
+    fn len(&self) -> u64 {
+        match &self.so_far {
+            SoFar::InMemory(held) => held.len() as u64,
+            SoFar::InFile(begun) => begun.at,
+        }
+    }
+
+    /// What waits in it, for reading before it is complete.
+    pub(crate) fn patches(&self, rows: &HashMap<String, Runs>) -> Patches {
+        let source = match &self.so_far {
+            SoFar::InMemory(held) => Source::Memory(held[..].into()),
+            SoFar::InFile(begun) => Source::File(begun.file.clone()),
+        };
+        Patches { source, path: self.path.clone(), of: rows.clone() }
+    }
+}
+
+impl Begun {
+    fn of(bytes: &[u8], dir: &Dir, spare: Option<Spare>, path: &Path) -> Result<Begun> {
+        let like = dir.like;
+        let mut begun = match spare.filter(|spare| spare.lock(dir)) {
+            Some(spare) => Begun {
+                file: spare.file,
+                hash: Sha256::new(),
+                at: 0,
+                reach: spare.len,
+                like,
+                reused: Some((spare.found, spare.len)),
+            },
+            // Only a record that never became visible, or is no more, can be in the way.
+            None => {
+                let file = Arc::new(dir.create_anew(TEMPORARY, like)?);
+                Begun { file, hash: Sha256::new(), at: 0, reach: 0, like, reused: None }
+            }
+        };
+        begun.put(bytes, path).inspect_err(|_| drop(dir.remove_file(TEMPORARY)))?;
+        Ok(begun)
+    }
+
+    fn put(&mut self, bytes: &[u8], path: &Path) -> Result<u64> {
         let (at, end) = (self.at, self.at + bytes.len() as u64);
         self.reach = self.reach.max(end);
-        disk::write_at(&self.file, bytes, at, &self.path)?;
+        disk::write_at(&self.file, bytes, at, path)?;
         self.hash.update(bytes);
         self.at = end;
         Ok(at)
     }
 
-    /// Adds the change itself, and makes the file durable: a record that may be published, and
-    /// whose file may serve again once it has been carried out.
-    pub(crate) fn finish(mut self, redo: &Redo, limits: &Limits) -> Result<Spare> {
-        let rows = self.at - HEADER;
-        let mut body = redo.body();
-        check_size(&self.path, self.at + body.len() as u64 + TRAILER, limits)?;
-        let len = body.len() as u64;
-        body.extend_from_slice(&rows.to_le_bytes());
-        body.extend_from_slice(&len.to_le_bytes());
-        self.hash.update(&body);
-        body.extend_from_slice(&self.hash.finalize());
-        disk::write_at(&self.file, &body, self.at, &self.path)?;
+    fn finish(self, path: &Path) -> Result<Spare> {
+        let end = self.at;
         // Rows that could not be written whole may have left more than the record needs.
-        let end = self.at + body.len() as u64;
         if self.reach > end {
-            disk::cut(&self.file, end, &self.path)?;
+            disk::cut(&self.file, end, path)?;
         }
         let found = match self.reused {
             Some((found, len)) => {
                 if len == end {
                     // Nothing but its bytes has changed, which needs no commit of a journal.
-                    disk::sync_data(&self.file, &self.path)?;
+                    disk::sync_data(&self.file, path)?;
                 } else {
-                    disk::sync_file(&self.file, &self.path)?;
+                    disk::sync_file(&self.file, path)?;
                 }
                 // Once it has its name, readers are to find it free.
-                self.file.unlock().map_err(Error::io("unlock", &self.path))?;
+                self.file.unlock().map_err(Error::io("unlock", path))?;
                 found
             }
             None => {
-                disk::sync_file(&self.file, &self.path)?;
-                Found::of(&self.file).map_err(Error::io("inspect", &self.path))?
+                disk::sync_file(&self.file, path)?;
+                Found::of(&self.file).map_err(Error::io("inspect", path))?
             }
         };
         Ok(Spare { file: self.file, len: end, found, like: self.like })
     }
-
-    /// What waits in it, for reading before it is complete.
-    pub(crate) fn patches(&self, rows: &HashMap<String, Runs>) -> Patches {
-        Patches { file: self.file.clone(), path: self.path.clone(), of: rows.clone() }
-    }
 }
 
 impl Redo {
+    /// Adds the change, and the two lengths, to a record of so many bytes.
+    fn put_after(&self, len: u64, out: &mut Vec<u8>) {
+        let body = self.body();
+        out.extend_from_slice(&body);
+        out.extend_from_slice(&(len - HEADER).to_le_bytes());
+        out.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    }
+
     fn body(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.metadata.len() + 512);
         out.extend_from_slice(&self.old);
@@ -206,14 +308,23 @@ impl Redo {
     /// file, which is kept open, and is not overwritten as long as it is.
     pub(crate) fn read(dir: &Dir, limits: &Limits) -> Result<Option<(Arc<File>, FileId, Redo)>> {
         let Some((file, id)) = spare::open_record(dir)? else { return Ok(None) };
-        let redo =
-            Redo::read_checked(&file, id.len(), &dir.join(FILE), limits).map_err(with_hint)?;
-        Ok(Some((Arc::new(file), id, redo)))
+        let file = Arc::new(file);
+        let record = Source::File(file.clone());
+        let redo = Redo::read_checked(&record, id.len(), &[], &dir.join(FILE), limits);
+        Ok(Some((file, id, redo.map_err(with_hint)?)))
     }
 
-    fn read_checked(file: &File, len: u64, path: &Path, limits: &Limits) -> Result<Redo> {
-        let read =
-            |at: u64, out: &mut [u8]| file.read_exact_at(out, at).map_err(Error::io("read", path));
+    /// Reads and checks a record of so many bytes. Its checksum is of what stands `before` it, too.
+    pub(crate) fn read_checked(
+        record: &Source,
+        len: u64,
+        before: &[u8],
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Redo> {
+        let read = |at: u64, out: &mut [u8]| {
+            record.read_exact_at(out, at).map_err(Error::io("read", path))
+        };
         if len < HEADER + TRAILER {
             return Err(format(path, len, "the file ends before its checksum"));
         }
@@ -247,7 +358,7 @@ impl Redo {
             let problem = format!("its parts have {rows} and {body} bytes, the file holds {rest}");
             return Err(format(path, len - TRAILER, problem));
         }
-        let mut hash = Sha256::new();
+        let mut hash = Sha256::new_with_prefix(before);
         let mut buffer = vec![0; (len - 32).min(CHUNK as u64) as usize];
         let mut at = 0;
         while at < len - 32 {
@@ -320,6 +431,16 @@ impl Redo {
         let mut all = self.rows.keys().chain(bitmaps).chain(renames).chain(&self.removals);
         let mut seen = HashSet::new();
         all.find(|name| !seen.insert(&name[..])).map_or(Ok(()), |name| Err(twice(name)))
+    }
+
+    /// Refuses a record that has more than new rows, where there is no place for more.
+    pub(crate) fn check_only_rows(&self, path: &Path) -> Result<()> {
+        let bitmaps = self.bitmaps.len() + self.stale_bitmaps.len();
+        let files = self.renames.len() + self.removals.len() + self.folders.len();
+        if bitmaps + files + self.metadata.len() == 0 {
+            return Ok(());
+        }
+        Err(with_hint(format(path, None, "it changes more than rows, for which it is no place")))
     }
 
     /// Every data file that is moved must become one of an array, and new rows must lie in one:
@@ -406,20 +527,22 @@ pub(crate) fn with_hint(mut e: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     fn write(redo: &Redo, rows: &[u8]) -> Vec<u8> {
         let t = tempfile::tempdir().unwrap();
         let dir = Dir::open(t.path()).unwrap();
-        let mut w = RecordWriter::begin(&dir, None).unwrap();
-        w.put(rows).unwrap();
-        w.finish(redo, &Limits::default()).unwrap();
+        let mut w = RecordWriter::new(&dir);
+        w.put(rows, &dir).unwrap();
+        w.finish(&dir, None, redo, &Limits::default()).unwrap();
         std::fs::read(t.path().join(TEMPORARY)).unwrap()
     }
 
     fn read(file: &File, bytes: &[u8]) -> Result<Redo> {
         file.set_len(bytes.len() as u64).unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        Redo::read_checked(file, bytes.len() as u64, Path::new("r"), &Limits::default())
+        let record = Source::File(Arc::new(file.try_clone().unwrap()));
+        Redo::read_checked(&record, bytes.len() as u64, &[], Path::new("r"), &Limits::default())
     }
 
     #[test]
@@ -453,12 +576,16 @@ mod tests {
     fn what_a_failed_write_left_is_cut_off() {
         let t = tempfile::tempdir().unwrap();
         let dir = Dir::open(t.path()).unwrap();
-        let mut w = RecordWriter::begin(&dir, None).unwrap();
+        let mut w = RecordWriter::new(&dir);
+        let large = [7; 2 * IN_MEMORY];
+        w.put(&large, &dir).unwrap();
         let guard = crate::fault::arm(1, crate::fault::Action::Short(rustix::io::Errno::IO), false);
-        assert!(w.put(&[7; 9000]).is_err());
+        assert!(w.put(&large, &dir).is_err());
         drop(guard);
-        assert!(w.file.metadata().unwrap().len() > 4000);
-        w.finish(&Redo::default(), &Limits::default()).unwrap();
+        let file = t.path().join(TEMPORARY);
+        assert!(std::fs::metadata(&file).unwrap().len() > 5 * IN_MEMORY as u64 / 2);
+        w.finish(&dir, None, &Redo::default(), &Limits::default()).unwrap();
+        assert!(std::fs::metadata(file).unwrap().len() < 5 * IN_MEMORY as u64 / 2);
         let bytes = std::fs::read(t.path().join(TEMPORARY)).unwrap();
         assert_eq!(read(&tempfile::tempfile().unwrap(), &bytes).unwrap(), Redo::default());
     }

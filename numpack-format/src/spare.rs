@@ -1,8 +1,9 @@
 //! The file of a record, kept from one change to the next.
 //!
 //! To make a file and to remove it costs a journal a commit and the disk a discard, which is most
-//! of what replacing a few rows takes. So, when a change is carried out, a handle moves the record
-//! back to its temporary name, and writes the next one over it. What keeps this safe:
+//! of what a small change takes. So, when a change is carried out, a handle moves the record
+//! back to its temporary name, and writes the next one over it. (Changes of few rows and nothing else
+//! go by [`crate::row_log`], which needs no name at all.) What keeps this safe:
 //!
 //! - Nobody reads what is being written. Whoever opens a record takes a shared lock on it, and
 //!   keeps it as long as the file is open; it is overwritten under an exclusive one, which is given
@@ -19,6 +20,7 @@ use crate::lock::StoreLock;
 use crate::metadata;
 use crate::next_metadata::LastMetadata;
 use crate::redo::{FILE, METADATA_TEMPORARY, TEMPORARY};
+use crate::row_log::{self, RowLog};
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 
@@ -97,9 +99,7 @@ pub(crate) struct Spare {
 impl Spare {
     /// Locks the file so that it may be overwritten; `false` if it must not be.
     pub(crate) fn lock(&self, dir: &Dir) -> bool {
-        // Arrays that a writer has lent read from this very file.
-        Arc::strong_count(&self.file) == 1
-            && self.like == dir.like
+        self.like == dir.like
             && self.found_in(dir).is_some_and(|now| {
                 // With another name it is in somebody's copy of the folder, by links.
                 now.links == 1 && now.access == self.found.access && now.id.len() == self.len
@@ -116,11 +116,17 @@ impl Spare {
 
 /// Removes what a handle has kept, unless somebody is writing to the store: the next writer does it
 /// then.
-pub(crate) fn remove(dir: &Dir, record: Option<&Spare>, last: Option<&LastMetadata>) {
+pub(crate) fn remove(
+    dir: &Dir,
+    record: Option<&Spare>,
+    last: Option<&LastMetadata>,
+    rows: Option<&RowLog>,
+) {
     let there = || {
         [
             (TEMPORARY, record.is_some_and(|record| record.found_in(dir).is_some())),
             (METADATA_TEMPORARY, last.is_some_and(|last| last.is_in(dir))),
+            (row_log::FILE, rows.is_some_and(|rows| rows.is_in(dir))),
         ]
     };
     // Before the lock is looked for, which would be made in a folder that is a store no more.
@@ -153,8 +159,17 @@ mod tests {
         (t, path, npk)
     }
 
+    /// Changes a row and more than that, which takes such a record.
     fn replace(npk: &NumPack, row: i64, value: u8) {
-        npk.replace_rows("a", &Rows::Index(row), &View::new(DType::U8, &[1], &[value])).unwrap();
+        replace_all(npk, &Rows::Index(row), &[value]);
+    }
+
+    fn replace_all(npk: &NumPack, rows: &Rows<'_>, values: &[u8]) {
+        let len = values.len() as u64;
+        let mut w = npk.begin().unwrap();
+        w.replace_rows("a", rows, &View::new(DType::U8, &[len], values)).unwrap();
+        w.save("more", &View::new(DType::U8, &[1], &[0])).unwrap();
+        w.commit().unwrap();
     }
 
     fn rows(path: &Path) -> Vec<u8> {
@@ -177,13 +192,19 @@ mod tests {
         assert_eq!(inode(&path), Some(first));
         assert_eq!(Store::verify(&path).unwrap(), []);
         // Longer, and shorter again.
-        npk.replace_rows("a", &Rows::from(2..), &View::new(DType::U8, &[2], &[7, 6])).unwrap();
+        replace_all(&npk, &Rows::from(2..), &[7, 6]);
         replace(&npk, 1, 5);
         assert_eq!((inode(&path), rows(&path)), (Some(first), vec![9, 5, 7, 6]));
-        // One that is begun and given up goes.
-        let mut w = npk.begin().unwrap();
-        w.replace_rows("a", &Rows::Index(0), &View::new(DType::U8, &[1], &[0])).unwrap();
-        drop(w);
+        // One that is begun and given up goes, if it has begun in the file.
+        for large in [false, true] {
+            let mut w = npk.begin().unwrap();
+            for _ in 0..if large { MAX } else { 1 } {
+                w.replace_rows("a", &Rows::Index(0), &View::new(DType::U8, &[1], &[0])).unwrap();
+            }
+            assert_eq!(inode(&path) == Some(first), !large);
+            drop(w);
+            assert_eq!(inode(&path).is_some(), !large);
+        }
         assert_eq!((inode(&path), rows(&path)), (None, vec![9, 5, 7, 6]));
         replace(&npk, 0, 4);
         assert!(inode(&path).is_some());
@@ -297,38 +318,44 @@ mod tests {
 
     #[test]
     fn an_array_that_a_writer_lent_keeps_its_rows() {
-        let (_t, path, npk) = store();
+        let (_t, _path, npk) = store();
         let mut w = npk.begin().unwrap();
         w.replace_rows("a", &Rows::Index(0), &View::new(DType::U8, &[1], &[9])).unwrap();
-        let lent = w.array("a").unwrap();
+        let few = w.array("a").unwrap();
+        // So many that they are not kept in memory.
+        for _ in 0..MAX {
+            w.replace_rows("a", &Rows::Index(0), &View::new(DType::U8, &[1], &[8])).unwrap();
+        }
+        let many = w.array("a").unwrap();
         w.commit().unwrap();
-        let before = inode(&path);
         replace(&npk, 1, 8);
         replace(&npk, 0, 7);
-        assert_ne!(inode(&path), before);
-        let mut out = [0; 4];
-        lent.read_into(&mut out).unwrap();
-        assert_eq!(out[0], 9);
+        for (lent, row) in [(few, 9), (many, 8)] {
+            let mut out = [0; 4];
+            lent.read_into(&mut out).unwrap();
+            assert_eq!(out[0], row);
+        }
     }
 
     /// Decides on a change of the first row, without carrying it out.
     fn decide(dir: &Dir, value: u8, spare: Option<Spare>) -> (Redo, Spare) {
         let limits = Limits::default();
-        let mut record = RecordWriter::begin(dir, spare).unwrap();
+        let mut record = RecordWriter::new(dir);
         let mut runs = Runs::default();
-        runs.put(0, 1, record.put(&[value]).unwrap());
+        runs.put(0, 1, record.put(&[value], dir).unwrap());
         let old = commit::metadata_hash(dir, None, &limits).unwrap();
         let rows = HashMap::from([("data_a.npkd".to_owned(), runs)]);
         let redo = Redo { old, rows, ..Redo::default() };
-        let begin = || Ok(record);
-        let spare = commit::publish(dir, begin, &redo, &limits, || Ok(()), &mut false).unwrap();
+        let check = || Ok(());
+        let spare = commit::publish(dir, record, spare, &redo, &limits, check, &mut false).unwrap();
         (redo, spare)
     }
 
     fn carry_out(dir: &Dir, redo: &Redo, spare: &Spare) {
         let lock = StoreLock::in_dir(dir, false).unwrap().unwrap();
         let path = dir.join(redo::FILE);
-        let rows = crate::patches::Patches { file: spare.file.clone(), path, of: HashMap::new() };
+        let source = crate::patches::Source::File(spare.file.clone());
+        let rows = crate::patches::Patches { source, path, of: HashMap::new() };
         let at_hand = AtHand { keep: true, ..AtHand::default() };
         commit::apply(dir, &lock, redo, Some(&rows), at_hand, &Limits::default()).unwrap();
     }
@@ -366,7 +393,7 @@ mod tests {
         assert_eq!((read(), rows(&path)), ([8, 2, 3, 4], vec![7, 2, 3, 4]));
         carry_out(&dir, &redo, &spare);
         assert_eq!(read(), [7, 2, 3, 4]);
-        remove(&dir, Some(&spare), None);
+        remove(&dir, Some(&spare), None, None);
         assert_eq!(inode(&path), None);
     }
 

@@ -10,7 +10,7 @@ use crate::metadata::{self, Metadata, RecordRef};
 use crate::overlay::Overlay;
 use crate::spare::{self, Held};
 use crate::store::{self, MAX_TRIES, Store, pause};
-use crate::{lock, names, redo, segments, side, side_codec};
+use crate::{lock, names, redo, row_log, segments, side, side_codec};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -118,11 +118,11 @@ impl Check<'_> {
                 return Err(e);
             }
             Err(e) => {
-                let about_redo = matches!(&e, Error::Format { file, .. } | Error::Unsupported { file, .. } | Error::Limit { file, .. } if file.ends_with(redo::FILE));
-                let (kind, file) = if about_redo {
-                    (FaultKind::Redo, redo::FILE)
-                } else {
-                    (FaultKind::Metadata, metadata::FILE)
+                let about = |name: &str| matches!(&e, Error::Format { file, .. } | Error::Unsupported { file, .. } | Error::Limit { file, .. } if file.ends_with(name));
+                let record = [redo::FILE, row_log::FILE].into_iter().find(|name| about(name));
+                let (kind, file) = match record {
+                    Some(record) => (FaultKind::Redo, record),
+                    None => (FaultKind::Metadata, metadata::FILE),
                 };
                 check.add(kind, file, None, e.to_string());
             }
@@ -150,19 +150,20 @@ impl Check<'_> {
     }
 
     fn loaded(&mut self, mut loaded: Loaded) -> Result<()> {
+        let ignored = if loaded.ignored { redo::FILE } else { row_log::FILE };
         for warning in std::mem::take(&mut loaded.warnings) {
-            self.add(FaultKind::Redo, redo::FILE, None, warning);
+            self.add(FaultKind::Redo, ignored, None, warning);
         }
-        if loaded.redo.is_some() {
+        if let Some((_, _, record)) = &loaded.redo {
             self.say(
                 FaultKind::Leftover,
-                redo::FILE,
+                record,
                 None,
                 "a committed change has not been applied yet; the next writer does it",
             );
         }
         let overlay = match loaded.redo.take() {
-            Some((redo, file)) => Overlay::new(self.dir, redo, file),
+            Some((redo, source, record)) => Overlay::new(self.dir, redo, source, record),
             None => Overlay::default(),
         };
         let mut used: HashMap<String, String> = HashMap::new();
@@ -308,7 +309,9 @@ impl Check<'_> {
                     if used.contains_key(&name)
                         || bitmaps.contains(&name)
                         || overlay.leaving.contains(&name[..]) => {}
-                Kind::File if [metadata::FILE, lock::FILE, redo::FILE].contains(&&name[..]) => {}
+                Kind::File
+                    if [metadata::FILE, lock::FILE, redo::FILE, row_log::FILE]
+                        .contains(&&name[..]) => {}
                 Kind::File if self.may_be_kept(&name)? => {}
                 Kind::File if name.starts_with(names::OWN_PREFIX) => self.leftover(&name),
                 Kind::File if name.ends_with(".npkd") || name.ends_with(segments::SUFFIX) => {

@@ -106,13 +106,18 @@ fn readers_beside_one_handle() {
                 // A change that is decided, and not carried out yet, is seen by whoever opens the
                 // store, and later by whoever has.
                 let (mut now, mut last) = (0, 0);
-                let kept = Store::open(path).unwrap().array("a").unwrap();
+                let store = Store::open(path).unwrap();
+                let kept = store.array("a").unwrap();
+                let handle = NumPack::open(path).unwrap();
                 while last < CHANGES {
                     if !long {
                         let store = Store::open(path).unwrap();
                         now = read(&store.array("a").unwrap(), now.max(last));
                     }
                     last = read(&kept, last);
+                    for array in [store.array("a"), handle.array("a")] {
+                        now = read(&array.unwrap(), last).max(now);
+                    }
                 }
             });
         }

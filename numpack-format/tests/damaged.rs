@@ -225,6 +225,89 @@ fn dropped_rows_across_segments() {
     }
 }
 
+/// Where rows are replaced by what a file holds, there is no telling a record that is damaged from
+/// one that was not written whole: neither counts.
+#[test]
+fn every_flip_and_cut_of_a_record_of_rows() {
+    use sha2::{Digest, Sha256};
+    let (_t, path) = place();
+    let text = |s: &str| [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
+    let metadata = Raw::one(1, &[4], "data_r.npkd");
+    let record = |metadata: &[u8], file: &str, removal: &[u8]| {
+        let mut body = Sha256::digest(metadata).to_vec();
+        body.extend([&1u32.to_le_bytes()[..], &text(file), &1u64.to_le_bytes()].concat());
+        body.extend([1u64, 2, 16].map(u64::to_le_bytes).concat());
+        body.extend([&[0; 20][..], removal, &[0; 4]].concat());
+        let lengths = [2, body.len() as u64].map(u64::to_le_bytes).concat();
+        [&b"NPKREDO\0\x02\0\0\0\0\0\0\0"[..], &[8, 9], &body, &lengths].concat()
+    };
+    let rows = |record: Vec<u8>| {
+        let len = (record.len() as u64 + 32).to_le_bytes();
+        let mut all = [&b"NPKROWS\0numbered"[..], &len, &record].concat();
+        all.extend(Sha256::digest(&all).to_vec());
+        all
+    };
+    let good = rows(record(&metadata, "data_r.npkd", &[0; 4]));
+    let file = path.join("libnumpack.rows");
+    let files: &[(&str, &[u8])] = &[("metadata.npkm", &metadata), ("data_r.npkd", &[1, 2, 3, 4])];
+    let (before, after) = ([vec![1, 2, 3, 4]], [vec![1, 8, 9, 4]]);
+    put(&path, files);
+    std::fs::write(&file, &good).unwrap();
+    assert_eq!(try_all(&path).unwrap(), after);
+    assert!(Store::verify(&path).unwrap().iter().any(|f| f.kind == FaultKind::Leftover));
+    // Longer by what an earlier one left.
+    std::fs::write(&file, [&good[..], &[7; 5000]].concat()).unwrap();
+    assert_eq!(try_all(&path).unwrap(), after);
+    for i in 0..good.len() {
+        for bad in [good[..i].to_vec(), [&good[..i], &[good[i] ^ 1], &good[i + 1..]].concat()] {
+            std::fs::write(&file, bad).unwrap();
+            assert_eq!(try_all(&path).unwrap(), before, "at {i}");
+            assert_eq!(Store::verify(&path).unwrap(), [], "at {i}");
+            if i % 16 == 0 {
+                drop(Writer::open(&path).unwrap());
+                assert!(!file.exists());
+                assert_eq!(try_all(&path).unwrap(), before, "at {i}");
+            }
+        }
+    }
+    // Half carried out, the next writer finishes it.
+    for half in [&[1, 2, 3, 4], &[1, 8, 3, 4], &[1, 8, 9, 4]] {
+        std::fs::write(path.join("data_r.npkd"), half).unwrap();
+        std::fs::write(&file, &good).unwrap();
+        assert_eq!(try_all(&path).unwrap(), after);
+        drop(Writer::open(&path).unwrap());
+        let names = ["data_r.npkd", "libnumpack.lock", "metadata.npkm"];
+        assert_eq!(common::names(&path), names);
+        assert_eq!(std::fs::read(path.join("data_r.npkd")).unwrap(), after[0]);
+        assert_eq!(Store::verify(&path).unwrap(), []);
+    }
+    // Whole, and meant to do damage.
+    let removal = [&1u32.to_le_bytes()[..], &text("data_r.npkd")].concat();
+    for bad in [
+        record(&metadata, "data_x.npkd", &[0; 4]),
+        record(&metadata, "../r", &[0; 4]),
+        record(&metadata, "data_s.npkd", &removal),
+    ] {
+        put(&path, files);
+        std::fs::write(&file, rows(bad)).unwrap();
+        let said = error(&path);
+        assert!(said.contains("libnumpack.rows"), "{said}");
+        assert!(Writer::open(&path).is_err());
+        assert_eq!(std::fs::read(path.join("data_r.npkd")).unwrap(), before[0]);
+    }
+    // Beside an ordinary record, that one counts: it came later.
+    put(&path, files);
+    std::fs::write(&file, &good).unwrap();
+    let mut other = record(&metadata, "data_r.npkd", &[0; 4]);
+    other[16..18].copy_from_slice(&[5, 6]);
+    other.extend(Sha256::digest(&other).to_vec());
+    std::fs::write(path.join("libnumpack.redo"), other).unwrap();
+    assert_eq!(try_all(&path).unwrap(), [vec![1, 5, 6, 4]]);
+    drop(Writer::open(&path).unwrap());
+    assert_eq!(try_all(&path).unwrap(), [vec![1, 5, 6, 4]]);
+    assert_eq!(common::names(&path), ["data_r.npkd", "libnumpack.lock", "metadata.npkm"]);
+}
+
 #[test]
 fn every_flip_and_cut_of_a_redo_record() {
     // A record as the format describes it, put together by hand.

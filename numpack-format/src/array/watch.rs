@@ -1,7 +1,8 @@
 //! Rows that are replaced while somebody reads.
 //!
 //! A writer that replaces rows in place first publishes its record, which holds the new rows, then
-//! counts up the number in the lock file, and only then touches the rows. So, if the number is the
+//! counts up the number in the lock file, and only then touches the rows; and it withdraws the record
+//! when they are all in their place. So, if the number is the
 //! same after reading as before, no replacement began meanwhile; and one that had begun before is
 //! either complete, or its record was found after its number, and lies over what was read.
 
@@ -12,6 +13,7 @@ use crate::folder::Folder;
 use crate::limits::Limits;
 use crate::loaded::Loaded;
 use crate::patches::{Patches, Runs};
+use crate::row_log;
 use crate::spare::Held;
 use crate::store::{MAX_TRIES, pause};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,21 +97,23 @@ impl Watch {
         let [part] = parts else { return Ok(None) };
         let ours = FileId::of(&part.file).map_err(Error::io("inspect", &part.path))?;
         for attempt in 0..MAX_TRIES {
+            // Before the other kind of record is looked for, which may be made of it.
+            let rows_wait = row_log::read(dir, &self.limits)?.is_some();
             let Some(before) = Held::of(dir)? else {
                 pause(attempt);
                 continue;
             };
-            if before.generation.redo.is_none() {
+            if before.generation.redo.is_none() && !rows_wait {
                 return Ok(None);
             }
             match Loaded::read(dir, &self.limits) {
                 Ok(loaded) => {
-                    let Some((redo, file)) = loaded.redo else { return Ok(None) };
+                    let Some((redo, source, record)) = loaded.redo else { return Ok(None) };
                     for name in redo.rows.keys() {
                         let there = dir.id(name).map_err(Error::io("inspect", dir.join(name)))?;
                         if there.is_some_and(|id| id.same_file(&ours)) {
-                            let (name, path) = (name.clone(), dir.join(crate::redo::FILE));
-                            let patches = Patches { file, path, of: redo.rows };
+                            let (name, path) = (name.clone(), dir.join(record));
+                            let patches = Patches { source, path, of: redo.rows };
                             return Ok(Some((Arc::new(patches), name)));
                         }
                     }

@@ -1,7 +1,7 @@
 //! Each change to the disk fails in turn, in each way it can.
 
 use super::checks::{Reference, check_sound, check_whole, clear_up};
-use super::scenarios::{At, Scenario, scenario, with_scenarios};
+use super::scenarios::{At, Scenario, has_others, scenario, with_scenarios};
 use crate::fault::{Action, arm};
 use crate::{DType, Error, NumPack, Store, View, Writer};
 use rustix::io::Errno;
@@ -52,7 +52,7 @@ fn fail(scenario: &Scenario, reference: &Reference, n: usize, action: Action) ->
     if let (Some(npk), Err(_)) = (at.handle(), &result) {
         match save_one(npk) {
             Err(Error::Poisoned { .. }) if op.starts_with("sync") => {}
-            Ok(()) if !failed_sync => {
+            Ok(()) if !failed_sync || has_others(scenario.name) => {
                 let store = Store::open(&path).unwrap();
                 assert!(store.contains("afterwards"), "{what}");
                 check_sound(&path, &what);

@@ -92,15 +92,27 @@ fn there_are_many_kills() {
 
 #[test]
 fn recovery_is_killed_too() {
-    let reference = Reference::of(&scenario("merge"));
-    let decided = |(op, name): &(String, String)| op == "rename" && name == crate::redo::TEMPORARY;
-    let decided = reference.steps.iter().position(decided).unwrap();
+    kill_recovery("merge", ("rename", crate::redo::TEMPORARY), 0);
+}
+
+#[test]
+fn recovery_of_replaced_rows_is_killed_too() {
+    // When the file has been made and written to.
+    kill_recovery("replace_scattered", ("create", crate::row_log::FILE), 1);
+}
+
+/// Kills what a scenario has decided, by a step or one `later`, at each step then, and after that
+/// the next writer.
+fn kill_recovery(scenario_name: &'static str, step: (&str, &str), later: usize) {
+    let reference = Reference::of(&scenario(scenario_name));
+    let is_it = |(op, name): &(String, String)| (&op[..], &name[..]) == step;
+    let decided = reference.steps.iter().position(is_it).unwrap() + later;
     let after = &reference.states[1];
     let mut done = 0;
     for first in decided + 2..=reference.steps.len() {
         for second in 1.. {
             let (_dir, path) = reference.fresh();
-            assert_eq!(run("merge", &path, first, "abort"), None);
+            assert_eq!(run(scenario_name, &path, first, "abort"), None);
             let code = run("writer", &path, second, "abort");
             let what = format!("killed at {first}, then at {second}");
             check_whole(&path, std::slice::from_ref(after), &what);

@@ -317,6 +317,12 @@ fn a_missing_sync_of_a_record_is_found() {
     assert!(needed * 2 > syncs as u32);
 }
 
+#[test]
+fn a_missing_sync_of_replaced_rows_is_found() {
+    let (syncs, needed) = syncs_missed("replace_and_others");
+    assert!(needed >= 30 && needed * 10 > syncs as u32 * 7, "{needed} of {syncs}");
+}
+
 /// All but two of a handle that is opened, and those after a record has been carried out.
 #[test]
 fn a_missing_sync_of_appended_rows_is_found() {

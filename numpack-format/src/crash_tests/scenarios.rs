@@ -1,10 +1,12 @@
 //! What is done to stores while something goes wrong.
 
 use super::checks::{FOREIGN, ORPHAN};
-use crate::fault::{Action, arm};
+use crate::fault::{self, Action, Did, arm};
 use crate::side::ArrayNote;
 use crate::{DType, Error, NumPack, Result, Rows, SideInfo, Store, View, Writer};
 use std::cell::OnceCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A store, and calls that change it. Each that returns promises that its change lasts.
@@ -155,6 +157,34 @@ fn large(path: &Path) {
     assert!(std::fs::metadata(path.join("metadata.npkm")).unwrap().len() > 2 * 4096);
 }
 
+/// The same, with an array whose rows take several sectors.
+fn wide(path: &Path) {
+    shared_folder(path);
+    let mut w = Writer::open(path).unwrap();
+    w.save("wide", &View::new(DType::U8, &[3, WIDE as u64], &[1; 3 * WIDE])).unwrap();
+    w.commit().unwrap();
+}
+
+const WIDE: usize = 1500;
+
+fn replace_wide(at: &At, rows: std::ops::Range<i64>, byte: u8) -> Result<()> {
+    let n = (rows.end - rows.start) as usize;
+    let view = [n as u64, WIDE as u64];
+    let data = vec![byte; n * WIDE];
+    at.npk()?.replace_rows("wide", &Rows::from(rows), &View::new(DType::U8, &view, &data))
+}
+
+/// Changes a byte of an array for good, as a program does that knows of no record. Nothing fails.
+fn write_as_others(at: &At, file: &str, byte: u8) -> Result<()> {
+    let file = &File::options().write(true).open(at.path.join(file)).unwrap();
+    let bytes = &[byte];
+    file.write_all_at(bytes, 0).unwrap();
+    fault::did(|| Did::Write { file, at: 0, bytes });
+    file.sync_data().unwrap();
+    fault::did(|| Did::Sync { file, only_data: true, failed: false });
+    Ok(())
+}
+
 fn long_name(i: u8) -> String {
     format!("{i:0190}")
 }
@@ -225,6 +255,7 @@ macro_rules! with_scenarios {
             append append_with_bitmap append_to_several append_twice append_over_surplus
             append_often append_without_exchange
             replace_scattered replace_contiguous replace_again replace_among_dropped
+            replace_wide replace_and_others replace_by_others
             everything drop_rows drop_all_then_append
             compact_array compact rename_array clone_array escaped reset segmented
             adopt adopt_and_change
@@ -246,6 +277,11 @@ with_scenarios!(table);
 /// Whether a scenario is one of a file system that exchanges nothing.
 pub(super) fn no_exchange(name: &str) -> bool {
     ["replace_by_record", "append_without_exchange"].contains(&name)
+}
+
+/// Whether other writers than the handle's take part, of whose failures it is not told.
+pub(super) fn has_others(name: &str) -> bool {
+    name == "replace_and_others"
 }
 
 pub(super) fn scenario(name: &'static str) -> Scenario {
@@ -275,7 +311,6 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
         "splice" => (
             shared_folder,
             vec![|at| {
-                use std::os::unix::fs::FileExt;
                 let mut w = at.npk()?.begin()?;
                 let mut array = w.begin_array("spliced", DType::U8, &[2, 100])?;
                 array.splice(200, |file, at| file.write_all_at(&[3; 200], at))?;
@@ -392,6 +427,79 @@ pub(super) fn scenario(name: &'static str) -> Scenario {
                 |at| at.npk()?.replace_rows("rows", &Rows::from(2..3), &pairs(&[19, 18])),
                 |at| at.npk()?.replace_rows("rows", &Rows::All, &pairs(&[7; 8])),
                 |at| at.npk()?.replace_rows("kept", &Rows::Index(0), &bytes(&[17])),
+            ],
+        ),
+        // The same of records that take several sectors, and rows of several arrays.
+        "replace_wide" => (
+            wide,
+            vec![
+                |at| replace_wide(at, 0..3, 2),
+                |at| replace_wide(at, 1..2, 3),
+                |at| replace_wide(at, 1..3, 4),
+                |at| {
+                    let mut w = at.npk()?.begin()?;
+                    w.replace_rows("rows", &Rows::Index(1), &pairs(&[9, 8]))?;
+                    w.replace_rows("kept", &Rows::Index(1), &bytes(&[9]))?;
+                    w.commit()
+                },
+                // As long as the one before it, and alike in the first half of it.
+                |at| replace_wide(at, 0..1, 5),
+                |at| write_as_others(at, "data_wide.npkd", 6),
+                |at| replace_wide(at, 1..2, 5),
+            ],
+        ),
+        // What must not be undone by a record that was carried out before.
+        "replace_and_others" => (
+            shared_folder,
+            vec![
+                |at| at.npk()?.replace_rows("kept", &Rows::from(0..2), &bytes(&[7, 7])),
+                |at| write_as_others(at, "data_kept.npkd", 8),
+                |at| at.npk()?.replace_rows("kept", &Rows::from(1..3), &bytes(&[7, 7])),
+                |at| at.npk()?.replace_rows("kept", &Rows::from(0..2), &bytes(&[9, 9])),
+                |at| write_as_others(at, "data_kept.npkd", 10),
+                |at| at.npk()?.append(&[("kept", bytes(&[12]))]),
+                |at| at.npk()?.replace_rows("kept", &Rows::from(0..2), &bytes(&[13, 13])),
+                |at| at.npk()?.save(&[("kept", bytes(&[14, 14, 14]))]),
+                |at| at.npk()?.replace_rows("changed", &Rows::from(0..2), &bytes(&[15, 15])),
+                |at| {
+                    let mut w = at.npk()?.begin()?;
+                    w.compact_array("changed")?;
+                    w.append(&[("changed", bytes(&[16]))])?;
+                    w.commit()
+                },
+                |at| at.npk()?.replace_rows("kept", &Rows::from(0..2), &bytes(&[17, 17])),
+                |at| {
+                    // Another writer.
+                    let mut w = Writer::open(&at.path)?;
+                    w.replace_rows("kept", &Rows::from(0..2), &bytes(&[18, 18]))?;
+                    w.commit()
+                },
+                |at| at.npk()?.replace_rows("kept", &Rows::from(1..3), &bytes(&[19, 19])),
+            ],
+        ),
+        // Each handle makes the file anew.
+        "replace_by_others" => (
+            shared_folder,
+            vec![
+                |at| {
+                    let npk = NumPack::open(&at.path)?;
+                    npk.replace_rows("kept", &Rows::from(0..2), &bytes(&[7, 7]))
+                },
+                |at| {
+                    let npk = NumPack::open(&at.path)?;
+                    npk.replace_rows("kept", &Rows::from(0..2), &bytes(&[8, 8]))
+                },
+                |at| write_as_others(at, "data_kept.npkd", 9),
+                |at| {
+                    let npk = NumPack::open(&at.path)?;
+                    npk.replace_rows("kept", &Rows::from(1..3), &bytes(&[8, 8]))
+                },
+                |at| write_as_others(at, "data_kept.npkd", 10),
+                |at| NumPack::open(&at.path)?.append(&[("kept", bytes(&[11]))]),
+                |at| {
+                    let npk = NumPack::open(&at.path)?;
+                    npk.replace_rows("kept", &Rows::from(0..2), &bytes(&[12, 12]))
+                },
             ],
         ),
         "replace_among_dropped" => (

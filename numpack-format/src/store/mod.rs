@@ -13,9 +13,10 @@ use crate::loaded::Loaded;
 use crate::metadata::{self, Metadata, RecordRef};
 use crate::names::{self, NameIndex};
 use crate::overlay::Overlay;
+use crate::patches::Patches;
 use crate::side::{self, SideInfo};
 use crate::spare::Held;
-use crate::{redo, segments};
+use crate::{redo, row_log, segments};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,9 @@ pub struct Store {
     warnings: Vec<String>,
 }
 
+/// How often rows had been replaced in place, and new ones that were found to wait after that.
+type Replaced = (u64, Option<Arc<Patches>>);
+
 /// A bitmap, and which file it was read from. The public package changes bitmaps and nothing else.
 #[derive(Debug)]
 struct Seen {
@@ -108,12 +112,9 @@ impl Store {
 
     /// The same, and how often rows had been replaced in place before.
     pub(crate) fn open_counted(path: &Path, limits: &Limits) -> Result<(Store, u64)> {
-        let count = std::cell::Cell::new(0);
-        let store = Store::open_and(path, limits, |store| {
-            count.set(store.folder().map_or(Ok(0), |folder| folder.replacements())?);
-            store.set_list()
-        })?;
-        Ok((store, count.get()))
+        let store = Store::open_listed_with(path, limits)?;
+        let count = store.folder().map_or(0, |folder| folder.count);
+        Ok((store, count))
     }
 
     fn open_and(
@@ -324,7 +325,7 @@ impl Store {
         let missing = || Error::NoArray { path: self.path.clone(), name: name.to_owned() };
         let i = self.find(name).ok_or_else(missing)?;
         let Some(folder) = &self.folder else { return Err(missing()) };
-        let opened = folder.replacements().and_then(|count| self.open_array(folder, i, count));
+        let opened = self.replaced(folder).and_then(|rows| self.open_array(folder, i, rows));
         if folder.is_current()? {
             return opened;
         }
@@ -334,7 +335,7 @@ impl Store {
             let j = now.find(name).ok_or_else(changed)?;
             let same = now.same_array(j, self, i)?;
             let Some(folder) = now.folder.as_ref().filter(|_| same) else { return Err(changed()) };
-            let opened = folder.replacements().and_then(|count| now.open_array(folder, j, count));
+            let opened = now.replaced(folder).and_then(|rows| now.open_array(folder, j, rows));
             if folder.is_current()? {
                 return opened;
             }
@@ -358,11 +359,11 @@ impl Store {
     pub fn arrays_by_name(&self, names: &[&str]) -> Result<Vec<Array>> {
         let all_at_once = || -> Result<Option<Vec<Array>>> {
             let Some(folder) = &self.folder else { return Ok(None) };
-            let count = folder.replacements()?;
+            let rows = self.replaced(folder)?;
             let mut opened = Vec::with_capacity(names.len());
             for name in names {
                 let Some(i) = self.find(name) else { return Ok(None) };
-                opened.push(self.open_array(folder, i, count)?);
+                opened.push(self.open_array(folder, i, rows.clone())?);
             }
             Ok(folder.is_current()?.then_some(opened))
         };
@@ -425,7 +426,9 @@ impl Store {
     pub(crate) fn grown(&mut self, metadata: Metadata, dir: &Dir, file: File) -> Result<()> {
         let id = FileId::of(&file).map_err(Error::io("inspect", dir.join(metadata::FILE)))?;
         let generation = Generation { metadata: Some(id), redo: None };
-        self.folder = Some(Arc::new(Folder::new(dir.clone(), (file, None), generation)));
+        let counted = folder::counted(dir)?;
+        let folder = Folder::new(dir.clone(), (file, None), generation, counted);
+        self.folder = Some(Arc::new(folder));
         self.metadata = metadata;
         self.infos = OnceLock::new();
         Ok(())
@@ -447,25 +450,44 @@ impl Store {
         self.folder.as_ref().map_or(Ok(true), |folder| folder.is_current())
     }
 
+    /// How often rows have been replaced in place by now, and those that wait, if the store is still
+    /// the one that was opened: they come and go without another trace.
+    fn replaced(&self, folder: &Folder) -> Result<Replaced> {
+        let count = folder.replacements()?;
+        let as_read = count == folder.count && !self.overlay.passing;
+        if as_read || folder.generation.redo.is_some() {
+            return Ok((count, self.overlay.rows.clone()));
+        }
+        let waiting = row_log::read(&folder.dir, &self.limits)?;
+        let ours = waiting.filter(|w| w.redo.old == redo::sha256(self.metadata.bytes()));
+        let patches = ours.map(|w| {
+            let path = folder.dir.join(row_log::FILE);
+            Arc::new(Patches { source: w.record, path, of: w.redo.rows })
+        });
+        Ok((count, patches))
+    }
+
     /// Opens array `i` with dropped rows and all. `count` is how often rows had been replaced in
     /// place when the store was opened.
     pub(crate) fn stored_array(&self, i: usize, count: u64) -> Result<Array> {
         match &self.folder {
-            Some(folder) => self.open_with_bitmap(folder, i, count, None),
+            Some(folder) => {
+                self.open_with_bitmap(folder, i, (count, self.overlay.rows.clone()), None)
+            }
             None => Err(Error::Changed { file: self.path.clone() }),
         }
     }
 
-    fn open_array(&self, folder: &Arc<Folder>, i: usize, count: u64) -> Result<Array> {
+    fn open_array(&self, folder: &Arc<Folder>, i: usize, rows: Replaced) -> Result<Array> {
         let bitmap = self.bitmap(i)?;
-        self.open_with_bitmap(folder, i, count, bitmap)
+        self.open_with_bitmap(folder, i, rows, bitmap)
     }
 
     fn open_with_bitmap(
         &self,
         folder: &Arc<Folder>,
         i: usize,
-        count: u64,
+        (count, patches): Replaced,
         bitmap: Option<Arc<Bitmap>>,
     ) -> Result<Array> {
         let r = self.metadata.get(i);
@@ -479,7 +501,6 @@ impl Store {
         )
         .map_err(|e| e.in_array(r.name))?;
         let info = self.info_of(i, &r, bitmap.as_deref());
-        let patches = self.overlay.rows.clone();
         let watch = Watch::new(folder.clone(), r.data_file, &self.limits, count, patches);
         // Rows of segments are never replaced in place.
         let watch = (!r.data_file.ends_with(segments::SUFFIX)).then_some(watch);

@@ -9,9 +9,12 @@ use crate::lease;
 use crate::merge::{State, sync_new_files};
 use crate::metadata::{self, Record};
 use crate::names;
+use crate::new_store;
 use crate::next_metadata::NextMetadata;
+use crate::patches::Patches;
 use crate::plan::{Bits, NoteOf};
-use crate::redo::{self, RecordWriter};
+use crate::redo::{self, RecordWriter, Redo};
+use crate::row_log;
 use crate::side::{self, SideInfo};
 use crate::side_codec;
 use crate::spare;
@@ -173,7 +176,7 @@ impl Writer {
             merge.dir.sync()?;
         }
         let mut rows = None;
-        let mut record = None;
+        let mut record = RecordWriter::new(&merge.dir);
         if let Some((writer, mut of)) = self.record.take() {
             // Rows of arrays that were saved again or removed meanwhile are gone.
             let kept: HashSet<&str> = self.plan.records().map(|r| r.data_file()).collect();
@@ -183,12 +186,19 @@ impl Writer {
             }
             redo.rows = of;
             rows = Some(writer.patches(&HashMap::new()));
-            record = Some(writer);
+            record = writer;
+        }
+        if redo.metadata.is_empty()
+            && self.home.is_some()
+            && let Some(record) = record.in_memory(&redo, row_log::MAX, limits)?
+        {
+            self.commit_rows(&redo, &record)?;
+            return Ok(warnings);
         }
         let spare = self.state.spare.take();
-        let begin = || record.map_or_else(|| RecordWriter::begin(&merge.dir, spare), Ok);
         let check = || merge.check_here(&self.state, &self.target);
-        let file = commit::publish(&merge.dir, begin, &redo, limits, check, &mut self.published)?;
+        let published = &mut self.published;
+        let file = commit::publish(&merge.dir, record, spare, &redo, limits, check, published)?;
         let keep = self.home.is_some() && file.len <= spare::MAX;
         let live = &self.live;
         let at_hand = AtHand {
@@ -213,6 +223,41 @@ impl Writer {
             }
         }
         Ok(warnings)
+    }
+
+    /// Rows and nothing else are replaced, few enough for the file that the handle keeps for that;
+    /// `record` is all but its checksum.
+    fn commit_rows(&mut self, redo: &Redo, record: &[u8]) -> Result<()> {
+        let Mode::Merge(merge) = &self.mode else { return Ok(()) };
+        let (dir, limits) = (&merge.dir, &self.options.limits);
+        let content = row_log::encode(record, new_store::random());
+        let last = self.state.log.take();
+        let check = || merge.check_here(&self.state, &self.target);
+        let decided = commit::publish_rows(dir, &content, last, check, &mut self.published)?;
+        let source = row_log::record_of(&content);
+        let rows = Patches { source, path: dir.join(row_log::FILE), of: HashMap::new() };
+        let live = &self.live;
+        let at_hand = AtHand {
+            metadata: self.state.hashed(),
+            files: Some(&|name: &str| live.opened(name)),
+            keep: true,
+        };
+        commit::apply_rows(dir, &merge.lock, redo, &rows, at_hand, limits)?;
+        let log = decided.withdraw()?;
+        self.clear_stage();
+        // The change stands, whatever comes now.
+        let Mode::Merge(merge) = &self.mode else { return Ok(()) };
+        match merge.lock.count(&merge.dir) {
+            Ok(count) => {
+                self.state.log = Some(log);
+                self.state.replace(None, &[], count);
+            }
+            Err(_) => {
+                self.home = None;
+                let _ = merge.dir.remove_file(row_log::FILE);
+            }
+        }
+        Ok(())
     }
 
     /// Arrays without dropped rows have grown: what is behind their end is nobody's until the

@@ -398,8 +398,8 @@ impl Drop for Writer {
                 if self.state.is_current(&merge.dir).unwrap_or(false) {
                     self.live.take_back_all(&merge.dir);
                 }
-                let record =
-                    self.record.is_some().then(|| merge.dir.remove_file(crate::redo::TEMPORARY));
+                let begun = self.record.as_ref().is_some_and(|(record, _)| record.is_begun());
+                let record = begun.then(|| merge.dir.remove_file(crate::redo::TEMPORARY));
                 let stage = merge.stage.as_ref().map(|_| commit::clear_stage(&merge.dir, ""));
                 record.into_iter().chain(stage).collect()
             }

@@ -194,8 +194,7 @@ impl Writer {
         };
         if let Mode::Merge(merge) = &self.mode {
             if committed > 0 && self.record.is_none() {
-                let record = RecordWriter::begin(&merge.dir, self.state.spare.take())?;
-                self.record = Some((record, HashMap::new()));
+                self.record = Some((RecordWriter::new(&merge.dir), HashMap::new()));
             }
             if self.options.in_place && !std::mem::replace(&mut self.counted, true) {
                 merge.lock.count_up(&merge.dir)?;
@@ -211,9 +210,11 @@ impl Writer {
                 bytes = rest;
                 if offset < committed
                     && let Some((record, _)) = &mut self.record
+                    && let Mode::Merge(merge) = &self.mode
                 {
                     let (waits, later) = now.split_at((committed - offset).min(n) as usize);
-                    waiting.push((offset, waits.len() as u64, record.put(waits)?));
+                    let at = record.put(waits, &merge.dir)?;
+                    waiting.push((offset, waits.len() as u64, at));
                     (offset, now) = (offset + waits.len() as u64, later);
                 }
                 if let (false, Some(file)) = (now.is_empty(), file) {
