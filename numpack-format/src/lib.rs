@@ -217,9 +217,9 @@
 //!
 //! What has another magic or checksum, or ends too early, is no record: it was not written whole, or
 //! has been withdrawn. The number keeps two records apart that are as long and begin alike: what is
-//! written over an old one must not make that whole again. So this is decided once the file is synced, and its name where it is new; the
-//! rows are written to their place and synced; then zeros are written over the first 24 bytes, and
-//! synced before the call returns, so that no power loss brings a record back under which something
+//! written over an old one must not make that whole again. So this is decided once the file is synced,
+//! and its name where it is new; the rows are written to their place and synced; then zeros are written
+//! over the first 24 bytes, and synced before the call returns, so that no power loss brings a record back under which something
 //! has changed since. Readers copy the record, and lock nothing. When the handle is dropped the file
 //! is removed. Another writer that finds it makes a `libnumpack.redo` of a record in it, and removes
 //! it, before it does anything else; where both are there, that one counts. A copy of the folder by

@@ -1,8 +1,8 @@
 //! `libnumpack.rows`: replaced rows of a handle, decided by what the file holds and not by its name.
 //!
 //! To give a file a name and to take it away costs a journal a commit each, which is most of what
-//! replacing a few rows takes. So a handle keeps this file under its name for ever, and where a
-//! change is of few rows and nothing else, writes its record into it. What keeps this safe:
+//! replacing a few rows takes. So a handle keeps this file under its name as long as it lives, and
+//! where a change is of few rows and nothing else, writes its record into it. What keeps this safe:
 //!
 //! - A record counts only if it is whole: its checksum covers all of it and the head before it,
 //!   which says how long it is and has a number of its own. Of a record that is written over another
