@@ -18,6 +18,14 @@ def _forked() -> None:
     _process = object()
 
 
+_frees: dict[str, Any] = {}
+
+
+def _free_of(kind: str) -> Any:
+    found = _frees[kind] = getattr(lib, kind + "_free")
+    return found
+
+
 os.register_at_fork(after_in_child=_forked)
 
 
@@ -29,7 +37,7 @@ class Handle:
 
     def __init__(self, pointer: ctypes.c_void_p, kind: str) -> None:
         self._as_parameter_ = pointer
-        self._free = getattr(lib, kind + "_free")
+        self._free = _frees.get(kind) or _free_of(kind)
         self._owner = _process
 
     @classmethod

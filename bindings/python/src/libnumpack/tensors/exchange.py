@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,22 +26,9 @@ def _take_back(number: int) -> None:
 _release = callback("release_fn", _take_back)
 
 
-class Lent:
-    """Memory of something in Python, lent to the library in one call: kept alive until it gives it back."""
-
-    def __init__(self, owner: Any) -> None:
-        self.number = id(self)
-        # This object too, so that no other one gets its number meanwhile.
-        _lent[self.number] = (self, owner)
-        self.arguments = (_release, ctypes.c_void_p(self.number))
-
-    def __enter__(self) -> Lent:
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        # What fails takes nothing.
-        if error is not None:
-            _take_back(self.number)
+_numbers = itertools.count(1)
+_sizes = functools.lru_cache(maxsize=None)(lambda ndim: ctypes.c_uint64 * ndim)
+_steps = functools.lru_cache(maxsize=None)(lambda ndim: ctypes.c_int64 * ndim)
 
 
 def interface(array: np.ndarray[Any, Any]) -> Any:
@@ -48,8 +37,10 @@ def interface(array: np.ndarray[Any, Any]) -> Any:
     ndim = array.ndim
     given = structs["array_interface"](
         read_only=read_only, data=pointer, typestr=array.dtype.str.encode(), ndim=ndim,
-        shape=(ctypes.c_uint64 * ndim)(*array.shape), strides=(ctypes.c_int64 * ndim)(*array.strides),
+        shape=_sizes(ndim)(*array.shape),
     )
+    if not array.flags.c_contiguous:
+        given.strides = _steps(ndim)(*array.strides)
     return given
 
 
@@ -81,12 +72,20 @@ def view(
 
 def share(array: np.ndarray[Any, Any], dtype: dtypes.dtype | None, function: str, *extra: Any) -> Handle:
     """A tensor by ``tensor_from_numpy`` or ``tensor_as_tensor``. Of a type that is not NumPy's own, such as
-    ml_dtypes', and bits of which the type is said, ``dtype`` is the type."""
-    with Lent(array) as lent:
+    ml_dtypes', and bits of which the type is said, ``dtype`` is the type.
+
+    The array is kept alive until the library gives its memory back."""
+    number = next(_numbers)
+    _lent[number] = array
+    try:
         if dtype is None:
-            return make("tensor", function, interface(array), *extra, *lent.arguments)
+            return make("tensor", function, interface(array), *extra, _release, number)
         given = view(array.__array_interface__["data"][0], dtype, array.shape, array.strides)
-        return make("tensor", "tensor_share", given, not array.flags.writeable, *lent.arguments)
+        return make("tensor", "tensor_share", given, not array.flags.writeable, _release, number)
+    except BaseException:
+        # What fails takes nothing.
+        _take_back(number)
+        raise
 
 
 class _Shown:

@@ -53,14 +53,15 @@ def _unary(op: int, text: str) -> Callable[[Any], Tensor]:
 
 def _binary(op: int, text: str, reversed: bool = False) -> Callable[[Any, Any], Tensor]:
     def function(self: Any, other: Any) -> Tensor:
-        number = scalar(other)
-        if number is not None:
-            return self._of_compute(  # type: ignore[no-any-return]
-                make("nn_tensor", "nn_tensor_binary_scalar", self._compute(), op, number, reversed)
-            )
-        other = _operand(other)
-        if other is None:
-            return NotImplemented  # type: ignore[no-any-return]
+        if not isinstance(other, Pointwise):
+            number = scalar(other)
+            if number is not None:
+                return self._of_compute(  # type: ignore[no-any-return]
+                    make("nn_tensor", "nn_tensor_binary_scalar", self._compute(), op, number, reversed)
+                )
+            other = _operand(other)
+            if other is None:
+                return NotImplemented  # type: ignore[no-any-return]
         first, second = (other, self) if reversed else (self, other)
         return _kind(self, other)._of_compute(  # type: ignore[no-any-return]
             make("nn_tensor", "nn_tensor_binary", first._compute(), op, second._compute())
