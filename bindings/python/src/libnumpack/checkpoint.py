@@ -164,6 +164,11 @@ class _Reader:
 
     def plain(self, node: Any) -> Any:
         kind = node.kind
+        # Most are tensors, and their names.
+        if kind == c.NODE_TENSOR:
+            return self.tensor(node.integer, node.index)
+        if kind == c.NODE_STR:
+            return _bytes(node, "text", node.length).decode()
         if kind == c.NODE_NONE:
             return None
         if kind == c.NODE_BOOL:
@@ -172,12 +177,10 @@ class _Reader:
             return node.integer
         if kind == c.NODE_FLOAT:
             return node.real
-        if kind == c.NODE_TENSOR:
-            return self.tensor(node.integer, node.index)
         text = _bytes(node, "text", node.length)
         if kind == c.NODE_BIG_INT:
             return int.from_bytes(text, "little", signed=True)
-        if kind in (c.NODE_STR, c.NODE_SURROGATE_STR):
+        if kind == c.NODE_SURROGATE_STR:
             return text.decode("utf-8", "surrogatepass")
         if kind == c.NODE_BYTES:
             return text
@@ -275,7 +278,7 @@ class _Reader:
 
 
 def _bytes(node: Any, member: str, length: int) -> bytes:
-    """Bytes that the library points to, among which there may be NUL."""
+    """Bytes that the library points to, which do not end in NUL, and may have one among them."""
     offset = getattr(type(node), member).offset
     pointer = ctypes.c_void_p.from_buffer(node, offset).value
     return ctypes.string_at(pointer, length) if pointer and length else b""
