@@ -1,6 +1,6 @@
 //! Reading what counts: the metadata, with a committed change applied in memory.
 
-use crate::disk::{Dir, FileId};
+use crate::disk::Dir;
 use crate::error::{Error, Result};
 use crate::folder::{self, Counted, Folder, Generation};
 use crate::limits::Limits;
@@ -33,18 +33,16 @@ impl Loaded {
         let waiting = row_log::read(dir, limits)?;
         let record = Redo::read(dir, limits)?;
         let path = dir.join(metadata::FILE);
-        let found =
-            dir.read(metadata::FILE, "the size of the metadata", limits.max_metadata_bytes)?;
-        let Some((file, mut bytes)) = found else {
+        let what = "the size of the metadata";
+        let found = dir.read_and_keep(metadata::FILE, what, limits.max_metadata_bytes)?;
+        let Some((file, id, mut bytes)) = found else {
             return Err(Error::NotAStore {
                 path: dir.path().to_owned(),
                 problem: "it holds no metadata.npkm",
             });
         };
-        let generation = Generation {
-            metadata: Some(FileId::of(&file).map_err(Error::io("inspect", &path))?),
-            redo: record.as_ref().map(|(_, id, _)| *id),
-        };
+        let generation =
+            Generation { metadata: Some(id), redo: record.as_ref().map(|(_, id, _)| *id) };
         let (mut redo, mut redo_file, mut warnings, mut ignored) = (None, None, Vec::new(), false);
         if let Some((f, _, r)) = record {
             redo_file = Some(f.clone());

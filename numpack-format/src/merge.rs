@@ -67,7 +67,7 @@ impl State {
         // One that another writer made may hold anything.
         let log = dir.id(row_log::FILE).map_err(inspect())?;
         let is_ours = |id| self.log.as_ref().is_some_and(|log| log.is(&id));
-        Ok(folder.dir.same_as(dir)
+        Ok(folder.dir.same_as(dir)?
             && self.is_current(dir)?
             && lock.count(dir)? == self.count
             && log.is_none_or(is_ours)
@@ -343,7 +343,7 @@ impl Merge {
 
     /// The files that a segment list names.
     pub(crate) fn segments(&self, list: &str, limits: &Limits) -> Result<Vec<String>> {
-        let Some((_, bytes)) =
+        let Some(bytes) =
             self.dir.read(list, "the size of a segment list", limits.max_segment_list_bytes)?
         else {
             return Ok(Vec::new());

@@ -297,7 +297,7 @@ impl NewStore {
         for (name, _) in self.dir.entries()? {
             let Some(name) = name.filter(|n| names::is_bitmap_file(n)) else { continue };
             let what = "the size of the bitmap";
-            if let Some((_, bytes)) = self.dir.read(&name, what, limits.max_bitmap_bytes)? {
+            if let Some(bytes) = self.dir.read(&name, what, limits.max_bitmap_bytes)? {
                 bitmaps.push((name, bytes));
             }
         }
@@ -483,7 +483,7 @@ struct Known {
 fn known_files(dir: &Dir, limits: &Limits) -> Result<Known> {
     let mut known = Known { files: Vec::new(), folders: Vec::new(), foreign: Vec::new() };
     let mut named = std::collections::HashSet::new();
-    if let Ok(Some((_, bytes))) =
+    if let Ok(Some(bytes)) =
         dir.read(metadata::FILE, "the size of the metadata", limits.max_metadata_bytes)
         && let Ok(metadata) = Metadata::parse(bytes, &dir.join(metadata::FILE), limits)
     {

@@ -65,8 +65,7 @@ impl Overlay {
         if self.removed.contains(&file[..]) {
             return Ok(None);
         }
-        let Some((_, bytes)) =
-            dir.read(&file, "the size of the bitmap", limits.max_bitmap_bytes)?
+        let Some(bytes) = dir.read(&file, "the size of the bitmap", limits.max_bitmap_bytes)?
         else {
             return Ok(None);
         };

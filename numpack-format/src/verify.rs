@@ -199,7 +199,7 @@ impl Check<'_> {
         let name = Some(r.name);
         let mut used = vec![r.data_file.to_owned()];
         if r.data_file.ends_with(segments::SUFFIX)
-            && let Ok(Some((_, bytes))) = self.dir.read(
+            && let Ok(Some(bytes)) = self.dir.read(
                 r.data_file,
                 "the size of a segment list",
                 self.limits.max_segment_list_bytes,

@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use files::{
     begin_to_write, cut, fill, not_plain, open_at, sync_data, sync_file, try_write_at, write_at,
@@ -28,8 +28,8 @@ pub(crate) use kinds::{Access, FileId, Found, Kind, is_errno};
 #[derive(Clone, Debug)]
 pub(crate) struct Dir {
     fd: Arc<File>,
-    /// As of when it was opened: which folder it is stays true, the rest does not.
-    id: FileId,
+    /// As of when it was first asked for: which folder it is stays true, the rest does not.
+    id: OnceLock<FileId>,
     path: PathBuf,
     /// What new files in it get; if absent, what the process gives all its files.
     pub(crate) like: Option<Access>,
@@ -46,22 +46,18 @@ impl Dir {
                 Mode::empty(),
             )
         })?;
-        Dir::new(fd.into(), path.to_owned())
+        Ok(Dir::new(fd.into(), path.to_owned()))
     }
 
-    fn new(fd: File, path: PathBuf) -> io::Result<Dir> {
-        let id = FileId::of(&fd)?;
-        Ok(Dir { fd: Arc::new(fd), id, path, like: None })
+    fn new(fd: File, path: PathBuf) -> Dir {
+        Dir { fd: Arc::new(fd), id: OnceLock::new(), path, like: None }
     }
 
     /// Opens a folder of this folder, `None` if it is not there.
     pub(crate) fn open_dir(&self, name: &str) -> Result<Option<Dir>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match retry_on_intr(|| fs::openat(&self.fd, name, flags, Mode::empty())) {
-            Ok(fd) => {
-                let path = self.join(name);
-                Dir::new(fd.into(), path.clone()).map(Some).map_err(Error::io("inspect", path))
-            }
+            Ok(fd) => Ok(Some(Dir::new(fd.into(), self.join(name)))),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(Error::io("open", self.join(name))(e.into())),
         }
@@ -82,9 +78,17 @@ impl Dir {
         self.is_at(&self.path)
     }
 
+    fn own_id(&self) -> io::Result<&FileId> {
+        if let Some(id) = self.id.get() {
+            return Ok(id);
+        }
+        let id = FileId::of(&self.fd)?;
+        Ok(self.id.get_or_init(|| id))
+    }
+
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         match fs::statat(CWD, path, AtFlags::empty()) {
-            Ok(s) => Ok(FileId::new(&s).same_file(&self.id)),
+            Ok(s) => Ok(FileId::new(&s).same_file(self.own_id()?)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(e) => Err(e.into()),
         }
@@ -217,7 +221,17 @@ impl Dir {
         relative: &str,
         what: &'static str,
         limit: u64,
-    ) -> Result<Option<(File, Vec<u8>)>> {
+    ) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_and_keep(relative, what, limit)?.map(|(_, _, bytes)| bytes))
+    }
+
+    /// The same, with the file, still open, and which one it was while it was read.
+    pub(crate) fn read_and_keep(
+        &self,
+        relative: &str,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<Option<(File, FileId, Vec<u8>)>> {
         let Some((file, id)) = self.open_file(relative)? else { return Ok(None) };
         let path = || self.join(relative);
         let len = id.len();
@@ -231,7 +245,7 @@ impl Dir {
             return Err(Error::Changed { file: path() });
         }
         read.map_err(Error::io("read", path()))?;
-        Ok(Some((file, bytes)))
+        Ok(Some((file, id, bytes)))
     }
 
     /// Everything in the folder. Names that are not UTF-8 come as `None`.
@@ -560,8 +574,9 @@ impl Dir {
     }
 
     /// Whether both are one folder.
-    pub(crate) fn same_as(&self, other: &Dir) -> bool {
-        self.id.same_file(&other.id)
+    pub(crate) fn same_as(&self, other: &Dir) -> Result<bool> {
+        let id = |dir: &'_ Dir| dir.own_id().copied().map_err(Error::io("inspect", &dir.path));
+        Ok(id(self)?.same_file(&id(other)?))
     }
 }
 

@@ -124,10 +124,8 @@ impl Store {
     ) -> Result<Store> {
         for attempt in 0..MAX_TRIES {
             let dir = folder::open(path)?;
-            let Some(before) = Held::of(&dir)? else {
-                pause(attempt);
-                continue;
-            };
+            // What was there before is asked for by an error alone, and the first is not believed.
+            let before = if attempt == 0 { None } else { Held::of(&dir)? };
             let loaded = Loaded::read(&dir, limits).and_then(|l| Store::new(l, path, dir, limits));
             match loaded.and_then(|store| then(&store).map(|()| store)) {
                 Ok(store) => {
@@ -139,7 +137,10 @@ impl Store {
                 // It may be wrong only because it changed while it was read.
                 Err(e) => {
                     let dir = folder::open(path)?;
-                    if before.is_of(&dir)? && dir.is_here(path)? {
+                    if let Some(before) = before
+                        && before.is_of(&dir)?
+                        && dir.is_here(path)?
+                    {
                         return Err(e);
                     }
                 }
@@ -529,7 +530,7 @@ pub(crate) fn open_parts(
         return Ok(vec![open_part(dir, staged.get(data_file), data_file, 0, row * rows)?]);
     }
     let what = "the size of a segment list";
-    let Some((_, list)) = dir.read(data_file, what, limits.max_segment_list_bytes)? else {
+    let Some(list) = dir.read(data_file, what, limits.max_segment_list_bytes)? else {
         return Err(format(&dir.join(data_file), None, "the segment list is missing"));
     };
     let list = segments::parse(&list, &dir.join(data_file), rows, row)?;

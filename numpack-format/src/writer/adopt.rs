@@ -127,8 +127,7 @@ impl Writer {
         let missing = || Error::parameter(Some(name), format!("{file:?} is not in the store"));
         let (rows, size) = if file.ends_with(segments::SUFFIX) {
             let limit = self.options.limits.max_segment_list_bytes;
-            let (_, bytes) =
-                dir.read(file, "the size of a segment list", limit)?.ok_or_else(missing)?;
+            let bytes = dir.read(file, "the size of a segment list", limit)?.ok_or_else(missing)?;
             let list = segments::parse_unchecked(&bytes, &path).map_err(|e| e.in_array(name))?;
             let rows = list.iter().try_fold(0u64, |sum, s| sum.checked_add(s.rows));
             // That it fits the lengths of the files is looked at when they are opened.
@@ -155,7 +154,7 @@ impl Writer {
     fn bits_beside(&self, dir: &Dir, name: &str, rows: u64) -> Result<Bits> {
         let Some(file) = names::bitmap_file(name) else { return Ok(Bits::All) };
         let limit = self.options.limits.max_bitmap_bytes;
-        let Some((_, bytes)) = dir.read(&file, "the size of the bitmap", limit)? else {
+        let Some(bytes) = dir.read(&file, "the size of the bitmap", limit)? else {
             return Ok(Bits::All);
         };
         let bitmap = Bitmap::parse(&bytes, rows, &dir.join(&file))?;
