@@ -3847,6 +3847,18 @@ int32_t numpack_nn_tensor_binary(const numpack_nn_tensor *tensor,
                                  numpack_nn_tensor **result);
 
 /*
+ The same of two tensors in memory, without tensors that compute to be made of them first: of small
+ ones that takes longer than what is computed.
+
+ Errors: those of `numpack_nn_tensor_from_tensor`; `NUMPACK_PARAMETER` for one that requires grad,
+ which would get none.
+ */
+int32_t numpack_nn_tensor_binary_in_memory(const numpack_tensor *tensor,
+                                           int32_t op,
+                                           const numpack_tensor *other,
+                                           numpack_nn_tensor **result);
+
+/*
  The same of each element and a number; if `reversed` is not 0, the number comes first. It takes
  less part in choosing the type of the result than a tensor.
  */

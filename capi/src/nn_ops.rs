@@ -1,10 +1,12 @@
 //! What is computed of elements: functions of one and two, sums and the like.
 
-use numpack_interop::Error;
+use numpack_interop::{Error, nn};
 use numpack_nn::{Other, Scalar, Tensor};
 
-use crate::nn_tensor::{borrow, make, numpack_nn_tensor, of_nn, scalar};
-use crate::shell::parameter;
+use crate::handle;
+use crate::nn_tensor::{borrow, give, make, numpack_nn_tensor, of_nn, scalar};
+use crate::shell::{guard, parameter};
+use crate::tensor::numpack_tensor;
 use crate::tensor_values::numpack_scalar;
 use crate::tensor_views::numbers;
 
@@ -184,6 +186,35 @@ pub unsafe extern "C" fn numpack_nn_tensor_binary(
     };
     // SAFETY: the caller's promise.
     unsafe { make(tensor, result, compute) }
+}
+
+/// The same of two tensors in memory, without tensors that compute to be made of them first: of small
+/// ones that takes longer than what is computed.
+///
+/// Errors: those of `numpack_nn_tensor_from_tensor`; `NUMPACK_PARAMETER` for one that requires grad,
+/// which would get none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn numpack_nn_tensor_binary_in_memory(
+    tensor: *const numpack_tensor,
+    op: i32,
+    other: *const numpack_tensor,
+    result: *mut *mut numpack_nn_tensor,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let tensor = &unsafe { handle::borrow(tensor) }?.tensor;
+        // SAFETY: the caller's promise.
+        let other = &unsafe { handle::borrow(other) }?.tensor;
+        handle::wanted(result)?;
+        if tensor.requires_grad() || other.requires_grad() {
+            let advice = "compute with what numpack_nn_tensor_from_tensor makes of it";
+            return Err(parameter(format!("the tensor requires grad; {advice}")));
+        }
+        let new = binary(&nn::to_nn(tensor)?, op, (&nn::to_nn(other)?).into())?;
+        // SAFETY: not NULL; the caller vouches for the memory.
+        unsafe { give(result, new) };
+        Ok(())
+    })
 }
 
 /// The same of each element and a number; if `reversed` is not 0, the number comes first. It takes

@@ -296,6 +296,7 @@ fn functions() -> Vec<(&'static str, Call)> {
         nn_ops {
             numpack_nn_tensor_unary(_, _, _);
             numpack_nn_tensor_binary(_, _, _, _);
+            numpack_nn_tensor_binary_in_memory(_, _, _, _);
             numpack_nn_tensor_binary_scalar(_, _, _, _, _);
             numpack_nn_tensor_where(_, _, _, _);
             numpack_nn_tensor_clamp(_, _, _, _);

@@ -11,6 +11,31 @@ static numpack_tensor *memory_of(float *values, uint64_t rows, uint64_t columns)
     return memory;
 }
 
+/* Two tensors in memory broadcast like others, have strides, and get no gradient. */
+static void of_memory(void) {
+    float values[] = {1, 2, 3, 4}, tens[] = {10, 20};
+    numpack_tensor *memory = memory_of(values, 2, 2), *row = memory_of(tens, 1, 2);
+    numpack_tensor *turned = NULL, *leaf = NULL;
+    numpack_nn_tensor *out = NULL;
+    CHECK(numpack_tensor_transpose(memory, 0, 1, &turned) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_binary_in_memory(turned, NUMPACK_NN_ADD, row, &out) == NUMPACK_OK);
+    const float sums[] = {11, 23, 12, 24};
+    CHECK(are(out, 4, sums));
+    CHECK(numpack_nn_tensor_binary_in_memory(row, NUMPACK_NN_SUB, turned, &out) == NUMPACK_OK);
+    const float rest[] = {9, 17, 8, 16};
+    CHECK(are(out, 4, rest));
+    out = NULL;
+    CHECK(numpack_nn_tensor_binary_in_memory(row, NUMPACK_NN_NEG, row, &out) == NUMPACK_PARAMETER);
+    CHECK(numpack_tensor_require_grad(row, 1, &leaf) == NUMPACK_OK);
+    CHECK(numpack_nn_tensor_binary_in_memory(memory, NUMPACK_NN_ADD, leaf, &out) ==
+          NUMPACK_PARAMETER);
+    CHECK(out == NULL);
+    numpack_tensor_free(leaf);
+    numpack_tensor_free(turned);
+    numpack_tensor_free(row);
+    numpack_tensor_free(memory);
+}
+
 /* What is written to memory comes into the tensor, and only that. */
 static void refreshing(void) {
     float values[] = {1, 2, 3, 4};
@@ -188,6 +213,7 @@ static void attention_with_masks(void) {
 }
 
 int main(void) {
+    of_memory();
     refreshing();
     taking_other_elements();
     layers_with_activations();

@@ -259,6 +259,12 @@ class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor
         return detail::make<tensor>(numpack_nn_tensor_binary, c(), static_cast<std::int32_t>(op),
                                     other.c());
     }
+    /* Of two tensors in memory that do not require grad. */
+    static result<tensor> try_compute(const numpack::tensor &one, binary op,
+                                      const numpack::tensor &other) {
+        return detail::make<tensor>(numpack_nn_tensor_binary_in_memory, one.c(),
+                                    static_cast<std::int32_t>(op), other.c());
+    }
     /* With a number, which comes first if `reversed`. */
     result<tensor> try_compute(binary op, scalar other, bool reversed = false) const {
         return detail::make<tensor>(numpack_nn_tensor_binary_scalar, c(),

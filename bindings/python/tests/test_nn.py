@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_values_as_modules_in_c():
     for i, param in enumerate(layer.parameters()):
         found = ctypes.c_void_p()
         lib.nn_module_get_parameter(module, i, None, ctypes.byref(found))
-        native = libnumpack.Tensor._of_compute(Handle(lib.nn_tensor_retain(found), "nn_tensor"))
+        native = libnumpack.Tensor._of_compute(Handle.of(lib.nn_tensor_retain(found), "nn_tensor"))
         np.testing.assert_allclose(param.detach().numpy(), native.detach().numpy(), rtol=1e-5, atol=1e-7)
 
 

@@ -113,6 +113,8 @@ static void trained(const std::string &folder) {
     CHECK(thrown_by([&] { copied.write_to(memory); }) == status::parameter);
     copied.set_data(nn::tensor::copy(std::vector<float>{7, 8}, {2}));
     copied.write_to(memory);
+    nn::tensor doubled = nn::tensor::try_compute(memory, nn::binary::add, memory).value();
+    CHECK(doubled.sum().item() == 30);
     CHECK((memory.to_vector<float>() == std::vector<float>{7, 8}));
     const nn::tensor weight = model.parameters()[0], bias = model.parameters()[1];
     CHECK(x.linear(weight, bias, nn::unary::relu).sum().item() ==

@@ -51,7 +51,7 @@ def _checked(made: Any, values: Sequence[int]) -> Any:
 
 def handles(values: Sequence[Any]) -> Any:
     """Handles, as an array."""
-    return (ctypes.c_void_p * len(values))(*(value._as_parameter_ for value in values))
+    return (ctypes.c_void_p * len(values))(*values)
 
 
 class Callbacks:

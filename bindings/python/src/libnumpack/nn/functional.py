@@ -197,7 +197,7 @@ def _class_loss(
     ignored = ctypes.c_int64(ignore_index)
     handle = None if weight is None else _handle(weight)
     options = structs["nn_cross_entropy_options"](
-        reduction=reduction_of(reduction), weight=handle and handle._as_parameter_,
+        reduction=reduction_of(reduction), weight=handle,
         ignore_index=ctypes.pointer(ignored), label_smoothing=label_smoothing,
     )
     return _computed(function, input, target, ctypes.byref(options))

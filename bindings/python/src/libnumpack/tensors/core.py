@@ -517,7 +517,7 @@ Tensor._is_usual = True
 
 def _references_alone() -> Any:
     """What ``_references`` finds of memory that only its tensor has, which hangs on the version of Python."""
-    tensor = Tensor._new(Handle(ctypes.c_void_p(), "tensor"), None)
+    tensor = Tensor._new(Handle(), None)
     memory = tensor._mem
     assert memory is not None
     return tensor._references(memory)

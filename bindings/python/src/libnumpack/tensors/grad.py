@@ -6,19 +6,17 @@ import ctypes
 import functools
 from typing import Any, Callable, TypeVar
 
-from .._native import Handle, lib, structs
+from .._native import Handle, lib, make, structs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def grad_of(leaf: Any, expected: Any = None) -> Handle | None:
     """The gradient of a leaf, both as handles; None too if it is not equal to the one that is expected."""
-    out = ctypes.c_void_p()
-    lib.nn_tensor_grad(leaf, ctypes.byref(out))
-    found = None if out.value is None else Handle(out, "nn_tensor")
-    if found is None or expected is None or _bytes(found) == _bytes(expected):
-        return found
-    return None
+    found = make("nn_tensor", "nn_tensor_grad", leaf)
+    if found.is_freed or (expected is not None and _bytes(found) != _bytes(expected)):
+        return None
+    return found
 
 
 def _bytes(tensor: Handle) -> bytearray:

@@ -63,9 +63,11 @@ def _binary(op: int, text: str, reversed: bool = False) -> Callable[[Any, Any], 
             if other is None:
                 return NotImplemented  # type: ignore[no-any-return]
         first, second = (other, self) if reversed else (self, other)
-        return _kind(self, other)._of_compute(  # type: ignore[no-any-return]
-            make("nn_tensor", "nn_tensor_binary", first._compute(), op, second._compute())
-        )
+        if first._nn is None and second._nn is None:
+            made = make("nn_tensor", "nn_tensor_binary_in_memory", first._mem, op, second._mem)
+        else:
+            made = make("nn_tensor", "nn_tensor_binary", first._compute(), op, second._compute())
+        return _kind(self, other)._of_compute(made)  # type: ignore[no-any-return]
 
     function.__doc__ = text
     return function
