@@ -32,6 +32,13 @@ pub(crate) const PYTHON: Environment = Environment {
     size: "about 180 MB installed",
     listed_only: false,
 };
+/// The oldest numpy that it promises to work with, or the first for a newer Python.
+pub(crate) const PYTHON_OLDEST: Environment = Environment {
+    name: "python-oldest",
+    requirements: "xtask/peers/requirements-python-oldest.txt",
+    size: "about 100 MB installed",
+    listed_only: false,
+};
 /// What its tests beside torch want more, which they import from torch's environment.
 pub(crate) const PYTHON_TORCH: Environment = Environment {
     name: "python-torch",

@@ -7,13 +7,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::drivers::{self, Driver};
-use crate::environment::{PYTHON, PYTHON_TORCH, TORCH, repository, run, target_folder};
+use crate::environment::{
+    PYTHON, PYTHON_OLDEST, PYTHON_TORCH, TORCH, repository, run, target_folder,
+};
 use crate::steps::{is_ci, library};
 
 /// Relative to the repository.
 pub(crate) const FOLDER: &str = "bindings/python";
 
-/// The tests that need numpy alone: with a software device, and without any.
+/// The tests that need numpy alone: with a software device; and without any, with the oldest numpy.
 pub(crate) fn test() -> Result<()> {
     let python = PYTHON.python()?;
     types(&python)?;
@@ -23,10 +25,10 @@ pub(crate) fn test() -> Result<()> {
         println!("xtask: the Python package, with {}", driver.name);
         tests(&python, &[&site], |pytest| driver.set(pytest))?;
     }
-    println!("xtask: the Python package, without a device");
+    println!("xtask: the Python package, with the oldest numpy and without a device");
     // Not the drivers of this machine either.
     let nowhere = site.with_file_name("no-driver.json");
-    tests(&python, &[&site], |pytest| {
+    tests(&PYTHON_OLDEST.python()?, &[&site], |pytest| {
         pytest.env("VK_DRIVER_FILES", &nowhere).env("VK_ICD_FILENAMES", &nowhere);
     })
 }

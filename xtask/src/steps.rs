@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::environment::{
-    self, DIST, ENCODER, NUMPACK, OLD_TORCH, PYTHON, PYTHON_TORCH, SCANNERS, TEST, TORCH,
-    VULKAN_PEERS, repository, run, target_folder,
+    self, DIST, ENCODER, NUMPACK, OLD_TORCH, PYTHON, PYTHON_OLDEST, PYTHON_TORCH, SCANNERS, TEST,
+    TORCH, VULKAN_PEERS, repository, run, target_folder,
 };
 use crate::{drivers, install_tests, julia, python, vulkan};
 
@@ -27,6 +27,7 @@ pub(crate) fn setup(dry_run: bool) -> Result<()> {
     let all = [
         (TEST, "test"),
         (PYTHON, "test"),
+        (PYTHON_OLDEST, "test"),
         (TORCH, "peers"),
         (PYTHON_TORCH, "peers"),
         (OLD_TORCH, "peers"),

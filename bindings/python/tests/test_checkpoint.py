@@ -125,7 +125,9 @@ def test_mapped(tmp_path):
         w[0] = 1
     # Others would write to it.
     taken = np.from_dlpack(w)
-    assert taken.__array_interface__["data"][0] != w.data_ptr() and taken.flags.writeable
+    assert taken.__array_interface__["data"][0] != w.data_ptr()
+    # Before 2.1, NumPy lets nobody write to what it takes.
+    assert taken.flags.writeable or np.lib.NumpyVersion(np.__version__) < "2.1.0"
     own = w.clone()
     own[0] = 1
     assert own[0].item() == 1

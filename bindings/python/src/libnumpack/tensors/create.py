@@ -148,10 +148,10 @@ def _copied(data: Any, wanted: dtypes.dtype | None) -> Tensor:
             exact = np.asarray(data, object)
             array = exact if all(isinstance(x, int) for x in exact.flat) else array
         if array.dtype == object and array.size and all(isinstance(x, int) for x in array.flat):
-            try:
-                array = array.astype(np.uint64)
-            except OverflowError:
-                raise OverflowError("the integers do not fit 64 bits; give floats") from None
+            # Before 2.0, NumPy cuts bits off.
+            if not all(0 <= x < 1 << 64 for x in array.flat):
+                raise OverflowError("the integers do not fit 64 bits; give floats")
+            array = array.astype(np.uint64)
         if wanted is not None:
             _must_fit(array, wanted)
         if array.dtype == np.float64 and is_plain:
