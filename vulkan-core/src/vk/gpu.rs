@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ash::{ext, khr, vk};
 
@@ -219,8 +220,32 @@ impl Timeline {
         })
     }
 
-    /// Waits until the device is so far.
+    /// Looks again and again until the device is so far, as long as it gets on: whether it got there.
+    ///
+    /// A thread that sleeps is woken late, and where the device is a program on the processor, one that
+    /// stays awake keeps its threads from being moved to a processor that has to be woken for each kernel.
+    fn watch(&self, value: u64) -> bool {
+        // Longer than a small training step takes, and not much to lose before a long wait.
+        const PATIENCE: Duration = Duration::from_millis(1);
+        let (mut last, mut since) = (self.reached(), Instant::now());
+        while last < value {
+            if since.elapsed() > PATIENCE {
+                return false;
+            }
+            thread::yield_now();
+            let reached = self.reached();
+            if reached != last {
+                (last, since) = (reached, Instant::now());
+            }
+        }
+        true
+    }
+
+    /// Waits until the device is so far: awake as long as it gets there in small pieces, else asleep.
     pub(crate) fn wait(&self, value: u64) -> Result<()> {
+        if self.watch(value) {
+            return self.gpu.check("waiting for a result");
+        }
         // A driver that hangs is to be noticed here, as is a device that another thread saw lost.
         const TURN: Duration = Duration::from_secs(5);
         loop {
