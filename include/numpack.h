@@ -146,6 +146,11 @@ struct DLManagedTensorVersioned;
  */
 #define NUMPACK_DEVICE 19
 
+/*
+ One of the indices that a tensor holds leads nowhere, such as a class, or a row of an embedding.
+ */
+#define NUMPACK_INDEX 20
+
 /* == Conversions: constants ====================================================================== */
 
 /*
@@ -3598,7 +3603,7 @@ int32_t numpack_device_get_usage(const numpack_device *device, numpack_device_us
 /*
  Waits until all that was asked of a device is done. Nothing else waits, but what reads elements.
 
- Errors: `NUMPACK_DEVICE` if the device was lost; `NUMPACK_PARAMETER` for an index among those
+ Errors: `NUMPACK_DEVICE` if the device was lost; `NUMPACK_INDEX` for an index among those
  that were computed with since the last wait that led nowhere.
  */
 int32_t numpack_device_synchronize(const numpack_device *device);
@@ -3656,8 +3661,8 @@ int32_t numpack_nn_tensor_get_info(const numpack_nn_tensor *tensor, numpack_nn_t
  Copies all elements in C order into `buffer`, whose `size` is `numpack_nn_tensor_info.nbytes`.
  Those of a device are waited for.
 
- Errors: `NUMPACK_PARAMETER` for a buffer of another size, and for indices that led nowhere on the
- device; `NUMPACK_DEVICE`.
+ Errors: `NUMPACK_PARAMETER` for a buffer of another size; `NUMPACK_INDEX` for indices that led
+ nowhere on the device; `NUMPACK_DEVICE`.
  */
 int32_t numpack_nn_tensor_read(const numpack_nn_tensor *tensor, void *buffer, size_t size);
 
@@ -4028,7 +4033,7 @@ int32_t numpack_nn_tensor_stack(const numpack_nn_tensor *const *tensors,
 /*
  Those of a dimension that `index`, of one dimension and whole numbers, names, in its order.
 
- Errors: `NUMPACK_PARAMETER` for an index that is not there; on a device that is said by the next
+ Errors: `NUMPACK_INDEX` for an index that is not there; on a device that is said by the next
  call that reads elements, here and below.
  */
 int32_t numpack_nn_tensor_index_select(const numpack_nn_tensor *tensor,
@@ -4128,8 +4133,8 @@ int32_t numpack_nn_tensor_dropout(const numpack_nn_tensor *tensor,
  (batch, classes) or (batch, classes, …), and `target`: class indices of that shape without
  classes, or probabilities of the same shape. `options` may be NULL.
 
- Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_PARAMETER` also for
- classes that are not there, which a device says with the next read.
+ Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_INDEX` for classes that
+ are not there, which a device says with the next read.
  */
 int32_t numpack_nn_tensor_cross_entropy(const numpack_nn_tensor *tensor,
                                         const numpack_nn_tensor *target,

@@ -399,7 +399,7 @@ pub unsafe extern "C" fn numpack_device_get_usage(
 
 /// Waits until all that was asked of a device is done. Nothing else waits, but what reads elements.
 ///
-/// Errors: `NUMPACK_DEVICE` if the device was lost; `NUMPACK_PARAMETER` for an index among those
+/// Errors: `NUMPACK_DEVICE` if the device was lost; `NUMPACK_INDEX` for an index among those
 /// that were computed with since the last wait that led nowhere.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_device_synchronize(device: *const numpack_device) -> i32 {

@@ -244,8 +244,8 @@ pub unsafe extern "C" fn numpack_nn_tensor_dropout(
 /// (batch, classes) or (batch, classes, …), and `target`: class indices of that shape without
 /// classes, or probabilities of the same shape. `options` may be NULL.
 ///
-/// Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_PARAMETER` also for
-/// classes that are not there, which a device says with the next read.
+/// Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_INDEX` for classes that
+/// are not there, which a device says with the next read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_nn_tensor_cross_entropy(
     tensor: *const numpack_nn_tensor,

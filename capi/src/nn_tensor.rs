@@ -326,8 +326,8 @@ pub unsafe extern "C" fn numpack_nn_tensor_get_info(
 /// Copies all elements in C order into `buffer`, whose `size` is `numpack_nn_tensor_info.nbytes`.
 /// Those of a device are waited for.
 ///
-/// Errors: `NUMPACK_PARAMETER` for a buffer of another size, and for indices that led nowhere on the
-/// device; `NUMPACK_DEVICE`.
+/// Errors: `NUMPACK_PARAMETER` for a buffer of another size; `NUMPACK_INDEX` for indices that led
+/// nowhere on the device; `NUMPACK_DEVICE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_nn_tensor_read(
     tensor: *const numpack_nn_tensor,

@@ -223,7 +223,7 @@ pub unsafe extern "C" fn numpack_nn_tensor_stack(
 
 /// Those of a dimension that `index`, of one dimension and whole numbers, names, in its order.
 ///
-/// Errors: `NUMPACK_PARAMETER` for an index that is not there; on a device that is said by the next
+/// Errors: `NUMPACK_INDEX` for an index that is not there; on a device that is said by the next
 /// call that reads elements, here and below.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_nn_tensor_index_select(

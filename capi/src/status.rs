@@ -51,6 +51,8 @@ pub const NUMPACK_IN_USE: i32 = 17;
 pub const NUMPACK_OUT_OF_MEMORY: i32 = 18;
 /// A device refused or failed.
 pub const NUMPACK_DEVICE: i32 = 19;
+/// One of the indices that a tensor holds leads nowhere, such as a class, or a row of an embedding.
+pub const NUMPACK_INDEX: i32 = 20;
 
 thread_local! {
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
@@ -125,6 +127,7 @@ pub(crate) fn code(error: &Error) -> i32 {
         Error::InUse(_) => NUMPACK_IN_USE,
         Error::OutOfMemory { .. } | Error::DeviceMemory { .. } => NUMPACK_OUT_OF_MEMORY,
         Error::Device { .. } => NUMPACK_DEVICE,
+        Error::Index(_) => NUMPACK_INDEX,
         // A damaged file.
         _ => NUMPACK_FORMAT,
     }

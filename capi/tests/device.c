@@ -119,7 +119,7 @@ static void computed(void) {
     CHECK(numpack_nn_tensor_full(NUMPACK_DTYPE_INT64, 1, &one, &seven, gpu, &index) ==
           NUMPACK_OK);
     CHECK(numpack_nn_tensor_index_select(x, 0, index, &out) == NUMPACK_OK);
-    CHECK(numpack_nn_tensor_read(out, read, 12) == NUMPACK_PARAMETER);
+    CHECK(numpack_nn_tensor_read(out, read, 12) == NUMPACK_INDEX);
     numpack_nn_tensor_free(out);
     numpack_nn_tensor_free(index);
     numpack_nn_tensor_free(x);

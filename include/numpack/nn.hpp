@@ -108,8 +108,8 @@ struct cross_entropy_options {
  * same tensor, `clone` has memory of its own. Any thread.
  *
  * Functions of elements throw, as operators do; without exceptions, `try_compute` is each of them.
- * Errors of all: `status::type`, `parameter`, `sharing` for tensors on two devices and for what
- * gradients forbid, `out_of_memory`, `device`. */
+ * Errors of all: `status::type`, `parameter`, `index`, `sharing` for tensors on two devices and for
+ * what gradients forbid, `out_of_memory`, `device`. */
 class tensor : public detail::shared_handle<numpack_nn_tensor, numpack_nn_tensor_retain,
                                             numpack_nn_tensor_free> {
   public:

@@ -47,7 +47,8 @@ enum class status : std::int32_t {
     type = NUMPACK_TYPE,
     in_use = NUMPACK_IN_USE,
     out_of_memory = NUMPACK_OUT_OF_MEMORY,
-    device = NUMPACK_DEVICE
+    device = NUMPACK_DEVICE,
+    index = NUMPACK_INDEX
 };
 
 /* Why a call failed. */

@@ -107,6 +107,9 @@ pub enum Error {
         /// How much was asked for, how much is left, and what to do.
         problem: String,
     },
+    /// One of the indices that a tensor holds leads nowhere.
+    #[error("{0}")]
+    Index(String),
     /// An option or argument that cannot be.
     #[error("{0}")]
     Parameter(String),

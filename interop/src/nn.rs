@@ -27,7 +27,7 @@ use crate::{Error, Existing, Object, Result, from_torch, save_tensors};
 
 /// What `numpack_nn` said, as an error of this crate: [`Error::Sharing`] for tensors on two devices and a
 /// rule of gradients that is broken, [`Error::Type`] for types; of a device [`Error::Device`] and
-/// [`Error::DeviceMemory`]; [`Error::Cancelled`]; else [`Error::OutOfMemory`] and [`Error::Parameter`].
+/// [`Error::DeviceMemory`]; [`Error::Index`]; [`Error::Cancelled`]; else [`Error::OutOfMemory`] and [`Error::Parameter`].
 pub fn error(e: &numpack_nn::Error) -> Error {
     use numpack_host_ops::Error as Host;
     use numpack_nn::Error as Nn;
@@ -51,6 +51,7 @@ pub fn error(e: &numpack_nn::Error) -> Error {
         Nn::Grad { op, problem, advice } => {
             Error::Sharing { problem: format!("{op}: {problem}"), advice }
         }
+        Nn::Host(index @ Host::Index { .. }) => Error::Index(index.to_string()),
         Nn::Cancelled => Error::Cancelled,
         other => Error::Parameter(other.to_string()),
     }

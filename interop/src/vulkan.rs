@@ -191,7 +191,7 @@ pub(crate) fn error(name: &str, e: &vulkan_core::Error) -> Error {
     let text = e.to_string();
     let problem = match e {
         Parameter(message) => return Error::Parameter(message.clone()),
-        Index { .. } => return Error::Parameter(text),
+        Index { .. } => return Error::Index(text),
         // They begin with the device, as this error does.
         Unsupported { device, .. }
         | OutOfMemory { device, .. }

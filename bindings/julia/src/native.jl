@@ -56,6 +56,7 @@ end
 const STATUSES = (
     :io, :format, :unsupported, :parameter, :limit, :cancelled, :exists, :locked, :panic, :not_found,
     :changed, :forked, :poisoned, :not_a_store, :sharing, :type, :in_use, :out_of_memory, :device,
+    :index,
 )
 const LOCKED = Int32(8)
 
@@ -79,7 +80,7 @@ What the library refused or could not do. `code` is the C interface's number, `s
 | `:changed` | somebody else changed or replaced the store meanwhile |
 
 The others are `:cancelled`, `:panic`, `:forked`, `:poisoned`, `:sharing`, `:type`, `:in_use`,
-`:out_of_memory` and `:device`; `numpack.h` says what they mean.
+`:out_of_memory`, `:device` and `:index`; `numpack.h` says what they mean.
 
 ```jldoctest
 julia> try

@@ -342,6 +342,13 @@ def test_layers_compute_what_the_host_does(make, rng):
 
 
 @on_device
+def test_an_index_that_leads_nowhere_is_said_by_the_next_read():
+    found = nn.Embedding(4, 2).to("vulkan")(libnumpack.tensor([5]).to("vulkan"))
+    with pytest.raises(IndexError, match="index 5"):
+        found.cpu()
+
+
+@on_device
 def test_embeddings_and_attention_on_a_device(rng):
     class Reader(nn.Module):
         def __init__(self):

@@ -68,6 +68,7 @@ _KINDS: dict[int, type[Exception]] = {
     c.IN_USE: SharingError,
     c.OUT_OF_MEMORY: MemoryError,
     c.DEVICE: DeviceError,
+    c.INDEX: IndexError,
 }
 
 

@@ -1,8 +1,8 @@
 """What layers compute, as functions of tensors: ``torch.nn.functional``.
 
 All take `Tensor`, on one device, and give new ones, with gradients. Errors are those of the library:
-`ValueError` for shapes and numbers that cannot be, `TypeError` for types, `libnumpack.errors.SharingError`
-for tensors on two devices.
+`ValueError` for shapes and numbers that cannot be, `TypeError` for types, `IndexError` for indices and classes
+that are not there, `libnumpack.errors.SharingError` for tensors on two devices.
 """
 
 from __future__ import annotations
