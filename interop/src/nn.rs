@@ -26,8 +26,9 @@ use crate::tensors::{Format, Tensors};
 use crate::{Error, Existing, Object, Result, from_torch, save_tensors};
 
 /// What `numpack_nn` said, as an error of this crate: [`Error::Sharing`] for tensors on two devices and a
-/// rule of gradients that is broken, [`Error::Type`] for types; of a device [`Error::Device`] and
-/// [`Error::DeviceMemory`]; [`Error::Index`]; [`Error::Cancelled`]; else [`Error::OutOfMemory`] and [`Error::Parameter`].
+/// rule of gradients that is broken, [`Error::Type`] for types, [`Error::Index`] for indices that lead
+/// nowhere; of a device [`Error::Device`] and [`Error::DeviceMemory`]; [`Error::Cancelled`]; else
+/// [`Error::OutOfMemory`] and [`Error::Parameter`].
 pub fn error(e: &numpack_nn::Error) -> Error {
     use numpack_host_ops::Error as Host;
     use numpack_nn::Error as Nn;

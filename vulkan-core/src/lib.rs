@@ -25,6 +25,9 @@
 //! any more serves the next tensor of its stream at once: that it is still in use counts as such a need.
 //! What is done again and again is recorded once, and replayed in one submission ([`Sequence`]).
 //!
+//! Whoever wants a value stays awake while the device gets there in pieces of less than a millisecond, and
+//! sleeps through longer ones.
+//!
 //! # What is the same everywhere
 //!
 //! Every device holds every [`DType`]. Kernels read and write 32-bit words, so that none needs 8-bit, 16-bit

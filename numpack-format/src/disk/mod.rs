@@ -78,6 +78,7 @@ impl Dir {
         self.is_at(&self.path)
     }
 
+    /// Which folder it is.
     fn own_id(&self) -> io::Result<&FileId> {
         if let Some(id) = self.id.get() {
             return Ok(id);

@@ -48,8 +48,8 @@ _kinds: dict[str, type[Handle]] = {}
 
 def _kind(name: str) -> type[Handle]:
     free = staticmethod(getattr(lib, name + "_free"))
-    found = _kinds[name] = type(name, (Handle,), {"__slots__": (), "_free": free})
-    return found
+    # One for all threads, so that a child knows all that its parent made.
+    return _kinds.setdefault(name, type(name, (Handle,), {"__slots__": (), "_free": free}))
 
 
 def _forked() -> None:
