@@ -4134,7 +4134,7 @@ int32_t numpack_nn_tensor_dropout(const numpack_nn_tensor *tensor,
  classes, or probabilities of the same shape. `options` may be NULL.
 
  Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_INDEX` for classes that
- are not there, which a device says with the next read.
+ are not there, where a device's loss is NaN instead.
  */
 int32_t numpack_nn_tensor_cross_entropy(const numpack_nn_tensor *tensor,
                                         const numpack_nn_tensor *target,

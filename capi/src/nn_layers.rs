@@ -245,7 +245,7 @@ pub unsafe extern "C" fn numpack_nn_tensor_dropout(
 /// classes, or probabilities of the same shape. `options` may be NULL.
 ///
 /// Errors: `NUMPACK_SHARING` also for a target that wants a gradient; `NUMPACK_INDEX` for classes that
-/// are not there, which a device says with the next read.
+/// are not there, where a device's loss is NaN instead.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn numpack_nn_tensor_cross_entropy(
     tensor: *const numpack_nn_tensor,

@@ -346,6 +346,8 @@ def test_an_index_that_leads_nowhere_is_said_by_the_next_read():
     found = nn.Embedding(4, 2).to("vulkan")(libnumpack.tensor([5]).to("vulkan"))
     with pytest.raises(IndexError, match="index 5"):
         found.cpu()
+    logits, target = libnumpack.ones(1, 2).to("vulkan"), libnumpack.tensor([5]).to("vulkan")
+    assert np.isnan(nn.functional.cross_entropy(logits, target).item())
 
 
 @on_device

@@ -2,7 +2,8 @@
 
 All take `Tensor`, on one device, and give new ones, with gradients. Errors are those of the library:
 `ValueError` for shapes and numbers that cannot be, `TypeError` for types, `IndexError` for indices and classes
-that are not there, `libnumpack.errors.SharingError` for tensors on two devices.
+that are not there, `libnumpack.errors.SharingError` for tensors on two devices. A device says with the next read
+that an index is not there; of such a class its loss is NaN.
 """
 
 from __future__ import annotations
