@@ -12,6 +12,8 @@ layout(constant_id = 7) const uint T_WEIGHT = 0u;
 // Whether classes have weights, and whether a part of each target is spread over all of them.
 layout(constant_id = 8) const uint HAS_WEIGHT = 0u;
 layout(constant_id = 9) const uint SMOOTH = 0u;
+// Whether losses are divided by what all rows count, which each group sums.
+layout(constant_id = 10) const uint COUNTS = 0u;
 const bool IS_PROBABLE = T_B <= BF16;
 // Whether a row's target has a part in every class.
 const bool IS_SPREAD = IS_PROBABLE || SMOOTH == 1u;
@@ -29,13 +31,12 @@ FLOATS(load_weight, T_WEIGHT, data_weight)
 #define IGNORE uvec2(push.more[3], push.more[4])
 #define WEIGHT_START push.more[5]
 #define UPSTREAM_AT(OUTER, INNER) (push.more[6] + (OUTER) * push.more[7] + (INNER) * push.more[8])
-// What is wanted; what losses are divided by: what all rows count, summed by each invocation, or a number
-// from memory; whether there is a gradient of the result.
+// What is wanted; whether losses are divided by a number from memory, and whether there is a gradient of the
+// result.
 #define WANTS_LOSS ((push.more[12] & 1u) != 0u)
 #define WANTS_GRAD ((push.more[12] & 2u) != 0u)
-#define COUNTS ((push.more[12] & 4u) != 0u)
-#define DIVIDES ((push.more[12] & 8u) != 0u)
-#define HAS_UPSTREAM ((push.more[12] & 16u) != 0u)
+#define DIVIDES ((push.more[12] & 4u) != 0u)
+#define HAS_UPSTREAM ((push.more[12] & 8u) != 0u)
 // The type of class indices.
 #define T_INDEX push.more[13]
 #define LOSS_AT(OUTER, INNER) (push.more[9] + (OUTER) * push.more[10] + (INNER) * push.more[11])
@@ -99,20 +100,25 @@ vec4 find() {
     return vec4(m, total_of(sum), total_of(along), total_of(all));
 }
 
-float divisor() {
-    if (DIVIDES) return data_divisor[0];
-    if (!COUNTS) return 1.0;
-    float total = 0.0, lost = 0.0;
-    for (uint i = 0u; i < push.rows; i++) {
-        precise float summand = weight_of(class_at(push.start[2] + i)) - lost;
-        precise float next = total + summand;
-        lost = (next - total) - summand;
-        total = next;
+shared float counts[256];
+
+// What all rows count, summed by the whole group, always in the same order.
+float count_all() {
+    uint id = gl_LocalInvocationID.x, size = gl_WorkGroupSize.x;
+    float mine = 0.0;
+    for (uint i = id; i < push.rows; i += size) mine += weight_of(class_at(push.start[2] + i));
+    counts[id] = mine;
+    for (uint part = size / 2u; part > 0u; part /= 2u) {
+        barrier();
+        if (id < part) counts[id] += counts[id + part];
     }
-    return total;
+    barrier();
+    return counts[0];
 }
 
 void main() {
+    // Before some of the group go.
+    float divisor = COUNTS == 1u ? count_all() : 1.0;
     if (!has_row()) return;
     uint outer = push.inner == 1u ? row : row / push.inner;
     uint inner = row - outer * push.inner;
@@ -129,7 +135,7 @@ void main() {
         if (STAGE == FIND) return;
     }
     float from = finite(all.x), log_sum = log_(all.y);
-    float factor = FACTOR / divisor();
+    float factor = FACTOR / (DIVIDES ? data_divisor[0] : divisor);
     float own = IS_PROBABLE ? 0.0 : OP == NLL ? weight : weight * KEPT;
 
     if (WANTS_LOSS && lane == 0u) {

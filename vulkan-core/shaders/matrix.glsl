@@ -82,10 +82,11 @@ uint matrix_b(uint i) {
     return push.start[1] + i / push.inner * push.b_matrix[0] + i % push.inner * push.b_matrix[1];
 }
 
-// What becomes of a sum at a place of the result: a bias for its column is added, and an activation taken,
-// or it is multiplied with the derivative of one.
-float finish(float sum, uint place, uint column) {
-    float x = HAS_BIAS == 1u ? sum + load_beside(push.start[2] + column) : sum;
+// Whether the activation is so short that it may stand in many places.
+const bool IS_SHORT = ACTIVATION < 2u || ACTIVATION > 6u;
+
+// What an activation makes of an element at a place of the result, or its derivative.
+float activate(float x, uint place) {
     if (ACTIVATION == 1u) return x > 0.0 || is_nan(x) ? x : 0.0;
     if (ACTIVATION == 2u) return gelu_(x);
     if (ACTIVATION == 3u) return gelu_tanh_(x);
@@ -98,6 +99,12 @@ float finish(float sum, uint place, uint column) {
     if (ACTIVATION == 7u) return y > 0.0 || is_nan(y) ? x : 0.0;
     if (ACTIVATION == 8u) return x * (1.0 - y) * (1.0 + y);
     return x * (1.0 - y) * y;
+}
+
+// What becomes of a sum: a bias for its column is added, and an activation taken, or it is multiplied with
+// the derivative of one.
+float finish(float sum, uint place, uint column) {
+    return activate(HAS_BIAS == 1u ? sum + load_beside(push.start[2] + column) : sum, place);
 }
 
 // Writes an element of the product.
@@ -117,18 +124,26 @@ void finish_tile(uint place, uint column, uint rows, uint columns) {
     }
 }
 
-// The sum of a row of the one matrix a, with the digits kept that a sum loses (Kahan's).
+// A sum that keeps the digits it would lose (Kahan's).
+struct Total { float total; float lost; };
+void add(inout Total sum, float value) {
+    precise float summand = value - sum.lost;
+    precise float total = sum.total + summand;
+    sum.lost = (total - sum.total) - summand;
+    sum.total = total;
+}
+
+// Writes the sum of a row of the one matrix a.
+void put_sum(uint row, Total sum) {
+    uint at = push.start[4] + row;
+    precise float total = sum.total - sum.lost;
+    data_sums[at] = ADDS == 1u ? data_sums[at] + total : total;
+}
+
 void sum_row(uint row) {
     if (SUMS == 0u || row >= push.m) return;
     uint at = push.start[0] + row * push.a_row;
-    precise float total = 0.0, lost = 0.0;
-    for (uint k = 0u; k < push.k; k++) {
-        precise float summand = load_a(at + k * push.a_k) - lost;
-        precise float sum = total + summand;
-        lost = (sum - total) - summand;
-        total = sum;
-    }
-    total = total - lost;
-    at = push.start[4] + row;
-    data_sums[at] = ADDS == 1u ? data_sums[at] + total : total;
+    Total sum = Total(0.0, 0.0);
+    for (uint k = 0u; k < push.k; k++) add(sum, load_a(at + k * push.a_k));
+    put_sum(row, sum);
 }

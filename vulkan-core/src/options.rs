@@ -86,11 +86,16 @@ pub enum Feature {
     MemoryBudget,
     /// The device copies from the host's memory where that is: large uploads then need no staging memory.
     HostImport,
+    /// Invocations that run together hear each other's values: full subgroups (`computeFullSubgroups`), and
+    /// broadcasts in them (`VK_SUBGROUP_FEATURE_BALLOT_BIT`). Small products of matrices on software devices
+    /// then take less.
+    SubgroupBroadcast,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Feature; 2] = [Feature::MemoryBudget, Feature::HostImport];
+    pub const ALL: [Feature; 3] =
+        [Feature::MemoryBudget, Feature::HostImport, Feature::SubgroupBroadcast];
 }
 
 /// How a device is opened.

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::kernels::Module;
 use crate::tensor::Tensor;
 
-/// Of so few rows each invocation counts by itself what they count in a mean.
-const FEW: usize = 128;
+/// Of so few rows each group sums by itself what they count in a mean.
+const FEW: usize = 1024;
 
 /// What becomes of the losses of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Tensor {
             .gradient(grad)
     }
 
-    /// The loss of each row, in 32 bits, and the gradient for these logits, in one dispatch for up to 128
+    /// The loss of each row, in 32 bits, and the gradient for these logits, in one dispatch for up to 1024
     /// rows of up to 64 classes, and in a few for more. The sum of the losses is what
     /// [`cross_entropy`](Tensor::cross_entropy) gives: for the mean each is divided already. The gradient
     /// is that of this sum.
@@ -143,7 +143,7 @@ impl Tensor {
 /// What losses are divided by.
 enum Divisor {
     One,
-    /// What all rows count, which each invocation sums.
+    /// What all rows count, which each group sums.
     Count,
     /// That, in memory.
     Sum(Tensor),
@@ -329,7 +329,6 @@ impl<'a> Batch<'a> {
         let flags = [
             losses.is_some(),
             grad.is_some(),
-            matches!(divisor, Divisor::Count),
             matches!(divisor, Divisor::Sum(_)),
             upstream.is_some(),
         ];
@@ -383,11 +382,13 @@ impl<'a> Batch<'a> {
             writes: grad.is_some(),
             found: if op == Op::CrossEntropy { 4 } else { 0 },
             alone: op == Op::Weights || op == Op::Nll && grad.is_none(),
+            together: matches!(divisor, Divisor::Count),
             rest: &[losses_part, weight_part, upstream_part, divisor_part],
             constants: &[
                 self.weight.as_ref().map_or(0, |w| w.dtype() as u32),
                 self.weight.is_some().into(),
                 (smoothing > 0.0).into(),
+                matches!(divisor, Divisor::Count).into(),
             ],
             more,
         }

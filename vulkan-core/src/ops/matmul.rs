@@ -90,7 +90,8 @@ const _: () = assert!(size_of::<Push>() <= crate::kernels::PUSH_BYTES as usize);
 /// A product of which one matrix has so few rows or columns is taken element by element.
 const NARROW: usize = 4;
 
-/// So many invocations keep a device busy.
+/// So many invocations keep a device busy; and a product of no more elements is taken by subgroups, on devices
+/// where reading costs more than all else.
 const ENOUGH: usize = 1 << 12;
 
 impl Tensor {
@@ -323,6 +324,24 @@ impl<'a> Product<'a> {
         })
     }
 
+    /// Where subgroups take the product: how many invocations each has, how many rows each of these reads,
+    /// and how many columns they make together. What one makes is at most 48 elements. There are but some
+    /// widths, since each is compiled by itself.
+    fn by_subgroups(&self) -> Option<[u32; 3]> {
+        let gpu = &self.a.stream().shared().gpu;
+        let lanes = gpu.info().limits.subgroup_size as usize;
+        let few = self.matrices * self.m * self.n <= ENOUGH;
+        if !(few && is_software(self.a.stream()) && gpu.subgroup_broadcast() && lanes <= 16) {
+            return None;
+        }
+        let wide = match self.n.div_ceil(self.n.div_ceil(24)) {
+            few @ 1..3 => few,
+            more => more.next_multiple_of(4),
+        };
+        let rows = self.m.div_ceil(lanes).min(48 / wide).min(4);
+        Some([lanes as u32, rows as u32, wide as u32])
+    }
+
     fn is_narrow(&self) -> bool {
         self.m.min(self.n) <= NARROW
     }
@@ -380,14 +399,18 @@ impl<'a> Product<'a> {
         let (beside_part, beside_start) = finish.beside().map_or((a_part, 0), bound);
         let (sums_part, sums_start) =
             target.sums.map_or((Part { write: false, ..out_part }, 0), written);
-        let module = match (self.is_narrow(), is_software(stream)) {
-            (true, _) => Module::Dot,
-            (false, true) => Module::Matmul,
-            (false, false) => Module::MatmulShared,
+        let subgroups = if parts == 1 { self.by_subgroups() } else { None };
+        let module = match (subgroups, self.is_narrow(), is_software(stream)) {
+            (Some(_), ..) => Module::MatmulSubgroup,
+            (_, true, _) => Module::Dot,
+            (_, false, true) => Module::Matmul,
+            (_, false, false) => Module::MatmulShared,
         };
-        // Four at once, where each four begins at a multiple of 4.
+        // Four at once, where each four begins at a multiple of 4 and the kernel can.
         let by_four = |start: u32, matrix: [usize; 2], other: usize| {
-            start.is_multiple_of(4) && (matrix[0] | matrix[1] | other).is_multiple_of(4)
+            subgroups.is_none()
+                && start.is_multiple_of(4)
+                && (matrix[0] | matrix[1] | other).is_multiple_of(4)
         };
         let ([a_row, a_k], [b_k, b_column]) = (self.a_strides, self.b_strides);
         let read = |along_k: usize, across: usize, count: usize, start, matrix| {
@@ -399,12 +422,19 @@ impl<'a> Product<'a> {
                 0
             }
         };
-        let tiles = |size: usize| (m.div_ceil(size) * n.div_ceil(size) * matrices) as u64;
-        let local = group_size(stream, 64);
+        let tiles_of = |rows: usize, columns: usize| {
+            (m.div_ceil(rows) * n.div_ceil(columns) * matrices) as u64
+        };
+        let tiles = |size: usize| tiles_of(size, size);
+        let [local, rows, wide] = subgroups.unwrap_or([group_size(stream, 64), 0, 0]);
         // Behind the invocations for the product are those for the sums.
         let sums = if target.sums.is_some() { m as u64 } else { 0 };
         let (count, groups) = match module {
             Module::MatmulShared => (tiles(64), tiles(64) + sums.div_ceil(256)),
+            Module::MatmulSubgroup => {
+                let all = tiles_of((rows * local) as usize, wide as usize);
+                (all, all)
+            }
             Module::Matmul => (tiles(8), (tiles(8) + sums).div_ceil(u64::from(local))),
             _ => {
                 let all = (matrices * m * n) as u64;
@@ -427,7 +457,7 @@ impl<'a> Product<'a> {
             parts: parts as u32,
         };
         let mut constants = [0; MAX_CONSTANTS];
-        constants[0] = local;
+        constants[..3].copy_from_slice(&[local, rows, wide]);
         constants[3] = a.dtype() as u32;
         constants[4] = b.dtype() as u32;
         constants[5] = finish.beside().map_or(0, |t| t.dtype() as u32);

@@ -238,6 +238,7 @@ impl<'a> Norm<'a> {
             writes: true,
             found: 5,
             alone: false,
+            together: false,
             rest: &[weight_part, bias_part, moments_part],
             constants: &[
                 self.is_rms.into(),

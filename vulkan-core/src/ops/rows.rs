@@ -58,6 +58,8 @@ pub(super) struct Rows<'a> {
     pub(super) found: usize,
     /// Whether so little is done with a row that one invocation does it.
     pub(super) alone: bool,
+    /// Whether what a group does together is much, so that it had better be large.
+    pub(super) together: bool,
     /// The buffers from the fifth on.
     pub(super) rest: &'a [Part<'a>],
     /// The constants from the seventh on.
@@ -236,7 +238,7 @@ impl Rows<'_> {
             Way::Group(lanes) => (lanes, rows as u64),
             way => {
                 // Few long rows are spread over all of the device.
-                let local = if way == Way::One && is_software(stream) {
+                let local = if way == Way::One && !self.together && is_software(stream) {
                     most.min(16)
                 } else {
                     most.min(64)

@@ -96,6 +96,7 @@ impl Tensor {
                 writes: true,
                 found: 2,
                 alone: false,
+                together: false,
                 rest: &[],
                 constants: &[keep.into()],
                 more: [0; 16],

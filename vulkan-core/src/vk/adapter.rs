@@ -25,12 +25,14 @@ pub(crate) struct Adapter {
     pub(crate) has: Optional,
 }
 
-/// Extensions of the device that are used where they are there.
+/// What is used of the device where it is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Optional {
     pub(crate) memory_budget: bool,
     /// At multiples of how many bytes the device reads the host's memory where it is; 0 where it does not.
     pub(crate) host_import: usize,
+    /// Subgroups can be asked for that are full, and broadcast.
+    pub(crate) subgroup_broadcast: bool,
     /// Must be named if it is there: the device does not do all of Vulkan.
     pub(crate) portability: bool,
 }
@@ -80,6 +82,7 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
     let has = Optional {
         memory_budget: has(ext::memory_budget::NAME),
         host_import: 0,
+        subgroup_broadcast: false,
         portability: has(khr::portability_subset::NAME),
     };
 
@@ -138,9 +141,14 @@ fn adapter(instance: &Arc<Instance>, raw: vk::PhysicalDevice) -> Result<Adapter>
     if imports {
         adapter.has.host_import = import::alignment(&adapter);
     }
+    adapter.has.subgroup_broadcast = first.api_version >= FLOOR
+        && subgroup.supported_stages.contains(vk::ShaderStageFlags::COMPUTE)
+        && subgroup.supported_operations.contains(vk::SubgroupFeatureFlags::BALLOT)
+        && features(&adapter).full_subgroups;
     let there = |feature: &Feature| match feature {
         Feature::MemoryBudget => adapter.has.memory_budget,
         Feature::HostImport => adapter.has.host_import > 0,
+        Feature::SubgroupBroadcast => adapter.has.subgroup_broadcast,
     };
     adapter.info.features = Feature::ALL.into_iter().filter(there).collect();
     adapter.info.unusable = unusable(&adapter, version, queue.is_some()).or_else(|| {
@@ -162,20 +170,38 @@ fn unusable(adapter: &Adapter, version: u32, computes: bool) -> Option<String> {
     if !computes {
         return Some("none of its queues computes".to_owned());
     }
+    let has = features(adapter);
+    let needed = [
+        (has.timelines, "timeline semaphores"),
+        (has.synchronization2, "synchronization2"),
+        (has.maintenance4, "maintenance4"),
+    ];
+    let missing: Vec<&str> =
+        needed.iter().filter(|(there, _)| !there).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!("its driver lacks {}; update it", missing.join(", ")))
+}
+
+/// Which features a device of the floor's version has.
+struct Features {
+    timelines: bool,
+    synchronization2: bool,
+    maintenance4: bool,
+    full_subgroups: bool,
+}
+
+fn features(adapter: &Adapter) -> Features {
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
     let mut all = vk::PhysicalDeviceFeatures2::default().push_next(&mut v12).push_next(&mut v13);
     // SAFETY: the device is one of the instance's, and of a version that knows the structures.
     unsafe { adapter.instance.raw().get_physical_device_features2(adapter.raw, &mut all) };
-    let needed = [
-        (v12.timeline_semaphore, "timeline semaphores"),
-        (v13.synchronization2, "synchronization2"),
-        (v13.maintenance4, "maintenance4"),
-    ];
-    let missing: Vec<&str> =
-        needed.iter().filter(|(there, _)| *there == vk::FALSE).map(|(_, name)| *name).collect();
-    if missing.is_empty() {
-        return None;
+    Features {
+        timelines: v12.timeline_semaphore == vk::TRUE,
+        synchronization2: v13.synchronization2 == vk::TRUE,
+        maintenance4: v13.maintenance4 == vk::TRUE,
+        full_subgroups: v13.compute_full_subgroups == vk::TRUE,
     }
-    Some(format!("its driver lacks {}; update it", missing.join(", ")))
 }

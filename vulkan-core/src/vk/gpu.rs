@@ -19,6 +19,7 @@ pub(crate) struct Gpu {
     raw: ash::Device,
     lost: AtomicBool,
     memory_budget: bool,
+    subgroup_broadcast: bool,
     import: Option<Import>,
 }
 
@@ -43,9 +44,13 @@ impl Gpu {
         if imports {
             extensions.push(ext::external_memory_host::NAME.as_ptr());
         }
+        let subgroup_broadcast = adapter.has.subgroup_broadcast
+            && !options.without.contains(&Feature::SubgroupBroadcast);
         let mut v12 = vk::PhysicalDeviceVulkan12Features::default().timeline_semaphore(true);
-        let mut v13 =
-            vk::PhysicalDeviceVulkan13Features::default().synchronization2(true).maintenance4(true);
+        let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
+            .synchronization2(true)
+            .maintenance4(true)
+            .compute_full_subgroups(subgroup_broadcast);
         let info = vk::DeviceCreateInfo::default()
             .queue_create_infos(&queues)
             .enabled_extension_names(&extensions)
@@ -58,7 +63,8 @@ impl Gpu {
         // SAFETY: a queue of this family was asked for.
         let queue = unsafe { raw.get_device_queue(adapter.queue_family, 0) };
         let import = imports.then(|| Import::new(&adapter, &raw, adapter.has.host_import));
-        let gpu = Gpu { adapter, raw, lost: AtomicBool::new(false), memory_budget, import };
+        let lost = AtomicBool::new(false);
+        let gpu = Gpu { adapter, raw, lost, memory_budget, subgroup_broadcast, import };
         let gpu = Arc::new(gpu);
         let faults = options.faults.lose_at_submit;
         Ok((gpu.clone(), Queue { gpu, raw: queue, submits: 0, lose_at: faults }))
@@ -71,6 +77,11 @@ impl Gpu {
     /// How it reads the host's memory where that is, if it does.
     pub(crate) fn import(&self) -> Option<&Import> {
         self.import.as_ref()
+    }
+
+    /// Whether kernels may be full subgroups that broadcast.
+    pub(crate) fn subgroup_broadcast(&self) -> bool {
+        self.subgroup_broadcast
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {

@@ -113,7 +113,9 @@ impl Pipelines {
         let constants = vk::SpecializationInfo::default()
             .map_entries(&entries)
             .data(bytemuck::bytes_of(&key.constants));
+        let full = vk::PipelineShaderStageCreateFlags::REQUIRE_FULL_SUBGROUPS;
         let stage = vk::PipelineShaderStageCreateInfo::default()
+            .flags(if key.module.is_subgroup() { full } else { Default::default() })
             .stage(vk::ShaderStageFlags::COMPUTE)
             .module(module)
             .name(c"main")

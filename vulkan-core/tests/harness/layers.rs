@@ -43,7 +43,11 @@ const TYPES: [(DType, DType); 3] =
 
 /// All types where a way has kernels of its own; each needs some more, which take seconds to compile.
 fn types(way: &str) -> &'static [(DType, DType)] {
-    if is_frugal() || way.contains("limits") { &TYPES[..1] } else { &TYPES }
+    if is_frugal() || way.contains("limits") || way.contains("alone") {
+        &TYPES[..1]
+    } else {
+        &TYPES
+    }
 }
 
 /// So many cases of a type.

@@ -15,7 +15,8 @@ use crate::{Bench, is_frugal};
 const LOGITS: &[(View, &[usize])] = &[
     (view!("few" [100, 2]), &[100]),
     (view!("many classes" [40, 1200]), &[40]),
-    (view!("many rows" [401, 10]), &[401]),
+    (view!("more rows than a group counts" [1401, 5]), &[1401]),
+    (view!("as many as a group counts" [1024, 3]), &[1024]),
     (view!("odd classes" [7, 131]), &[7]),
     (view!("one row"[5]), &[]),
     (view!("images" [3, 6, 4, 5]), &[3, 4, 5]),
@@ -247,15 +248,19 @@ fn losses_of_probabilities() {
 #[test]
 fn a_loss_is_one_dispatch() {
     let Some(bench) = Bench::open(&crate::common::options()) else { return };
-    let x = Tensor::zeros(&bench.stream, DType::F32, &[100, 2]).unwrap();
-    let target = Tensor::full(&bench.stream, 1.0, DType::I64, &[100]).unwrap();
     let options = CrossEntropy::default();
-    let before = bench.device.usage().dispatches;
-    let (losses, grad) = x.cross_entropy_with_grad(&target, &options).unwrap();
-    assert_eq!(bench.device.usage().dispatches - before, 1);
-    let expected = std::f32::consts::LN_2 / 100.0;
-    assert!(losses.to_host::<f32>().unwrap().iter().all(|l| (l - expected).abs() < 1e-8));
-    assert!(grad.to_host::<f32>().unwrap().chunks(2).all(|g| (g[0] + g[1]).abs() < 1e-9));
+    let zeros = |rows| Tensor::zeros(&bench.stream, DType::F32, &[rows, 2]).unwrap();
+    for rows in [100, 1024] {
+        let target = Tensor::full(&bench.stream, 1.0, DType::I64, &[rows]).unwrap();
+        let x = zeros(rows);
+        let before = bench.device.usage().dispatches;
+        let (losses, grad) = x.cross_entropy_with_grad(&target, &options).unwrap();
+        assert_eq!(bench.device.usage().dispatches - before, 1);
+        let expected = std::f32::consts::LN_2 / rows as f32;
+        assert!(losses.to_host::<f32>().unwrap().iter().all(|l| (l - expected).abs() < 1e-8));
+        assert!(grad.to_host::<f32>().unwrap().chunks(2).all(|g| (g[0] + g[1]).abs() < 1e-9));
+    }
+    let (x, target) = (zeros(100), Tensor::full(&bench.stream, 1.0, DType::I64, &[100]).unwrap());
 
     let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
     let beyond = Tensor::from_host(&bench.stream, &[0_i64, 2, -1, -100], &[4]).unwrap();

@@ -2,7 +2,7 @@
 
 use numpack_host_ops as host;
 use numpack_host_ops::Array;
-use vulkan_core::{Activation, DType, DeviceKind, DeviceOptions, Tensor};
+use vulkan_core::{Activation, DType, DeviceKind, DeviceOptions, Feature, Tensor};
 
 use crate::common::{self, Numbers};
 use crate::judge::{Bound, Judge};
@@ -37,6 +37,8 @@ pub(crate) fn ways() -> Vec<(&'static str, DeviceOptions)> {
     ways.push((", as on a GPU", common::options().kernels_for(DeviceKind::Discrete)));
     if !is_frugal() {
         ways.push((", small limits", common::options().max_groups(3)));
+        let alone = common::options().without(Feature::SubgroupBroadcast);
+        ways.push((", invocations alone", alone));
     }
     ways
 }
