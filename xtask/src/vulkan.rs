@@ -27,12 +27,7 @@ const PLANS: [Plan; 5] = [
     Plan { validation: "synchronization", ..PLAIN },
     Plan { width: Some("128"), harness: true, without: Some("MemoryBudget"), ..PLAIN },
     Plan { width: Some("512"), harness: true, without: Some("HostImport"), ..PLAIN },
-    Plan {
-        driver: "lavapipe-newer",
-        validation: "core",
-        without: Some("SubgroupBroadcast"),
-        ..PLAIN
-    },
+    Plan { driver: "lavapipe-newer", validation: "core", ..PLAIN },
     Plan { driver: "swiftshader", harness: true, frugal: true, ..PLAIN },
 ];
 
