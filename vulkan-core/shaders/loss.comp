@@ -105,9 +105,9 @@ shared float counts[256];
 // What all rows count, summed by the whole group, always in the same order.
 float count_all() {
     uint id = gl_LocalInvocationID.x, size = gl_WorkGroupSize.x;
-    float mine = 0.0;
-    for (uint i = id; i < push.rows; i += size) mine += weight_of(class_at(push.start[2] + i));
-    counts[id] = mine;
+    Sum mine = NO_SUM;
+    for (uint i = id; i < push.rows; i += size) add(mine, vec4(weight_of(class_at(push.start[2] + i))));
+    counts[id] = (mine.total - mine.lost).x;
     for (uint part = size / 2u; part > 0u; part /= 2u) {
         barrier();
         if (id < part) counts[id] += counts[id + part];
