@@ -34,6 +34,15 @@ pub(crate) fn is_software(stream: &Stream) -> bool {
     shared.options.kernels_for.unwrap_or(shared.gpu.info().kind) == DeviceKind::Software
 }
 
+/// Whether reading an element costs a software device much more than multiplying. Its processor is this one,
+/// and what is read one by one gets into a vector by way of memory, unless a mask can say where it goes.
+pub(crate) fn reads_slowly() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return !std::arch::is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
+}
+
 /// How many invocations a group has: so many, or as many as the device allows.
 pub(crate) fn group_size(stream: &Stream, most: u32) -> u32 {
     let limits = &stream.shared().gpu.info().limits;

@@ -3,7 +3,7 @@
 use bytemuck::{NoUninit, bytes_of};
 
 use super::Activation;
-use super::bind::{bound, grid, group_size, is_software, storage_range};
+use super::bind::{bound, grid, group_size, is_software, reads_slowly, storage_range};
 use crate::core::record::{Part, Work};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -90,8 +90,8 @@ const _: () = assert!(size_of::<Push>() <= crate::kernels::PUSH_BYTES as usize);
 /// A product of which one matrix has so few rows or columns is taken element by element.
 const NARROW: usize = 4;
 
-/// So many invocations keep a device busy; and a product of no more elements is taken by subgroups, on devices
-/// where reading costs more than all else.
+/// So many invocations keep a device busy; and a product of no more elements is taken by subgroups, on
+/// software devices where they are wide enough for it to pay.
 const ENOUGH: usize = 1 << 12;
 
 impl Tensor {
@@ -325,20 +325,22 @@ impl<'a> Product<'a> {
     }
 
     /// Where subgroups take the product: how many invocations each has, how many rows each of these reads,
-    /// and how many columns they make together. What one makes is at most 48 elements. There are but some
-    /// widths, since each is compiled by itself.
+    /// and how many columns they make together: what one makes should not be more than 64 elements, or 48
+    /// where there are few tiles. There are but some widths, since each is compiled by itself.
     fn by_subgroups(&self) -> Option<[u32; 3]> {
-        let gpu = &self.a.stream().shared().gpu;
+        let (stream, gpu) = (self.a.stream(), &self.a.stream().shared().gpu);
         let lanes = gpu.info().limits.subgroup_size as usize;
+        let can = gpu.subgroup_broadcast() && (8..=16).contains(&lanes) && is_software(stream);
         let few = self.matrices * self.m * self.n <= ENOUGH;
-        if !(few && is_software(self.a.stream()) && gpu.subgroup_broadcast() && lanes <= 16) {
+        if !can || !(few || reads_slowly() && !self.is_narrow()) {
             return None;
         }
-        let wide = match self.n.div_ceil(self.n.div_ceil(24)) {
-            few @ 1..3 => few,
-            more => more.next_multiple_of(4),
+        let (wide, most) = match self.n {
+            few @ ..3 => (few, 48),
+            some @ ..=24 => (some.next_multiple_of(4), 48),
+            many => (many.div_ceil(many.div_ceil(16)).next_multiple_of(4), 64),
         };
-        let rows = self.m.div_ceil(lanes).min(48 / wide).min(4);
+        let rows = self.m.div_ceil(lanes).min(most / wide).min(4);
         Some([lanes as u32, rows as u32, wide as u32])
     }
 
