@@ -1,6 +1,6 @@
-// Products of matrices of few elements, by tiles in the registers of a subgroup: each of its invocations
-// reads elements of some rows of the one matrix and some columns of the other, and hears the others' columns
-// from them. For programs on the host's processor, where reading costs more than all else.
+// The product of matrices by tiles in the registers of a subgroup: each of its invocations reads elements of
+// some rows of the one matrix and some columns of the other, and hears the others' columns from them. For
+// programs on the host's processor, where reading costs more than all else.
 #extension GL_KHR_shader_subgroup_ballot : require
 
 // A group is one subgroup.

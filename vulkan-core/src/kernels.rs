@@ -63,7 +63,7 @@ modules! {
     ReduceInt "reduce_int" 4 "One integer out of many, for each row.";
     Matmul "matmul" 5 "Products of matrices, by tiles in registers.";
     MatmulShared "matmul_shared" 5 "Products of matrices, by tiles in shared memory.";
-    MatmulSubgroup "matmul_subgroup" 5 "Small products of matrices, by tiles in a subgroup's registers.";
+    MatmulSubgroup "matmul_subgroup" 5 "Products of matrices, by tiles in a subgroup's registers.";
     Dot "dot" 5 "Products of matrices, each element by itself.";
     MultiplyAdd "multiply_add" 1 "Nothing but multiplications and additions.";
     Random "random" 3 "Random numbers by their place, and dropout.";

@@ -87,8 +87,8 @@ pub enum Feature {
     /// The device copies from the host's memory where that is: large uploads then need no staging memory.
     HostImport,
     /// Invocations that run together hear each other's values: full subgroups (`computeFullSubgroups`), and
-    /// broadcasts in them (`VK_SUBGROUP_FEATURE_BALLOT_BIT`). Small products of matrices on software devices
-    /// then take less.
+    /// broadcasts in them (`VK_SUBGROUP_FEATURE_BALLOT_BIT`). Products of matrices on software devices then
+    /// read less.
     SubgroupBroadcast,
 }
 
