@@ -504,6 +504,7 @@ def clear_of_kinks(
     wide = y.double() if y.is_floating_point() else y
     truth = flat(train(model, x.double(), wide, loss, optimizer)["model"])
     while nearest and min(nearest) < KINK:
+        print(f"drawn anew: an input of a ReLU came to {min(nearest):.1e}")
         nearest.clear()
         x = torch.randn_like(x)
         truth = flat(train(model, x.double(), wide, loss, optimizer)["model"])

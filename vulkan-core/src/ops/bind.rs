@@ -34,8 +34,9 @@ pub(crate) fn is_software(stream: &Stream) -> bool {
     shared.options.kernels_for.unwrap_or(shared.gpu.info().kind) == DeviceKind::Software
 }
 
-/// Whether reading an element costs a software device much more than multiplying. Its processor is this one,
-/// and what is read one by one gets into a vector by way of memory, unless a mask can say where it goes.
+/// Whether reading an element may cost a software device, whose processor is this one, much more than
+/// multiplying: so it was measured on a processor without AVX-512, where lavapipe puts each element into a
+/// vector by way of memory. With it, kernels stay as they were measured to be fast elsewhere.
 pub(crate) fn reads_slowly() -> bool {
     #[cfg(target_arch = "x86_64")]
     return !std::arch::is_x86_feature_detected!("avx512vl");
